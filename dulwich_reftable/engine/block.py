@@ -1,0 +1,433 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Reading one block: restarts, search inside of it, decoding all of it at once.
+
+A :class:`Block` holds the bytes of one block, inflated where it is a log block, so that every
+offset the format speaks of is an index into ``data``. There are two ways to read it. Searching
+(:meth:`Block.find_ref`, :meth:`Block.seek_index`) bisects the restarts and decodes only the keys
+that it must; scanning (:meth:`Block.ref_values` and the ``*_records``) decodes the block in one go
+and checks that keys ascend. Whatever bytes do not make sense end as ``CorruptTableError`` with
+the position of this block in its file.
+"""
+
+from __future__ import annotations
+
+import zlib
+from binascii import b2a_hex
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple, Protocol, TypeVar
+
+from .coding import decode_uint24, decode_varint, shared_prefix
+from .errors import CorruptTableError
+from .records import (
+    REF_DELETION,
+    REF_SYMREF,
+    REF_VAL1,
+    REF_VAL2,
+    LogRecord,
+    ObjRecord,
+    RefRecord,
+    decode_log,
+    decode_obj,
+    decode_ref,
+)
+
+__all__ = ["INDEX", "LOG", "OBJ", "REF", "SYMREF_PREFIX", "Block", "Buffer", "Layout"]
+
+# Block types (format: the first byte of each block).
+REF = ord("r")
+LOG = ord("g")
+OBJ = ord("o")
+INDEX = ord("i")
+_TYPES = frozenset((REF, LOG, OBJ, INDEX))
+
+SYMREF_PREFIX = b"ref: "
+"""How a symref's value is told apart from an object id where both are text."""
+
+_T = TypeVar("_T")
+_Decode = Callable[[bytes, int, bytes, int], tuple[_T, int]]
+
+# Suffix length by the second byte of a ref record, where that byte alone says it and the value is
+# one object id; -1 for every record that needs the general path.
+_SHORT_VAL1 = [b >> 3 if b < 0x80 and b & 7 == REF_VAL1 else -1 for b in range(256)]
+
+_LARGEST_SLICED = 1 << 16
+
+
+class Buffer(Protocol):
+    """A table's bytes: ``bytes`` or a memory map; slicing it gives ``bytes``."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: slice, /) -> bytes: ...
+
+
+class Layout(NamedTuple):
+    """What a block needs to know of its table.
+
+    Attributes:
+      filename: the table's name, for messages
+      buffer: all of its bytes
+      header_size: bytes of the file header, which the first block shares
+      block_size: alignment in bytes; 0 for an unaligned table
+      hash_size: bytes of an object id
+      min_update_index: what ref records count from
+      end: where the footer begins
+    """
+
+    filename: str
+    buffer: Buffer
+    header_size: int
+    block_size: int
+    hash_size: int
+    min_update_index: int
+    end: int
+
+
+class Block:
+    """One block of a table.
+
+    Args:
+      layout: the table
+      position: where the block begins in the file; 0 for the one that shares the header
+    Raises:
+      CorruptTableError: if there is no well-formed block
+    """
+
+    __slots__ = ("data", "first", "kind", "layout", "next_position", "position", "restart_offset")
+
+    def __init__(self, layout: Layout, position: int) -> None:
+        self.layout = layout
+        self.position = position
+        self.kind = 0
+        start = 0 if position else layout.header_size
+        head = layout.buffer[position + start : position + start + 4]
+        if len(head) < 4 or position + start + 4 > layout.end:
+            raise self._corrupt("block header runs into the footer")
+        self.kind = head[0]
+        if self.kind not in _TYPES:
+            raise self._corrupt(f"unknown block type 0x{self.kind:02x}")
+        length = decode_uint24(head, 1)
+        self.first = start + 4
+        if length < self.first + 2:
+            raise self._corrupt(f"block length {length} is too small")
+        if self.kind == LOG:
+            self.data = self._inflate(length)
+        else:
+            if position + length > layout.end:
+                raise self._corrupt(f"block length {length} runs into the footer")
+            self.data = layout.buffer[position : position + length]
+            self.next_position = position + self._stride(length)
+        restarts = (self.data[-2] << 8) | self.data[-1]
+        self.restart_offset = length - 2 - 3 * restarts
+        if not restarts or self.restart_offset <= self.first:
+            raise self._corrupt(f"{restarts} restarts do not fit")
+
+    def _stride(self, length: int) -> int:
+        """Count the bytes to the next block: alignment counts only where padding follows."""
+        layout = self.layout
+        if length < layout.block_size and not any(
+            layout.buffer[self.position + length : self.position + length + 1]
+        ):
+            return layout.block_size
+        return length
+
+    def _inflate(self, length: int) -> bytes:
+        """Inflate a log block's contents behind its header, so that offsets fit."""
+        layout = self.layout
+        begin = self.position + self.first
+        # zlib's own bound for what deflate makes of that many bytes, so that no more is copied.
+        most = length + (length >> 12) + (length >> 14) + (length >> 25) + 64
+        inflater = zlib.decompressobj()
+        packed = layout.buffer[begin : min(begin + most, layout.end)]
+        try:
+            # One byte more than promised: enough to notice that there is more.
+            body = inflater.decompress(packed, length - self.first + 1)
+        except zlib.error as error:
+            raise self._corrupt(f"log block does not inflate: {error}") from error
+        if len(body) != length - self.first or not inflater.eof:
+            raise self._corrupt(f"log block does not inflate to {length} bytes")
+        self.next_position = begin + len(packed) - len(inflater.unused_data)
+        return layout.buffer[self.position : begin] + body
+
+    # Restarts and search
+
+    @property
+    def restart_count(self) -> int:
+        """How many restarts there are; at least one."""
+        return (len(self.data) - 2 - self.restart_offset) // 3
+
+    def restart(self, i: int) -> int:
+        """Give the offset of a restart: where a record stands whose key is not compressed."""
+        offset = decode_uint24(self.data, self.restart_offset + 3 * i)
+        if not self.first <= offset < self.restart_offset or self.data[offset]:
+            raise self._corrupt(f"restart {i} points to no record: {offset}")
+        return offset
+
+    def restart_key(self, i: int) -> bytes:
+        """Give the key at a restart."""
+        offset = self.restart(i)
+        try:
+            head, begin = decode_varint(self.data, offset + 1)
+        except (IndexError, ValueError) as error:
+            raise self._corrupt(str(error), offset) from error
+        end = begin + (head >> 3)
+        if end > self.restart_offset or end == begin:
+            raise self._corrupt("key runs into the restarts", offset)
+        return self.data[begin:end]
+
+    @property
+    def first_key(self) -> bytes:
+        """The smallest key in the block."""
+        return self.restart_key(0)
+
+    def _restart_before(self, key: bytes) -> int:
+        """Give the offset of the last restart whose key is not beyond ``key`` (or of the first)."""
+        i = bisect_right(range(self.restart_count), key, key=self.restart_key)
+        return self.restart(max(i - 1, 0))
+
+    def find_ref(self, name: bytes) -> RefRecord | None:
+        """Find one ref, without decoding the block.
+
+        Keys are not put together: of the key before, only ``matched``, the length that it has in
+        common with ``name``, is kept. A record that shares more than that with its predecessor
+        is, like it, smaller than ``name``.
+        """
+        data, end = self.data, self.restart_offset
+        hash_size = self.layout.hash_size
+        pos = self._restart_before(name)
+        matched = 0
+        try:
+            while pos < end:
+                start = pos
+                prefix, pos = decode_varint(data, pos) if data[pos] > 127 else (data[pos], pos + 1)
+                head, pos = decode_varint(data, pos) if data[pos] > 127 else (data[pos], pos + 1)
+                value_at = pos + (head >> 3)
+                if prefix <= matched:
+                    suffix, rest = data[pos:value_at], name[prefix:]
+                    if suffix == rest:
+                        return self._ref_at(name, head & 7, value_at, start)
+                    if suffix > rest:
+                        return None
+                    matched = prefix + shared_prefix(suffix, rest)
+                pos = value_at
+                while data[pos] > 127:
+                    pos += 1
+                pos += 1
+                value_type = head & 7
+                if value_type == REF_VAL1:
+                    pos += hash_size
+                elif value_type == REF_VAL2:
+                    pos += 2 * hash_size
+                elif value_type == REF_SYMREF:
+                    length, pos = decode_varint(data, pos)
+                    pos += length
+                elif value_type != REF_DELETION:
+                    raise self._corrupt(f"reserved ref value type {value_type}", start)
+        except (IndexError, ValueError) as error:
+            raise self._corrupt(str(error), start) from error
+        if pos != end:
+            raise self._corrupt("record runs into the restarts", start)
+        return None
+
+    def _ref_at(self, name: bytes, value_type: int, value_at: int, start: int) -> RefRecord:
+        layout = self.layout
+        record, end = decode_ref(
+            name, value_type, self.data, value_at, layout.hash_size, layout.min_update_index
+        )
+        if end > self.restart_offset:
+            raise self._corrupt("record runs into the restarts", start)
+        return record
+
+    def seek_index(self, key: bytes) -> int | None:
+        """Find, in an index block, the position of the block that would hold ``key``."""
+        for last_key, position, _ in self._walk(_decode_position, self._restart_before(key)):
+            if last_key >= key:
+                return position
+        return None
+
+    def find_obj(self, prefix: bytes) -> ObjRecord | None:
+        """Find the record of an abbreviated object id in an obj block."""
+        for key, record, _ in self._walk(decode_obj, self._restart_before(prefix)):
+            if key >= prefix:
+                return record if key == prefix else None
+        return None
+
+    def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
+        """Find the refs in this block whose value or peeled value is an object.
+
+        Only what follows a restart that stands before an occurrence of the id is decoded.
+        """
+        hash_size, base = self.layout.hash_size, self.layout.min_update_index
+        found: list[RefRecord] = []
+        restarts = range(self.restart_count)
+        at = self.data.find(object_id, self.first, self.restart_offset)
+        while at >= 0:
+            i = bisect_right(restarts, at, key=self.restart)
+            behind = at
+            for _, record, behind in self._walk(
+                lambda key, extra, data, pos: decode_ref(key, extra, data, pos, hash_size, base),
+                self.restart(max(i - 1, 0)),
+            ):
+                if behind > at:  # the record that holds the occurrence
+                    if object_id in (record.value, record.peeled):
+                        found.append(record)
+                    break
+            at = self.data.find(object_id, max(behind, at + 1), self.restart_offset)
+        return found
+
+    # Scanning
+
+    def ref_values(self) -> tuple[list[bytes], list[bytes | None]]:
+        """Decode all refs to text, for those who list them.
+
+        Returns: names, ascending; and beside each its value: a hex object id, ``b"ref: <target>"``
+          for a symref, or None for a deletion.
+
+        The loop is the hottest of the package (one turn a ref). What it saves on: hex digits of
+        the whole block at once, taken out by slice objects that exist already; two header bytes
+        that need no varint decoding; a shared prefix that is cut once for a run of records.
+        """
+        data, end, hash_size = self.data, self.restart_offset, self.layout.hash_size
+        if len(data) > _LARGEST_SLICED:
+            return self._plain_ref_values()
+        digits = b2a_hex(data)
+        id_at = _hex_slices(hash_size, (len(data) | 0xFFF) + 1)
+        short = _SHORT_VAL1
+        names: list[bytes] = []
+        values: list[bytes | None] = []
+        add_name, add_value = names.append, values.append
+        name = head = b""
+        cut = start = 0
+        pos = self.first
+        try:
+            while pos < end:
+                start = pos
+                prefix = data[pos]
+                suffix_length = short[data[pos + 1]]
+                if suffix_length < 0 or prefix > 127:
+                    prefix, pos = decode_varint(data, pos)
+                    suffix_length, pos = decode_varint(data, pos)
+                    value_type = suffix_length & 7
+                    suffix_length >>= 3
+                else:
+                    pos += 2
+                    value_type = REF_VAL1
+                if prefix != cut:
+                    if prefix > len(name):
+                        raise ValueError("prefix is longer than the key before")
+                    head = name[:prefix]
+                    cut = prefix
+                value_at = pos + suffix_length
+                key = head + data[pos:value_at]
+                if key <= name:
+                    raise ValueError("keys do not ascend")
+                name = key
+                pos = value_at
+                while data[pos] > 127:  # the update index is of no interest here
+                    pos += 1
+                pos += 1
+                if value_type == REF_VAL1:
+                    add_name(name)
+                    add_value(digits[id_at[pos]])
+                    pos += hash_size
+                else:
+                    record, pos = decode_ref(name, value_type, data, value_at, hash_size, 0)
+                    add_name(name)
+                    add_value(_text(record))
+        except (IndexError, ValueError) as error:
+            raise self._corrupt(str(error) or "record is cut short", start) from error
+        if pos != end:
+            raise self._corrupt("record runs into the restarts", start)
+        return names, values
+
+    def _plain_ref_values(self) -> tuple[list[bytes], list[bytes | None]]:
+        """Do as :meth:`ref_values` does, the straightforward way."""
+        names, records = self.ref_records()
+        return names, [_text(record) for record in records]
+
+    def ref_records(self) -> tuple[list[bytes], list[RefRecord]]:
+        """Decode all records of a ref block; returns their keys beside them, as all of these do."""
+        hash_size, base = self.layout.hash_size, self.layout.min_update_index
+        return self._all(
+            lambda key, extra, data, pos: decode_ref(key, extra, data, pos, hash_size, base)
+        )
+
+    def log_records(self) -> tuple[list[bytes], list[LogRecord]]:
+        """Decode all records of a log block."""
+        hash_size = self.layout.hash_size
+        return self._all(lambda key, extra, data, pos: decode_log(key, extra, data, pos, hash_size))
+
+    def obj_records(self) -> tuple[list[bytes], list[ObjRecord]]:
+        """Decode all records of an obj block."""
+        return self._all(decode_obj)
+
+    def index_records(self) -> tuple[list[bytes], list[int]]:
+        """Decode all records of an index block: the positions of the blocks below."""
+        return self._all(_decode_position)
+
+    def _all(self, decode: _Decode[_T]) -> tuple[list[bytes], list[_T]]:
+        keys: list[bytes] = []
+        records: list[_T] = []
+        for key, record, _ in self._walk(decode, self.first):
+            keys.append(key)
+            records.append(record)
+        return keys, records
+
+    def _walk(self, decode: _Decode[_T], pos: int) -> Iterator[tuple[bytes, _T, int]]:
+        """Decode records one by one.
+
+        Args:
+          decode: reads a value: called with key, type bits, data and position
+          pos: offset of a record whose key is not compressed
+        Yields: key, record, and the offset behind it
+        """
+        data, end = self.data, self.restart_offset
+        key = b""
+        start = pos
+        try:
+            while pos < end:
+                start = pos
+                prefix, pos = decode_varint(data, pos)
+                head, pos = decode_varint(data, pos)
+                if prefix > len(key):
+                    raise ValueError("prefix is longer than the key before")
+                value_at = pos + (head >> 3)
+                if value_at > end:
+                    raise ValueError("key runs into the restarts")
+                before, key = key, key[:prefix] + data[pos:value_at]
+                if key <= before:
+                    raise ValueError("keys do not ascend")
+                record, pos = decode(key, head & 7, data, value_at)
+                if pos > end:
+                    raise ValueError("record runs into the restarts")
+                yield key, record, pos
+        except (IndexError, ValueError) as error:
+            raise self._corrupt(str(error) or "record is cut short", start) from error
+
+    def _corrupt(self, reason: str, offset: int = 0) -> CorruptTableError:
+        if self.kind == LOG and offset:
+            # Offsets inside of a log block are those of its inflated form.
+            reason = f"{reason} (inflated offset {offset})"
+            offset = 0
+        return CorruptTableError(self.layout.filename, self.position + offset, reason)
+
+
+def _decode_position(key: bytes, extra: int, data: bytes, pos: int) -> tuple[int, int]:
+    """Decode an index record's value: the position of a block."""
+    if extra:
+        raise ValueError(f"index record of type {extra}")
+    return decode_varint(data, pos)
+
+
+def _text(record: RefRecord) -> bytes | None:
+    """Give a ref's value as text: hex digits, ``ref: <target>``, or None for a deletion."""
+    if record.target is not None:
+        return SYMREF_PREFIX + record.target
+    return None if record.value is None else b2a_hex(record.value)
+
+
+@lru_cache(maxsize=16)
+def _hex_slices(hash_size: int, count: int) -> list[slice]:
+    """Give, for each position in a block, the slice of its hex digits that is an object id."""
+    return [slice(2 * i, 2 * (i + hash_size)) for i in range(count + 1)]

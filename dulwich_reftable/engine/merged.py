@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Several tables seen as one: the newest record of a key wins, and a tombstone hides the key.
+
+Tables stand oldest first, as in ``tables.list``. Scans merge *chunks* rather than records: up to
+the smallest of the tables' current last keys, the keys of all chunks are overlaid, oldest first; a
+stretch that only one table speaks of passes through as it is. So a scan costs little more than
+its largest table, and holds one block of each.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from .block import SYMREF_PREFIX
+from .records import LogRecord, RefRecord, log_key
+from .table import Table
+
+__all__ = ["Merged", "merge_chunks"]
+
+_T = TypeVar("_T")
+Chunk = tuple[list[bytes], list[_T]]
+
+
+class Merged:
+    """An immutable view of tables.
+
+    Args:
+      tables: oldest first
+
+    Attributes:
+      tables: as given
+    """
+
+    def __init__(self, tables: tuple[Table, ...]) -> None:
+        self.tables = tables
+        self._newest_first = tables[::-1]
+
+    @property
+    def max_update_index(self) -> int:
+        """The update index of the newest transaction; 0 if there was none."""
+        return self.tables[-1].max_update_index if self.tables else 0
+
+    # Refs
+
+    def lookup_ref(self, name: bytes) -> RefRecord | None:
+        """Find a ref that exists.
+
+        Returns: its newest record, or None if there is no such ref
+        Raises:
+          CorruptTableError: if a table that had to be asked is damaged
+        """
+        for table in self._newest_first:
+            record = table.lookup_ref(name)
+            if record is not None:
+                return None if record.is_deletion else record
+        return None
+
+    def ref_values(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """Scan refs in order of their names, as text.
+
+        Args:
+          start: the first name
+          stop: the name to stop before; None for the end
+        Yields: names, and beside each its value: a hex object id or ``b"ref: <target>"``
+        """
+        chunks = merge_chunks([table.ref_values(start, stop) for table in self.tables])
+        for names, values in chunks:
+            if None in values:
+                living = [pair for pair in zip(names, values, strict=True) if pair[1] is not None]
+                if not living:
+                    continue
+                names, values = map(list, zip(*living, strict=True))
+            yield names, values  # type: ignore[misc]  # the None are gone
+
+    def ref_dict(self) -> dict[bytes, bytes]:
+        """Give all refs as text; in no order, which spares the merge."""
+        refs: dict[bytes, bytes | None] = {}
+        for table in self.tables:
+            for names, values in table.ref_values():
+                refs.update(zip(names, values, strict=True))
+        if len(self.tables) > 1 or None in refs.values():
+            return {name: value for name, value in refs.items() if value is not None}
+        return refs  # type: ignore[return-value]  # no deletions
+
+    def ref_records(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[RefRecord]]]:
+        """Scan ref records in order of their names, tombstones included."""
+        return merge_chunks([table.ref_records(start, stop) for table in self.tables])
+
+    def has_ref_between(self, start: bytes, stop: bytes) -> bytes | None:
+        """Find the first name from ``start`` until before ``stop`` that exists, or None."""
+        for names, _ in self.ref_values(start, stop):
+            return names[0]
+        return None
+
+    def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
+        """Find the refs whose value or peeled value is an object, in order of their names."""
+        names = {
+            record.name for table in self.tables for record in table.refs_with_object(object_id)
+        }
+        found = []
+        for name in sorted(names):
+            record = self.lookup_ref(name)  # a newer table may tell otherwise
+            if record is not None and object_id in (record.value, record.peeled):
+                found.append(record)
+        return found
+
+    def symrefs(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give name and target of all symrefs."""
+        cut = len(SYMREF_PREFIX)
+        for names, values in self.ref_values():
+            for name, value in zip(names, values, strict=True):
+                if value.startswith(SYMREF_PREFIX):
+                    yield name, value[cut:]
+
+    # Logs
+
+    def log_records(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
+        """Scan log records in order of their keys, tombstones included."""
+        return merge_chunks([table.log_records(start, stop) for table in self.tables])
+
+    def logs_of(self, name: bytes) -> Iterator[LogRecord]:
+        """Give a ref's log records, newest first: no tombstones, but existence markers."""
+        for _, records in self.log_records(log_key(name, (1 << 64) - 1), name + b"\1"):
+            for record in records:
+                if record.update is not None:
+                    yield record
+
+    def log_names(self) -> Iterator[bytes]:
+        """Give the names of all refs that have a reflog, in order."""
+        last = None
+        for _, records in self.log_records():
+            for record in records:
+                if record.update is not None and record.name != last:
+                    last = record.name
+                    yield last
+
+
+def merge_chunks(sources: Iterable[Iterator[Chunk[_T]]]) -> Iterator[Chunk[_T]]:
+    """Merge sorted chunks; of equal keys, the record of the later source wins.
+
+    Args:
+      sources: for each table, oldest first, its chunks
+    """
+    # Of each source: the chunk at hand, how much of it is spent, and the chunks to come.
+    heads: list[tuple[list[bytes], list[_T], int, Iterator[Chunk[_T]]]] = []
+    for source in sources:
+        for keys, items in source:
+            heads.append((keys, items, 0, source))
+            break
+    while len(heads) > 1:
+        bound = min(keys[-1] for keys, _, _, _ in heads)
+        cuts: list[tuple[list[bytes], list[_T]]] = []
+        left: list[tuple[list[bytes], list[_T], int, Iterator[Chunk[_T]]]] = []
+        for keys, items, spent, source in heads:
+            upto = len(keys) if keys[-1] == bound else bisect_right(keys, bound, spent)
+            if upto > spent:
+                cuts.append((keys[spent:upto], items[spent:upto]))
+            if upto < len(keys):
+                left.append((keys, items, upto, source))
+            else:
+                following = next(source, None)
+                if following is not None:
+                    left.append((*following, 0, source))
+        heads = left
+        if len(cuts) == 1:
+            yield cuts[0]
+        else:
+            overlay: dict[bytes, _T] = {}
+            for keys, items in cuts:
+                overlay.update(zip(keys, items, strict=True))
+            merged = sorted(overlay)
+            yield merged, [overlay[key] for key in merged]
+    for keys, items, spent, source in heads:
+        yield (keys[spent:], items[spent:]) if spent else (keys, items)
+        yield from source

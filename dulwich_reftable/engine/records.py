@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Ref, log, obj and index records: their keys, their values, and how a value is read and written.
+
+A record on disk is a key, prefix compressed against the key before it, three bits of type, and a
+value. Blocks deal with the keys; this module knows the rest: ``encode_*`` gives ``(type, value
+bytes)`` of a record, ``decode_*`` reads a value at a position and gives the record and the position
+behind it. Object ids are raw bytes (20 or 32) throughout the engine.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from .coding import MAX_UINT64, decode_varint, encode_varint
+
+__all__ = [
+    "REF_DELETION",
+    "REF_SYMREF",
+    "REF_VAL1",
+    "REF_VAL2",
+    "LogRecord",
+    "LogUpdate",
+    "ObjRecord",
+    "RefRecord",
+    "decode_log",
+    "decode_log_key",
+    "decode_obj",
+    "decode_ref",
+    "encode_log",
+    "encode_obj",
+    "encode_ref",
+    "log_key",
+]
+
+# Value types of a ref record (format: "ref record").
+REF_DELETION = 0
+REF_VAL1 = 1
+REF_VAL2 = 2
+REF_SYMREF = 3
+
+_LOG_DELETION = 0
+_LOG_UPDATE = 1
+
+_UINT64 = struct.Struct(">Q")
+_INT16 = struct.Struct(">h")
+
+
+class RefRecord(NamedTuple):
+    """One ref as one table tells it.
+
+    Attributes:
+      name: full name of the ref
+      update_index: the transaction that wrote it
+      value: the object id that it points to (None for a symref and for a deletion)
+      peeled: the object id that an annotated tag finally points to, else None
+      target: the name that a symref points to, else None
+    """
+
+    name: bytes
+    update_index: int
+    value: bytes | None = None
+    peeled: bytes | None = None
+    target: bytes | None = None
+
+    @property
+    def is_deletion(self) -> bool:
+        """Whether this is a tombstone: the ref is gone, whatever older tables say."""
+        return self.value is None and self.target is None
+
+
+class LogUpdate(NamedTuple):
+    """What a log record says of an update.
+
+    Attributes:
+      old_id: object id before, all zero for "did not exist"
+      new_id: object id after, all zero for "was deleted"
+      name: committer's name
+      email: committer's address without the angle brackets
+      time: seconds since the epoch
+      tz_offset: the time zone as the decimal number ``±hhmm`` (``+0530`` is 530), the way git
+        writes it, and not in minutes as the format document has it
+      message: one line that ends in a newline, or nothing
+    """
+
+    old_id: bytes
+    new_id: bytes
+    name: bytes
+    email: bytes
+    time: int
+    tz_offset: int
+    message: bytes
+
+    @property
+    def is_existence_marker(self) -> bool:
+        """Whether this only says "the reflog exists": both ids are zero; it is no entry."""
+        return not any(self.old_id) and not any(self.new_id)
+
+
+class LogRecord(NamedTuple):
+    """One reflog entry, or (``update`` is None) the deletion of one.
+
+    Attributes:
+      name: full name of the ref
+      update_index: the transaction that made the entry; with the name it is the record's key
+      update: the entry; None for a tombstone
+    """
+
+    name: bytes
+    update_index: int
+    update: LogUpdate | None = None
+
+
+class ObjRecord(NamedTuple):
+    """The ref blocks that mention an object.
+
+    Attributes:
+      prefix: abbreviated object id
+      positions: positions of the blocks in the file, ascending; empty means "some ref has it:
+        scan them all" (format: "obj record", ``cnt_large = 0``)
+    """
+
+    prefix: bytes
+    positions: tuple[int, ...]
+
+
+def encode_ref(record: RefRecord, min_update_index: int) -> tuple[int, bytes]:
+    """Encode a ref record's value.
+
+    Args:
+      record: the record
+      min_update_index: the table's, which the record's index is stored relative to
+    Returns: value type, value bytes
+    """
+    delta = encode_varint(record.update_index - min_update_index)
+    _, _, value, peeled, target = record
+    if target is not None:
+        return REF_SYMREF, delta + encode_varint(len(target)) + target
+    if value is None:
+        return REF_DELETION, delta
+    if peeled is None:
+        return REF_VAL1, delta + value
+    return REF_VAL2, delta + value + peeled
+
+
+def decode_ref(
+    name: bytes, value_type: int, data: bytes, pos: int, hash_size: int, min_update_index: int
+) -> tuple[RefRecord, int]:
+    """Decode a ref record's value.
+
+    Args:
+      name: the record's key
+      value_type: the three bits of type beside the key
+      data: the block
+      pos: where the value begins
+      hash_size: bytes of an object id
+      min_update_index: the table's
+    Returns: the record, and the position behind it
+    Raises:
+      IndexError, ValueError: if the value is malformed
+    """
+    delta, pos = decode_varint(data, pos)
+    index = min_update_index + delta
+    if value_type == REF_VAL1:
+        end = pos + hash_size
+        return RefRecord(name, index, _take(data, pos, end)), end
+    if value_type == REF_VAL2:
+        middle, end = pos + hash_size, pos + 2 * hash_size
+        value, peeled = _take(data, pos, middle), _take(data, middle, end)
+        return RefRecord(name, index, value, peeled), end
+    if value_type == REF_SYMREF:
+        target, end = _decode_string(data, pos)
+        return RefRecord(name, index, None, None, target), end
+    if value_type == REF_DELETION:
+        return RefRecord(name, index), pos
+    raise ValueError(f"reserved ref value type {value_type}")
+
+
+def log_key(name: bytes, update_index: int) -> bytes:
+    """Give the key of a log record, which sorts a ref's newest entry first."""
+    return name + b"\0" + _UINT64.pack(MAX_UINT64 - update_index)
+
+
+def decode_log_key(key: bytes) -> tuple[bytes, int]:
+    """Split a log record's key into ref name and update index.
+
+    Raises:
+      ValueError: if it is none
+    """
+    if len(key) < 10 or key[-9] != 0:
+        raise ValueError("malformed log record key")
+    return key[:-9], MAX_UINT64 - _UINT64.unpack(key[-8:])[0]
+
+
+def encode_log(record: LogRecord) -> tuple[int, bytes]:
+    """Encode a log record's value.
+
+    Returns: log type, value bytes
+    """
+    update = record.update
+    if update is None:
+        return _LOG_DELETION, b""
+    return _LOG_UPDATE, b"".join(
+        (
+            update.old_id,
+            update.new_id,
+            encode_varint(len(update.name)),
+            update.name,
+            encode_varint(len(update.email)),
+            update.email,
+            encode_varint(update.time),
+            _INT16.pack(update.tz_offset),
+            encode_varint(len(update.message)),
+            update.message,
+        )
+    )
+
+
+def decode_log(
+    key: bytes, log_type: int, data: bytes, pos: int, hash_size: int
+) -> tuple[LogRecord, int]:
+    """Decode a log record's value.
+
+    Args:
+      key: the record's key
+      log_type: the three bits of type beside the key
+      data: the inflated block
+      pos: where the value begins
+      hash_size: bytes of an object id
+    Returns: the record, and the position behind it
+    Raises:
+      IndexError, ValueError: if key or value are malformed
+    """
+    name, update_index = decode_log_key(key)
+    if log_type == _LOG_DELETION:
+        return LogRecord(name, update_index), pos
+    if log_type != _LOG_UPDATE:
+        raise ValueError(f"unknown log type {log_type}")
+    middle, end = pos + hash_size, pos + 2 * hash_size
+    old_id, new_id = _take(data, pos, middle), _take(data, middle, end)
+    who, pos = _decode_string(data, end)
+    email, pos = _decode_string(data, pos)
+    time, pos = decode_varint(data, pos)
+    (tz_offset,) = _INT16.unpack(_take(data, pos, pos + 2))
+    message, pos = _decode_string(data, pos + 2)
+    update = LogUpdate(old_id, new_id, who, email, time, tz_offset, message)
+    return LogRecord(name, update_index, update), pos
+
+
+def encode_obj(positions: tuple[int, ...]) -> tuple[int, bytes]:
+    """Encode an obj record's value.
+
+    Returns: ``cnt_3``, value bytes
+    """
+    count = len(positions)
+    small = count if 0 < count < 8 else 0
+    out = [] if small else [encode_varint(count)]
+    prior = 0
+    for position in positions:
+        out.append(encode_varint(position - prior))
+        prior = position
+    return small, b"".join(out)
+
+
+def decode_obj(prefix: bytes, cnt_3: int, data: bytes, pos: int) -> tuple[ObjRecord, int]:
+    """Decode an obj record's value.
+
+    Returns: the record, and the position behind it
+    Raises:
+      IndexError, ValueError: if the value is malformed
+    """
+    count = cnt_3
+    if not count:
+        count, pos = decode_varint(data, pos)
+        if count > len(data):
+            raise ValueError(f"{count} positions cannot fit")
+    positions = []
+    position = 0
+    for i in range(count):
+        delta, pos = decode_varint(data, pos)
+        if i and not delta:
+            raise ValueError("positions do not ascend")
+        position += delta
+        positions.append(position)
+    return ObjRecord(prefix, tuple(positions)), pos
+
+
+def _decode_string(data: bytes, pos: int) -> tuple[bytes, int]:
+    length, pos = decode_varint(data, pos)
+    end = pos + length
+    return _take(data, pos, end), end
+
+
+def _take(data: bytes, pos: int, end: int) -> bytes:
+    """Slice, but refuse what the slice would silently cut short."""
+    if end > len(data):
+        raise ValueError("value runs past the end of its block")
+    return data[pos:end]

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""One section of a table: the run of its ref, obj or log blocks, and the index above them.
+
+To find the block that would hold a key, a section that was just opened walks down the index from
+restart to restart, which touches one block a level. A section that is asked again and again
+flattens the lowest level of its index into two lists, last keys and positions, and bisects those.
+Sections without an index have few blocks; their first keys serve in its place.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from functools import cached_property, lru_cache, partial
+
+from .block import INDEX, Block, Layout
+from .errors import CorruptTableError
+
+__all__ = ["Section"]
+
+_SEARCHES_BEFORE_FLATTENING = 16
+_BLOCKS_KEPT = 128
+
+
+class Section:
+    """The blocks of one type.
+
+    Args:
+      layout: the table
+      kind: their type
+      position: where the first one begins
+      index_position: where the root of their index begins; 0 if there is none
+    """
+
+    def __init__(self, layout: Layout, kind: int, position: int, index_position: int) -> None:
+        self.layout = layout
+        self.kind = kind
+        self.position = position
+        self.index_position = index_position
+        # Warm blocks. A table never changes, so neither does what is remembered of it.
+        self.block = lru_cache(maxsize=_BLOCKS_KEPT)(partial(Block, layout))
+        self._searches = 0
+        self._flat: tuple[list[bytes], list[int]] | None = None
+
+    @cached_property
+    def is_one_block(self) -> bool:
+        """Whether the section has one block and no more."""
+        behind = self.block(self.position).next_position
+        buffer = self.layout.buffer
+        return behind >= self.layout.end or buffer[behind : behind + 1] != bytes((self.kind,))
+
+    def blocks(self, key: bytes = b"") -> Iterator[Block]:
+        """Read the blocks in order, from the one on that would hold ``key``."""
+        position: int | None = self.find(key) if key else self.position
+        while position is not None:
+            block = Block(self.layout, position)
+            if block.kind != self.kind:
+                if position == self.position:
+                    raise self._corrupt(position, f"section does not begin with '{chr(self.kind)}'")
+                break
+            yield block
+            position = block.next_position if block.next_position < self.layout.end else None
+
+    def find(self, key: bytes) -> int | None:
+        """Give the position of the block that would hold ``key``.
+
+        Returns: a position, or None if all keys are smaller
+        Raises:
+          CorruptTableError: if the index is damaged
+        """
+        if self._flat is None:
+            self._searches += 1
+            if self.index_position and self._searches < _SEARCHES_BEFORE_FLATTENING:
+                return self._descend(key)
+            self._flat = self._flattened() if self.index_position else self._first_keys()
+        keys, positions = self._flat
+        if self.index_position:
+            i = bisect_left(keys, key)
+            return positions[i] if i < len(positions) else None
+        return positions[max(bisect_right(keys, key) - 1, 0)]
+
+    def block_for(self, key: bytes) -> Block | None:
+        """Give the block that would hold ``key``, or None if all keys are smaller."""
+        position = self.find(key)
+        if position is None:
+            return None
+        block = self.block(position)
+        if block.kind != self.kind:
+            raise self._corrupt(position, f"not a block of type {chr(self.kind)}")
+        return block
+
+    def _root(self) -> Iterator[Block]:
+        """Read the blocks of the index's highest level, which may be several."""
+        position = self.index_position
+        while position < self.layout.end:
+            block = Block(self.layout, position)
+            if block.kind != INDEX:
+                if position == self.index_position:
+                    raise self._corrupt(position, "not an index block")
+                return
+            yield block
+            position = block.next_position
+
+    def _descend(self, key: bytes) -> int | None:
+        for block in self._root():
+            position = block.seek_index(key)
+            while position is not None:
+                below = self._below(block, position)
+                if below.kind == self.kind:
+                    return position
+                block = below
+                position = block.seek_index(key)
+                if position is None:
+                    raise self._corrupt(block.position, "index disagrees with the one above it")
+        return None
+
+    def _below(self, block: Block, position: int) -> Block:
+        """Read a block that an index block names; lower levels always stand further ahead."""
+        if not self.position <= position < block.position:
+            raise self._corrupt(block.position, f"index names position {position}")
+        below = self.block(position)
+        if below.kind not in (self.kind, INDEX):
+            raise self._corrupt(block.position, f"index names position {position} of other type")
+        return below
+
+    def _flattened(self) -> tuple[list[bytes], list[int]]:
+        """Read the whole index, down to the level that names the section's blocks."""
+        level = list(self._root())
+        while True:
+            keys: list[bytes] = []
+            positions: list[int] = []
+            for block in level:
+                more_keys, more_positions = block.index_records()
+                if keys and more_keys[0] <= keys[-1]:
+                    raise self._corrupt(block.position, "index keys do not ascend")
+                keys += more_keys
+                positions += more_positions
+            before = self.position - 1
+            for position in positions:
+                if not before < position < level[0].position:
+                    raise self._corrupt(level[0].position, f"index names position {position}")
+                before = position
+            if not positions or self._below(level[0], positions[0]).kind == self.kind:
+                return keys, positions
+            level = [self._below(level[0], position) for position in positions]
+            for block in level:
+                if block.kind != INDEX:
+                    raise self._corrupt(block.position, "not an index block")
+
+    def _first_keys(self) -> tuple[list[bytes], list[int]]:
+        blocks = list(self.blocks())
+        return [block.first_key for block in blocks], [block.position for block in blocks]
+
+    def _corrupt(self, position: int, reason: str) -> CorruptTableError:
+        return CorruptTableError(self.layout.filename, position, reason)

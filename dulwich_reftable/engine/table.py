@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""One immutable table: header, footer, sections; lookup, scan, refs by object id, logs.
+
+A table is opened from its bytes, usually a memory map, and reads from them only what is asked
+for. Whoever lists gets *chunks*: the keys of one block and, beside them, its records, so that
+the cost of Python's iteration is paid a block and not a record at a time.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from .block import LOG, OBJ, REF, Block, Buffer, Layout
+from .errors import CorruptTableError
+from .records import LogRecord, RefRecord
+from .section import Section
+
+__all__ = ["Table"]
+
+_T = TypeVar("_T")
+
+_HEADER = struct.Struct(">4sIQQ")
+_POSITIONS = struct.Struct(">QQQQQI")
+_HASH_SIZES = {b"sha1": 20, b"s256": 32}
+
+
+class Table:
+    """A table.
+
+    Args:
+      filename: its name, which messages tell
+      buffer: its bytes
+
+    Attributes:
+      filename: as given
+      size: in bytes
+      version: of the format, 1 or 2
+      hash_size: bytes of an object id
+      block_size: in bytes; 0 for an unaligned table
+      min_update_index, max_update_index: bounds of what its records tell
+      obj_id_length: bytes to which obj blocks abbreviate ids; 0 without obj blocks
+      refs, objs, logs: its sections; None where there is none
+
+    Raises:
+      CorruptTableError: if header or footer are damaged
+    """
+
+    def __init__(self, filename: str, buffer: Buffer) -> None:
+        self.filename = filename
+        self.size = size = len(buffer)
+        if size < _HEADER.size:
+            raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
+        magic, word, self.min_update_index, self.max_update_index = _HEADER.unpack(
+            buffer[: _HEADER.size]
+        )
+        self.version, self.block_size = word >> 24, word & 0xFFFFFF
+        if magic != b"REFT":
+            raise CorruptTableError(filename, 0, "magic number is missing")
+        if self.version not in (1, 2):
+            raise CorruptTableError(filename, 4, f"unknown version {self.version}")
+        header_size = 24 if self.version == 1 else 28
+        end = size - header_size - _POSITIONS.size
+        if end < header_size:
+            raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
+        self.hash_size = 20
+        if self.version == 2:
+            hash_id = buffer[24:28]
+            if hash_id not in _HASH_SIZES:
+                raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
+            self.hash_size = _HASH_SIZES[hash_id]
+        footer = buffer[end:size]
+        if footer[:header_size] != buffer[:header_size]:
+            raise CorruptTableError(filename, end, "footer does not repeat the header")
+        ref_index, obj, obj_index, log, log_index, crc = _POSITIONS.unpack(footer[header_size:])
+        if crc != zlib.crc32(footer[:-4]):
+            raise CorruptTableError(filename, size - 4, "checksum of the footer does not match")
+        if self.min_update_index > self.max_update_index:
+            raise CorruptTableError(filename, 8, "update indexes are out of order")
+        for i, position in enumerate((ref_index, obj >> 5, obj_index, log, log_index)):
+            if position >= end:
+                at = end + header_size + 8 * i
+                raise CorruptTableError(filename, at, f"position {position} is behind the blocks")
+
+        self.layout = layout = Layout(
+            filename,
+            buffer,
+            header_size,
+            self.block_size,
+            self.hash_size,
+            self.min_update_index,
+            end,
+        )
+        first = buffer[header_size : header_size + 1][0] if end > header_size else 0
+        self.obj_id_length = 0
+        self.refs: Section | None = None
+        self.objs: Section | None = None
+        self.logs: Section | None = None
+        if first == REF:
+            self.refs = Section(layout, REF, 0, ref_index)
+        elif first not in (0, LOG):
+            raise CorruptTableError(filename, header_size, f"unknown block type 0x{first:02x}")
+        if obj >> 5:
+            self.obj_id_length = obj & 31
+            if not 2 <= self.obj_id_length <= self.hash_size:
+                at = end + header_size + 8
+                raise CorruptTableError(filename, at, f"ids cut to {self.obj_id_length} bytes")
+            self.objs = Section(layout, OBJ, obj >> 5, obj_index)
+        if first == LOG or log:
+            self.logs = Section(layout, LOG, 0 if first == LOG else log, log_index)
+        self._by_name: dict[bytes, RefRecord] | None = None
+        self._looked_up = False
+
+    def __repr__(self) -> str:
+        return f"<Table {self.filename}>"
+
+    # Refs
+
+    def lookup_ref(self, name: bytes) -> RefRecord | None:
+        """Find what the table says of a ref.
+
+        Returns: its record, which may be a deletion; None if the table does not mention it
+        """
+        if self._by_name is not None:
+            return self._by_name.get(name)
+        if self.refs is None:
+            return None
+        block = self.refs.block_for(name)
+        if block is None:
+            return None
+        if self._looked_up and self.refs.is_one_block:
+            # The second question to a table of one block: decode it once and for all.
+            self._by_name = dict(zip(*block.ref_records(), strict=True))
+            return self._by_name.get(name)
+        self._looked_up = True
+        return block.find_ref(name)
+
+    def ref_values(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[bytes | None]]]:
+        """Scan refs as text; see :meth:`~dulwich_reftable.engine.block.Block.ref_values`.
+
+        Args:
+          start: the first name
+          stop: the name to stop before; None for the end
+        """
+        return _chunks(self.refs, Block.ref_values, start, stop)
+
+    def ref_records(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[RefRecord]]]:
+        """Scan ref records, from the name ``start`` until before ``stop``."""
+        return _chunks(self.refs, Block.ref_records, start, stop)
+
+    def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
+        """Find the refs whose value or peeled value is an object.
+
+        Uses the obj blocks where there are any; else looks for the id in every ref block.
+        """
+        if self.refs is None:
+            return []
+        blocks: Iterator[Block]
+        if self.objs is None:
+            blocks = self.refs.blocks()
+        else:
+            prefix = object_id[: self.obj_id_length]
+            block = self.objs.block_for(prefix)
+            record = block.find_obj(prefix) if block else None
+            if record is None:
+                return []
+            if record.positions:
+                refs = self.refs
+                blocks = (self._ref_block(refs, position) for position in record.positions)
+            else:
+                blocks = self.refs.blocks()
+        return [record for block in blocks for record in block.refs_with_object(object_id)]
+
+    def _ref_block(self, refs: Section, position: int) -> Block:
+        if position < self.layout.end:
+            block = refs.block(position)
+            if block.kind == REF:
+                return block
+        raise CorruptTableError(self.filename, position, "an obj record names no ref block")
+
+    # Logs
+
+    def log_records(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
+        """Scan log records; ``start`` and ``stop`` are keys, as ``log_key`` gives them."""
+        return _chunks(self.logs, Block.log_records, start, stop)
+
+
+def _chunks(
+    section: Section | None,
+    decode: Callable[[Block], tuple[list[bytes], list[_T]]],
+    start: bytes,
+    stop: bytes | None,
+) -> Iterator[tuple[list[bytes], list[_T]]]:
+    """Decode a section's blocks, cut to the keys from ``start`` until before ``stop``."""
+    if section is None:
+        return
+    last = b""
+    for block in section.blocks(start):
+        keys, records = decode(block)
+        if keys[0] <= last:
+            raise CorruptTableError(block.layout.filename, block.position, "blocks do not ascend")
+        last = keys[-1]
+        if last < start:
+            continue
+        low = bisect_left(keys, start) if keys[0] < start else 0
+        high = len(keys)
+        if stop is not None and last >= stop:
+            high = bisect_left(keys, stop)
+        if low < high:
+            if high - low < len(keys):
+                keys, records = keys[low:high], records[low:high]
+            yield keys, records
+        if high < len(keys) or (stop is not None and last >= stop):
+            return

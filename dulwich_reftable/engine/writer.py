@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Writing one table from sorted records.
+
+The order of things in the file is the format's: refs, their index, objects, their index, logs,
+their index, footer. Blocks leave as soon as they are full; what is kept until its section ends
+is the last key of each block, and until the refs end, which blocks mention which object. Given the
+same records and options the file is git's to the byte (``reftable/writer.c``), including what the
+document leaves open: when an index is worth its while, and how far object ids are abbreviated.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from .block import INDEX, LOG, OBJ, REF
+from .block_writer import BlockWriter
+from .coding import MAX_UINT64, encode_varint
+from .errors import RecordError
+from .records import LogRecord, RefRecord, encode_log, encode_obj, encode_ref, log_key
+
+__all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions", "encode_header"]
+
+MAX_BLOCK_SIZE = (1 << 24) - 1
+_MAX_OBJ_ID_LENGTH = 31  # five bits of the footer hold it
+_HASH_IDS = {32: b"s256"}
+
+# More blocks than this in a section, or on a level of its index, get an index (level) on top.
+_INDEX_THRESHOLD = 3
+_INDEX_THRESHOLD_UNALIGNED = 1
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How tables are written.
+
+    Attributes:
+      block_size: bytes of a block, at most 16 MiB - 1 (``reftable.blockSize``)
+      restart_interval: records between restarts (``reftable.restartInterval``)
+      index_objects: whether to write obj blocks (``reftable.indexObjects``)
+      hash_size: bytes of an object id: 20 (SHA-1) or 32 (SHA-256)
+      aligned: whether blocks are padded to the block size
+    """
+
+    block_size: int = 4096
+    restart_interval: int = 16
+    index_objects: bool = True
+    hash_size: int = 20
+    aligned: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.block_size <= MAX_BLOCK_SIZE:
+            raise RecordError(f"block size {self.block_size} is not in 1..{MAX_BLOCK_SIZE}")
+        if not 0 < self.restart_interval < 1 << 16:
+            raise RecordError(f"restart interval {self.restart_interval} is not in 1..65535")
+        if self.hash_size not in (20, 32):
+            raise RecordError(f"object ids of {self.hash_size} bytes are not known")
+
+
+def encode_header(options: WriteOptions, min_update_index: int, max_update_index: int) -> bytes:
+    """Encode the file header: version 1 for SHA-1, version 2 for everything else."""
+    hash_id = _HASH_IDS.get(options.hash_size, b"")
+    return (
+        b"REFT"
+        + struct.pack(
+            ">IQQ",
+            (2 if hash_id else 1) << 24 | (options.block_size if options.aligned else 0),
+            min_update_index,
+            max_update_index,
+        )
+        + hash_id
+    )
+
+
+class TableWriter:
+    """Writes one table.
+
+    Add refs in the order of their names, then logs in the order of their keys, then
+    :meth:`finish`.
+
+    Args:
+      write: takes the bytes, in order
+      min_update_index: the smallest index of a ref record
+      max_update_index: the largest index of any record
+      options: block size and the like
+
+    Attributes:
+      is_empty: whether no record was added yet
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        min_update_index: int,
+        max_update_index: int,
+        options: WriteOptions,
+    ) -> None:
+        if not 0 <= min_update_index <= max_update_index <= MAX_UINT64:
+            raise RecordError(f"update indexes {min_update_index}..{max_update_index} do not fit")
+        self._write = write
+        self._options = options
+        self._min = min_update_index
+        self._max = max_update_index
+        self._header = encode_header(options, min_update_index, max_update_index)
+        self._next = 0  # where the next block goes
+        self._padding = 0  # zeros owed before it
+        self._block: BlockWriter | None = None
+        self._last_key = b""
+        self._index: list[tuple[bytes, int]] = []  # last key and position of blocks done
+        self._blocks_of: dict[bytes, int | list[int]] = {}  # object id -> ref block(s)
+        self._ref_index = self._obj = self._obj_id_length = self._obj_index = 0
+        self._log = self._log_index = 0
+        self.is_empty = True
+
+    def add_ref(self, record: RefRecord) -> None:
+        """Add a ref record.
+
+        Raises:
+          RecordError: if its name does not sort behind the one before, its update index is out of
+            the table's bounds, its ids are of the wrong length, or it is too large for a block
+        """
+        name, index, value, peeled, target = record
+        if not self._min <= index <= self._max:
+            raise RecordError(f"update index {index} of {name!r} is out of bounds")
+        if value is not None:
+            size = self._options.hash_size
+            if len(value) != size or (peeled is not None and len(peeled) != size):
+                raise RecordError(f"object id of {name!r} is not {size} bytes long")
+            if target is not None:
+                raise RecordError(f"{name!r} has both an object id and a target")
+        self._add(REF, name, *encode_ref(record, self._min))
+        if value is not None and self._options.index_objects:
+            self._note_object(value)
+            if peeled is not None:
+                self._note_object(peeled)
+
+    def add_log(self, record: LogRecord) -> None:
+        """Add a log record; no ref can be added after it.
+
+        Raises:
+          RecordError: if its key does not sort behind the one before, its update index is beyond
+            the table's, its ids are of the wrong length, a number does not fit, or it is too
+            large for a block
+        """
+        if not 0 <= record.update_index <= self._max:
+            raise RecordError(
+                f"update index {record.update_index} of {record.name!r}'s log is out of bounds"
+            )
+        update = record.update
+        size = self._options.hash_size
+        if update and not len(update.old_id) == len(update.new_id) == size:
+            raise RecordError(f"object id in {record.name!r}'s log is not {size} bytes long")
+        if self._block is None or self._block.kind != LOG:
+            self._finish_refs()
+            self._next -= self._padding  # log blocks are not aligned
+            self._padding = 0
+            self._log = self._next
+            self._start_block(LOG)
+        try:
+            log_type, value = encode_log(record)
+        except (struct.error, ValueError) as error:
+            raise RecordError(
+                f"log record of {record.name!r} cannot be written: {error}"
+            ) from error
+        self._add(LOG, log_key(record.name, record.update_index), log_type, value)
+
+    def finish(self) -> int:
+        """Write what is left and the footer.
+
+        Returns: size of the table, in bytes
+        """
+        if self._block is not None and self._block.kind == LOG:
+            self._log_index = self._finish_section()
+        else:
+            self._finish_refs()
+        if not self._next:
+            self._put(self._header, 0)
+        self._padding = 0
+        footer = self._header + struct.pack(
+            ">QQQQQ",
+            self._ref_index,
+            self._obj << 5 | self._obj_id_length,
+            self._obj_index,
+            self._log,
+            self._log_index,
+        )
+        self._put(footer + struct.pack(">I", zlib.crc32(footer)), 0)
+        return self._next
+
+    # Blocks
+
+    def _add(self, kind: int, key: bytes, extra: int, value: bytes) -> None:
+        if key <= self._last_key:
+            raise RecordError(f"key {key!r} does not sort behind {self._last_key!r}")
+        block = self._block or self._start_block(kind)
+        if block.kind != kind:
+            raise RecordError(f"{key!r} comes too late: its section is over")
+        if not block.add(key, extra, value):
+            self._flush_block()
+            if not self._start_block(kind).add(key, extra, value):
+                raise RecordError(
+                    f"record {key!r} is too large for a block of {self._options.block_size} bytes"
+                )
+        self._last_key = key
+        self.is_empty = False
+
+    def _start_block(self, kind: int) -> BlockWriter:
+        options = self._options
+        header = b"" if self._next else self._header
+        self._block = BlockWriter(kind, options.block_size, options.restart_interval, header)
+        return self._block
+
+    def _flush_block(self) -> None:
+        block, self._block = self._block, None
+        if block is None or not block.entries:
+            return
+        data = block.finish()
+        padding = 0
+        if self._options.aligned and block.kind != LOG:
+            padding = self._options.block_size - len(data)
+        self._index.append((block.last_key, self._next))
+        self._put(data, padding)
+
+    def _put(self, data: bytes, padding: int) -> None:
+        if self._padding:
+            self._write(bytes(self._padding))
+        self._write(data)
+        self._padding = padding
+        self._next += len(data) + padding
+
+    # Sections
+
+    def _finish_section(self) -> int:
+        """Write the open block and the index of the section, level upon level.
+
+        Returns: position of the index's root, 0 if the section is too short to have one
+        """
+        self._flush_block()
+        threshold = _INDEX_THRESHOLD if self._options.aligned else _INDEX_THRESHOLD_UNALIGNED
+        root = 0
+        while len(self._index) > threshold:
+            root = self._next
+            below, self._index = self._index, []
+            self._last_key = b""
+            for key, position in below:
+                self._add(INDEX, key, 0, encode_varint(position))
+            self._flush_block()
+            if len(self._index) >= len(below):
+                raise RecordError("blocks are too small to be indexed")
+        self._index = []
+        self._last_key = b""
+        return root
+
+    def _finish_refs(self) -> None:
+        self._ref_index = self._finish_section()
+        if self._ref_index and self._options.index_objects:
+            self._write_objects()
+        self._blocks_of = {}
+
+    def _note_object(self, object_id: bytes) -> None:
+        """Remember that the ref block now open mentions an object."""
+        position = self._next
+        known = self._blocks_of.setdefault(object_id, position)
+        if isinstance(known, list):
+            if known[-1] != position:
+                known.append(position)
+        elif known != position:
+            self._blocks_of[object_id] = [known, position]
+
+    def _write_objects(self) -> None:
+        objects = sorted(self._blocks_of.items())
+        length = self._obj_id_length = _abbreviation([object_id for object_id, _ in objects])
+        self._obj = self._next if objects else 0
+        # One record an object, but for ids that not even the longest abbreviation tells apart.
+        for prefix, same in groupby(objects, lambda item: item[0][:length]):
+            positions: set[int] = set()
+            for _, blocks in same:
+                positions.update((blocks,) if isinstance(blocks, int) else blocks)
+            self._add_object(prefix, tuple(sorted(positions)))
+        self._obj_index = self._finish_section()
+
+    def _add_object(self, prefix: bytes, positions: tuple[int, ...]) -> None:
+        cnt_3, value = encode_obj(positions)
+        block = self._block or self._start_block(OBJ)
+        if block.add(prefix, cnt_3, value):
+            return
+        self._flush_block()
+        block = self._start_block(OBJ)
+        # Positions that overflow even an empty block are left out: "scan all refs".
+        if not block.add(prefix, cnt_3, value) and not block.add(prefix, *encode_obj(())):
+            raise RecordError("blocks are too small for an obj record")
+
+
+def _abbreviation(ids: list[bytes]) -> int:
+    """Give the shortest length, of at least 2 bytes, that tells sorted object ids apart."""
+    length = 2
+    while length < _MAX_OBJ_ID_LENGTH and any(a[:length] == b[:length] for a, b in pairwise(ids)):
+        length += 1
+    return length
