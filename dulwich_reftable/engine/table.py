@@ -54,6 +54,8 @@ class Table:
         self.size = size = len(buffer)
         if size < _HEADER.size:
             raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
+        self.min_update_index: int
+        self.max_update_index: int
         magic, word, self.min_update_index, self.max_update_index = _HEADER.unpack(
             buffer[: _HEADER.size]
         )
