@@ -33,7 +33,17 @@ from .records import (
     decode_ref,
 )
 
-__all__ = ["INDEX", "LOG", "OBJ", "REF", "SYMREF_PREFIX", "Block", "Buffer", "Layout"]
+__all__ = [
+    "INDEX",
+    "LOG",
+    "OBJ",
+    "REF",
+    "SYMREF_PREFIX",
+    "Block",
+    "Buffer",
+    "Layout",
+    "ref_text",
+]
 
 # Block types (format: the first byte of each block).
 REF = ord("r")
@@ -253,22 +263,25 @@ class Block:
                 return record if key == prefix else None
         return None
 
+    def first_ref_from(self, name: bytes) -> bytes | None:
+        """Find the first name from ``name`` on, tombstones included."""
+        for key, _, _ in self._walk(self._decode_ref, self._restart_before(name)):
+            if key >= name:
+                return key
+        return None
+
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
         """Find the refs in this block whose value or peeled value is an object.
 
         Only what follows a restart that stands before an occurrence of the id is decoded.
         """
-        hash_size, base = self.layout.hash_size, self.layout.min_update_index
         found: list[RefRecord] = []
         restarts = range(self.restart_count)
         at = self.data.find(object_id, self.first, self.restart_offset)
         while at >= 0:
             i = bisect_right(restarts, at, key=self.restart)
             behind = at
-            for _, record, behind in self._walk(
-                lambda key, extra, data, pos: decode_ref(key, extra, data, pos, hash_size, base),
-                self.restart(max(i - 1, 0)),
-            ):
+            for _, record, behind in self._walk(self._decode_ref, self.restart(max(i - 1, 0))):
                 if behind > at:  # the record that holds the occurrence
                     if object_id in (record.value, record.peeled):
                         found.append(record)
@@ -334,7 +347,7 @@ class Block:
                 else:
                     record, pos = decode_ref(name, value_type, data, value_at, hash_size, 0)
                     add_name(name)
-                    add_value(_text(record))
+                    add_value(ref_text(record))
         except (IndexError, ValueError) as error:
             raise self._corrupt(str(error) or "record is cut short", start) from error
         if pos != end:
@@ -344,14 +357,15 @@ class Block:
     def _plain_ref_values(self) -> tuple[list[bytes], list[bytes | None]]:
         """Do as :meth:`ref_values` does, the straightforward way."""
         names, records = self.ref_records()
-        return names, [_text(record) for record in records]
+        return names, [ref_text(record) for record in records]
 
     def ref_records(self) -> tuple[list[bytes], list[RefRecord]]:
         """Decode all records of a ref block; returns their keys beside them, as all of these do."""
-        hash_size, base = self.layout.hash_size, self.layout.min_update_index
-        return self._all(
-            lambda key, extra, data, pos: decode_ref(key, extra, data, pos, hash_size, base)
-        )
+        return self._all(self._decode_ref)
+
+    def _decode_ref(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[RefRecord, int]:
+        layout = self.layout
+        return decode_ref(key, extra, data, pos, layout.hash_size, layout.min_update_index)
 
     def log_records(self) -> tuple[list[bytes], list[LogRecord]]:
         """Decode all records of a log block."""
@@ -420,7 +434,7 @@ def _decode_position(key: bytes, extra: int, data: bytes, pos: int) -> tuple[int
     return decode_varint(data, pos)
 
 
-def _text(record: RefRecord) -> bytes | None:
+def ref_text(record: RefRecord) -> bytes | None:
     """Give a ref's value as text: hex digits, ``ref: <target>``, or None for a deletion."""
     if record.target is not None:
         return SYMREF_PREFIX + record.target

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 __all__ = [
+    "ConfigurationError",
     "CorruptTableError",
     "LockError",
     "RecordError",
@@ -24,6 +25,10 @@ __all__ = [
 
 class ReftableError(Exception):
     """Base of every exception that this package defines."""
+
+
+class ConfigurationError(ReftableError, ValueError):
+    """A setting of the repository has a value that it cannot have."""
 
 
 class CorruptTableError(ReftableError):
@@ -71,6 +76,7 @@ class LockError(ReftableError, OSError):
     Attributes:
       lock_path: the lock file
       age: seconds since the lock was taken (None if it was gone when we looked)
+      waited: seconds for which we tried
     """
 
     def __init__(self, lock_path: str, age: float | None, waited: float) -> None:
@@ -82,6 +88,7 @@ class LockError(ReftableError, OSError):
         )
         self.lock_path = lock_path
         self.age = age
+        self.waited = waited
 
 
 class StaleListError(ReftableError):

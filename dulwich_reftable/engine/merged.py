@@ -9,17 +9,22 @@ its largest table, and holds one block of each.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from .block import SYMREF_PREFIX
+from .block import SYMREF_PREFIX, ref_text
 from .records import LogRecord, RefRecord, log_key
 from .table import Table
 
 __all__ = ["Merged", "merge_chunks"]
 
 _T = TypeVar("_T")
+
+_BYTES_PER_REF = 32
+_REFS_SCANNED_PER_LOOKUP = 16
+"""A lookup costs about as much as it costs to scan this many refs."""
+
 Chunk = tuple[list[bytes], list[_T]]
 
 
@@ -57,6 +62,11 @@ class Merged:
                 return None if record.is_deletion else record
         return None
 
+    def ref_value(self, name: bytes) -> bytes | None:
+        """Find a ref that exists, as text: a hex object id or ``b"ref: <target>"``."""
+        record = self.lookup_ref(name)
+        return None if record is None else ref_text(record)
+
     def ref_values(
         self, start: bytes = b"", stop: bytes | None = None
     ) -> Iterator[tuple[list[bytes], list[bytes]]]:
@@ -92,11 +102,62 @@ class Merged:
         """Scan ref records in order of their names, tombstones included."""
         return merge_chunks([table.ref_records(start, stop) for table in self.tables])
 
-    def has_ref_between(self, start: bytes, stop: bytes) -> bytes | None:
+    def first_ref_in(self, start: bytes, stop: bytes) -> bytes | None:
         """Find the first name from ``start`` until before ``stop`` that exists, or None."""
-        for names, _ in self.ref_values(start, stop):
-            return names[0]
+        # Mostly no table knows of any, which is told without decoding a block.
+        if any(table.has_ref_in(start, stop) for table in self.tables):
+            for names, _ in self.ref_values(start, stop):
+                return names[0]
         return None
+
+    def values_of(self, names: Collection[bytes]) -> dict[bytes, bytes]:
+        """Find many refs, as text; those that do not exist are left out.
+
+        Many lookups cost more than one scan of everything; which is cheaper is estimated.
+        """
+        if len(names) * _REFS_SCANNED_PER_LOOKUP < self.estimated_refs:
+            found = {}
+            for name in names:
+                value = self.ref_value(name)
+                if value is not None:
+                    found[name] = value
+            return found
+        wanted = set(names)
+        found = {}
+        if wanted:
+            for chunk, values in self.ref_values(min(wanted), max(wanted) + b"\0"):
+                if not wanted.isdisjoint(chunk):
+                    found.update(
+                        pair for pair in zip(chunk, values, strict=True) if pair[0] in wanted
+                    )
+        return found
+
+    def first_refs_below(self, names: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Find refs in the way of others: whose name is one of ``names`` and a slash and more.
+
+        Args:
+          names: sorted, without duplicates
+        Yields: each of ``names`` that has refs below it, and the first of those
+        """
+        if len(names) * _REFS_SCANNED_PER_LOOKUP < self.estimated_refs:
+            for name in names:
+                below = self.first_ref_in(name + b"/", name + b"0")
+                if below is not None:
+                    yield name, below
+        elif names:
+            starts = sorted(name + b"/" for name in names)
+            at = 0
+            for chunk, _ in self.ref_values(starts[0], starts[-1][:-1] + b"0"):
+                while at < len(starts) and starts[at] <= chunk[-1]:
+                    first = chunk[bisect_left(chunk, starts[at])]
+                    if first.startswith(starts[at]):
+                        yield starts[at][:-1], first
+                    at += 1
+
+    @property
+    def estimated_refs(self) -> int:
+        """About how many refs there are, at the most."""
+        return sum(table.size for table in self.tables) // _BYTES_PER_REF
 
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
         """Find the refs whose value or peeled value is an object, in order of their names."""

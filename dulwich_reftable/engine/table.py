@@ -140,6 +140,16 @@ class Table:
         self._looked_up = True
         return block.find_ref(name)
 
+    def has_ref_in(self, start: bytes, stop: bytes) -> bool:
+        """Tell whether the table mentions a name from ``start`` until before ``stop``."""
+        block = self.refs.block_for(start) if self.refs else None
+        if block is None:
+            return False
+        first = block.first_ref_from(start)
+        if first is None:  # without an index it can be the next block's first
+            return any(True for _ in self.ref_values(start, stop))
+        return first < stop
+
     def ref_values(
         self, start: bytes = b"", stop: bytes | None = None
     ) -> Iterator[tuple[list[bytes], list[bytes | None]]]:

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""The reftable reference backend for dulwich."""
+
+from .engine.errors import (
+    ConfigurationError,
+    CorruptTableError,
+    LockError,
+    RecordError,
+    RefConflictError,
+    ReftableError,
+    StaleListError,
+    StorageError,
+    TransactionError,
+)
+from .errors import BadRefNameError
+from .reader import RefsSnapshot
+from .refs import ReftableRefsContainer
+from .repo import Repo
+from .transaction import Transaction
+
+__all__ = [
+    "BadRefNameError",
+    "ConfigurationError",
+    "CorruptTableError",
+    "LockError",
+    "RecordError",
+    "RefConflictError",
+    "RefsSnapshot",
+    "ReftableError",
+    "ReftableRefsContainer",
+    "Repo",
+    "StaleListError",
+    "StorageError",
+    "Transaction",
+    "TransactionError",
+]

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""What all parts of a refs container stand on: the stacks, the settings, and two questions.
+
+The shared stack holds the shared refs and the main worktree's own; each linked worktree has a
+stack of its own beside its ``HEAD``. The questions are asked of the repository: what an object
+peels to, and who is at work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from .engine.directory import DirectoryStorage
+from .engine.errors import StorageError
+from .engine.stack import Stack
+from .names import Owner, place_of
+from .settings import Settings
+
+__all__ = ["Backend"]
+
+
+class Backend:
+    """The refs of a repository, as one worktree sees them.
+
+    Args:
+      common_dir: the repository's control directory
+      git_dir: the worktree's; the same for the main worktree
+      settings: the repository's
+      peel: takes a hex object id and gives what an annotated tag finally points to, None for any
+        other object or one that does not exist
+      identity: gives who is at work, as ``b"Name <address>"``
+
+    Attributes:
+      shared: the stack of shared refs, and of the main worktree's own
+      current: the stack of this worktree's own refs
+      is_linked: whether those are two
+      git_dir, settings, peel, identity: as given
+    """
+
+    def __init__(
+        self,
+        common_dir: str,
+        git_dir: str,
+        settings: Settings,
+        peel: Callable[[bytes], bytes | None],
+        identity: Callable[[], bytes],
+    ) -> None:
+        self.git_dir = git_dir
+        self.settings = settings
+        self.peel = peel
+        self.identity = identity
+        self._common_dir = common_dir
+        self._others: dict[bytes, Stack] = {}
+        self.shared = self._open(common_dir)
+        self.is_linked = os.path.realpath(common_dir) != os.path.realpath(git_dir)
+        self.current = self._open(git_dir) if self.is_linked else self.shared
+        if self.is_linked:
+            self._others[os.fsencode(os.path.basename(os.path.realpath(git_dir)))] = self.current
+
+    @property
+    def hex_size(self) -> int:
+        """Digits of an object id."""
+        return 2 * self.settings.write.hash_size
+
+    def _open(self, git_dir: str) -> Stack:
+        settings = self.settings
+        storage = DirectoryStorage(
+            os.path.join(git_dir, "reftable"),
+            durable=settings.durable,
+            adjust_mode=settings.adjust_mode,
+        )
+        return Stack(
+            storage,
+            settings.write,
+            geometric_factor=settings.geometric_factor,
+            lock_timeout=settings.lock_timeout,
+        )
+
+    def stacks(self) -> tuple[Stack, ...]:
+        """Give the stacks that this worktree's refs are in."""
+        return (self.shared, self.current) if self.is_linked else (self.shared,)
+
+    def close(self) -> None:
+        """Close all stacks."""
+        for stack in {self.shared, self.current, *self._others.values()}:
+            stack.close()
+
+    def find(self, name: bytes) -> tuple[Stack, bytes]:
+        """Give the stack that a ref is kept in, and its name there.
+
+        Raises:
+          BadRefNameError: if the name is of a worktree that cannot be
+          StorageError: if there is no such worktree
+        """
+        if name.startswith(b"refs/") and not self.is_linked:
+            return self.shared, name
+        place = place_of(name)
+        if place.owner is Owner.CURRENT:
+            return self.current, place.name
+        if place.owner is Owner.OTHER:
+            return self._other(place.worktree), place.name
+        return self.shared, place.name
+
+    def _other(self, worktree: bytes) -> Stack:
+        stack = self._others.get(worktree)
+        if stack is None:
+            git_dir = os.path.join(self._common_dir, "worktrees", os.fsdecode(worktree))
+            if not os.path.isdir(git_dir):
+                raise StorageError(None, "no such worktree", git_dir)
+            stack = self._others[worktree] = self._open(git_dir)
+        return stack

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Ref names: which are legal, and whose they are: everybody's or one worktree's.
+
+Legal is what git accepts (``git check-ref-format``), plus root refs such as ``ORIG_HEAD``. Root
+refs and what is below ``refs/bisect/``, ``refs/worktree/`` and ``refs/rewritten/`` belong to one
+worktree; ``main-worktree/`` and ``worktrees/<id>/`` before such a name reach across
+(git: ``parse_worktree_ref``).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import NamedTuple
+
+from .errors import BadRefNameError
+
+__all__ = [
+    "FILE_REFS",
+    "PER_WORKTREE",
+    "Owner",
+    "Place",
+    "check_name",
+    "collapse",
+    "is_legal",
+    "is_root_ref",
+    "place_of",
+    "prefix_end",
+]
+
+PER_WORKTREE = (b"refs/bisect/", b"refs/rewritten/", b"refs/worktree/")
+"""Below these, refs belong to one worktree."""
+
+FILE_REFS = frozenset((b"FETCH_HEAD", b"MERGE_HEAD"))
+"""Names that look like root refs, but are files that hold more than an object id."""
+
+_ODD_ROOT_REFS = frozenset(
+    (
+        b"AUTO_MERGE",
+        b"BISECT_EXPECTED_REV",
+        b"HEAD",
+        b"MERGE_AUTOSTASH",
+        b"NOTES_MERGE_PARTIAL",
+        b"NOTES_MERGE_REF",
+    )
+)
+_ROOT_REF = re.compile(rb"[A-Z_-]+")
+
+_ILLEGAL = re.compile(
+    rb"[\x00-\x20\x7f~^:?*\[\\]"  # control characters, blanks and what revisions are made of
+    rb"|\.\.|@\{|//"
+    rb"|(?:^|/)\."  # a component that begins with a dot
+    rb"|\.lock(?:/|\Z)|[/.]\Z|\A/"
+)
+
+
+class Owner(Enum):
+    """Whose a ref is."""
+
+    SHARED = "shared"
+    CURRENT = "current"
+    MAIN = "main"
+    OTHER = "other"
+
+
+class Place(NamedTuple):
+    """Where a ref is kept.
+
+    Attributes:
+      owner: whose it is
+      name: its name in that stack
+      worktree: id of the worktree, for ``Owner.OTHER``
+    """
+
+    owner: Owner
+    name: bytes
+    worktree: bytes = b""
+
+
+def is_root_ref(name: bytes) -> bool:
+    """Tell whether a name is that of a root ref (git: ``is_root_ref``)."""
+    if not _ROOT_REF.fullmatch(name) or name in FILE_REFS:
+        return False
+    return name.endswith(b"_HEAD") or name in _ODD_ROOT_REFS
+
+
+def is_legal(name: bytes) -> bool:
+    """Tell whether a ref may have this name; prefixes of worktrees are none of its business."""
+    if name.startswith(b"refs/"):
+        return len(name) > 5 and not _ILLEGAL.search(name)
+    return is_root_ref(name)
+
+
+def check_name(name: bytes) -> None:
+    """Refuse a name that no ref can have, in whichever worktree.
+
+    Raises:
+      BadRefNameError: if it is illegal
+    """
+    place = place_of(name)
+    if not is_legal(place.name):
+        raise BadRefNameError(name)
+
+
+def place_of(name: bytes) -> Place:
+    """Tell where a ref is kept."""
+    if name.startswith(b"refs/"):
+        return Place(Owner.CURRENT if name.startswith(PER_WORKTREE) else Owner.SHARED, name)
+    if name.startswith(b"main-worktree/"):
+        local = name[len(b"main-worktree/") :]
+        if is_root_ref(local) or local.startswith(PER_WORKTREE):
+            return Place(Owner.MAIN, local)
+    elif name.startswith(b"worktrees/"):
+        worktree, _, local = name[len(b"worktrees/") :].partition(b"/")
+        if is_root_ref(local) or local.startswith(PER_WORKTREE):
+            if worktree in (b"", b".", b"..") or b"\0" in worktree or b"\\" in worktree:
+                raise BadRefNameError(name)
+            return Place(Owner.OTHER, local, worktree)
+    return Place(Owner.CURRENT, name)
+
+
+def collapse(name: bytes) -> bytes:
+    """Make runs of slashes one slash, as a file system would."""
+    return b"/".join(part for part in name.split(b"/") if part)
+
+
+def prefix_end(prefix: bytes) -> bytes | None:
+    """Give the smallest name that sorts behind everything with a prefix; None for the end."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes((stem[-1] + 1,)) if stem else None

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Reflogs: reading them, and what is done to them other than by updating a ref.
+
+Log records are keyed by ref and update index, newest first. Removing an entry writes a tombstone
+of its key, rewriting one writes its key anew; either way the new table hides the old record.
+A reflog that has lost its last entry goes on existing by a marker, a record whose ids are both
+zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from dulwich.reflog import Entry
+
+from .backend import Backend
+from .conflicts import refuse_conflicts
+from .engine.errors import TransactionError
+from .engine.merged import Merged
+from .engine.records import LogRecord, LogUpdate, RefRecord, log_key
+from .engine.stack import Addition
+from .errors import as_dulwich
+from .names import PER_WORKTREE, check_name
+from .stamp import Stamp, entry_of
+
+__all__ = [
+    "create",
+    "delete",
+    "drop_entry",
+    "entries",
+    "exists",
+    "expire",
+    "move",
+    "names",
+]
+
+
+# Reading
+
+
+def entries(snapshot: Merged, name: bytes, *, newest_first: bool) -> Iterator[Entry]:
+    """Read a reflog.
+
+    Args:
+      snapshot: of the stack that the ref is kept in
+      name: of the ref, there
+      newest_first: the order; the other one has to read all entries before it gives the first
+    """
+    records: Iterable[LogRecord] = snapshot.logs_of(name)
+    if not newest_first:
+        records = reversed(list(records))
+    for record in records:
+        if record.update is not None and not record.update.is_existence_marker:
+            yield entry_of(record.update)
+
+
+def exists(snapshot: Merged, name: bytes) -> bool:
+    """Tell whether a ref has a reflog, be it an empty one."""
+    return any(True for _ in snapshot.logs_of(name))
+
+
+def names(shared: Merged, current: Merged | None) -> Iterator[bytes]:
+    """Give the refs that have reflogs, in order.
+
+    Args:
+      shared: the shared stack
+      current: that of the linked worktree; None in the main worktree
+    """
+    if current is None:
+        yield from shared.log_names()
+        return
+    found = {name for name in shared.log_names() if _is_shared(name)}
+    found.update(name for name in current.log_names() if not _is_shared(name))
+    yield from sorted(found)
+
+
+def _is_shared(name: bytes) -> bool:
+    return name.startswith(b"refs/") and not name.startswith(PER_WORKTREE)
+
+
+# Changing. Each function takes a ref's name as the worktree sees it.
+
+
+def create(backend: Backend, name: bytes) -> None:
+    """Make an empty reflog, if the ref has none.
+
+    Raises:
+      BadRefNameError: if the name is illegal
+    """
+    with _addition(backend, name) as (addition, local):
+        if not exists(addition.snapshot, local):
+            addition.write([], [_marker(backend, local, addition.next_update_index)])
+            addition.commit()
+
+
+def delete(backend: Backend, name: bytes) -> None:
+    """Remove a reflog, with all of its entries.
+
+    Raises:
+      BadRefNameError: if the name is illegal
+    """
+    with _addition(backend, name) as (addition, local):
+        addition.write([], [_tombstone(log) for log in addition.snapshot.logs_of(local)])
+        addition.commit()
+
+
+def drop_entry(backend: Backend, name: bytes, index: int, *, rewrite: bool) -> None:
+    """Remove one entry.
+
+    Args:
+      backend: the repository's refs
+      name: of the ref
+      index: of the entry, 0 being the newest
+      rewrite: whether the next newer entry shall go on where the next older one ended
+    Raises:
+      ValueError: if there is no such entry
+    """
+    with _addition(backend, name) as (addition, local):
+        logs = _live(addition.snapshot, local)
+        if not 0 <= index < len(logs):
+            raise ValueError(f"Invalid reflog index {index}: {len(logs)} entries")
+        changed = [_tombstone(logs[index])]
+        if rewrite and index:
+            older = logs[index + 1].update if index + 1 < len(logs) else None
+            newer = logs[index - 1]
+            old_id = older.new_id if older else bytes(backend.settings.write.hash_size)
+            if newer.update is not None:
+                changed.append(newer._replace(update=newer.update._replace(old_id=old_id)))
+        _write(backend, addition, local, changed, is_emptied=len(logs) == 1)
+
+
+def expire(backend: Backend, name: bytes, is_expired: Callable[[Entry], bool]) -> int:
+    """Remove entries.
+
+    Args:
+      backend: the repository's refs
+      name: of the ref
+      is_expired: tells of an entry whether it shall go
+    Returns: how many entries went
+    """
+    with _addition(backend, name) as (addition, local):
+        logs = _live(addition.snapshot, local)
+        expired = [
+            _tombstone(log)
+            for log in logs
+            if log.update is not None and is_expired(entry_of(log.update))
+        ]
+        if expired:
+            _write(backend, addition, local, expired, is_emptied=len(expired) == len(logs))
+        return len(expired)
+
+
+def move(addition: Addition, old: bytes, new: bytes, stamp: Stamp | None, *, keep: bool) -> None:
+    """Rename or copy a ref and its reflog, in one table (git: ``write_copy_table``).
+
+    A rename takes two update indexes: the new reflog tells first of the deletion, then of the
+    creation.
+
+    Args:
+      addition: to the stack of both names
+      old: name of the ref
+      new: its new name
+      stamp: for the new entries; None to only carry the old ones over
+      keep: whether the old ref stays
+    Raises:
+      TransactionError: if there is no ref ``old``, it is a symref, or there is a ref ``new``
+      RefConflictError: if another ref is in the way
+    """
+    snapshot = addition.snapshot
+    record = snapshot.lookup_ref(old)
+    if record is None:
+        raise TransactionError(old, None, None, "there is no such ref")
+    if record.value is None:
+        raise TransactionError(old, None, None, "a symbolic ref cannot be renamed or copied")
+    if snapshot.lookup_ref(new) is not None:
+        raise TransactionError(new, None, snapshot.ref_value(new))
+    deleted_at = addition.next_update_index
+    created_at = deleted_at if keep else deleted_at + 1
+    refs = {new: record._replace(name=new, update_index=created_at)}
+    if not keep:
+        refs[old] = RefRecord(old, deleted_at)
+    refuse_conflicts(snapshot, refs, {})
+    logs: list[LogRecord] = []
+    for log in snapshot.logs_of(old):
+        logs.append(log._replace(name=new))
+        if not keep:
+            logs.append(_tombstone(log))
+    if stamp is not None:
+        zero = bytes(len(record.value))
+        logs.append(LogRecord(new, created_at, LogUpdate(zero, record.value, *stamp)))
+        if not keep:
+            gone = LogUpdate(record.value, zero, *stamp)
+            logs.append(LogRecord(new, deleted_at, gone))
+            head = snapshot.lookup_ref(b"HEAD")
+            if head is not None and head.target == old:
+                logs.append(LogRecord(b"HEAD", deleted_at, gone))
+    addition.write((refs[name] for name in sorted(refs)), _sorted(logs), created_at)
+    addition.commit()
+
+
+@contextmanager
+def _addition(backend: Backend, name: bytes) -> Iterator[tuple[Addition, bytes]]:
+    """Lock the stack of a ref; gives the addition and the ref's name there."""
+    check_name(name)
+    stack, local = backend.find(name)
+    with as_dulwich(), stack.addition() as addition:
+        yield addition, local
+
+
+def _live(snapshot: Merged, name: bytes) -> list[LogRecord]:
+    """Give a ref's entries, newest first, without the marker of existence."""
+    return [
+        log
+        for log in snapshot.logs_of(name)
+        if log.update is not None and not log.update.is_existence_marker
+    ]
+
+
+def _write(
+    backend: Backend,
+    addition: Addition,
+    name: bytes,
+    logs: list[LogRecord],
+    *,
+    is_emptied: bool,
+) -> None:
+    if is_emptied and not any(
+        log.update is not None and log.update.is_existence_marker
+        for log in addition.snapshot.logs_of(name)
+    ):
+        logs = [*logs, _marker(backend, name, addition.next_update_index)]
+    addition.write([], _sorted(logs))
+    addition.commit()
+
+
+def _sorted(logs: list[LogRecord]) -> list[LogRecord]:
+    return sorted(logs, key=lambda log: log_key(log.name, log.update_index))
+
+
+def _tombstone(log: LogRecord) -> LogRecord:
+    return log._replace(update=None)
+
+
+def _marker(backend: Backend, name: bytes, update_index: int) -> LogRecord:
+    zero = bytes(backend.settings.write.hash_size)
+    return LogRecord(name, update_index, LogUpdate(zero, zero, b"", b"", 0, 0, b""))
