@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dulwich.config import ConfigFile, StackedConfig
 from dulwich.objects import ObjectID
 from dulwich.reflog import Entry
-from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
+from dulwich.refs import HEADREF, Ref, SymrefLoop
 from dulwich.repo import get_user_identity
 
 from . import reflog
@@ -135,7 +135,7 @@ class ReftableRefsContainer(RefsReader):
         Raises:
           SymrefLoop: if the name leads into a loop
         """
-        check_name(_tolerated(name))
+        self._check_refname(name)
         check_value(ref, self._backend.hex_size)
         if self.follow(name)[1] is not None:
             return False
@@ -179,7 +179,15 @@ class ReftableRefsContainer(RefsReader):
         self._edit(name, None, SYMREF_PREFIX + other, follow=False, stamp=stamp)
 
     def _check_refname(self, name: Ref) -> None:
+        self._tolerated(name)
+
+    def _tolerated(self, name: bytes) -> Ref:
+        """Check a name; bear with empty components, which dulwich warns of, by leaving them out."""
+        if b"//" in name:
+            super()._check_refname(Ref(name))
+            name = collapse(name)
         check_name(name)
+        return Ref(name)
 
     def _stamp(
         self,
@@ -202,7 +210,7 @@ class ReftableRefsContainer(RefsReader):
         stamp: Stamp | None,
     ) -> bool:
         """Do one edit; tell whether the ref was as expected."""
-        name = _tolerated(name)
+        name = self._tolerated(name)
         batch: Transaction | None = getattr(self._batches, "transaction", None)
         if batch is not None:
             if not self._is_expected(batch, name, old, follow):
@@ -303,7 +311,7 @@ class ReftableRefsContainer(RefsReader):
         with self.transaction(message, committer, when, zone) as transaction:
             for name, value in other.items():
                 stale.discard(name)
-                full = _tolerated(base + b"/" + name)
+                full = self._tolerated(base + b"/" + name)
                 transaction.edit(full, value, follow=value is not None)
             for name in stale:
                 transaction.delete(base + b"/" + name)
@@ -486,14 +494,3 @@ def _own_config(path: str) -> ConfigFile:
         return ConfigFile.from_path(os.path.join(path, "config"))
     except FileNotFoundError:
         return ConfigFile()
-
-
-def _tolerated(name: bytes) -> Ref:
-    """Bear with empty components, as dulwich does with a warning: they are left out."""
-    if b"//" in name:
-        RefsContainer._check_refname(_PLAIN, Ref(name))
-        return Ref(collapse(name))
-    return Ref(name)
-
-
-_PLAIN = RefsContainer()
