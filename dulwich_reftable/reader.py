@@ -252,25 +252,22 @@ class RefsReader(RefsContainer):
           base: gives only refs below it, and their names without it
         """
         if base is None and not self._backend.is_linked:
-            return self._resolved(self._snapshot_of(self._backend.shared).ref_dict(), b"")
-        prefix = b"" if base is None else _below(base)
-        values: dict[bytes, bytes] = {}
-        for names, found in self._scan(prefix, prefix_end(prefix)):
-            values.update(zip(names, found, strict=True))
-        return self._resolved(values, prefix)
-
-    def _resolved(self, values: dict[bytes, bytes], prefix: bytes) -> dict[Ref, ObjectID]:
-        """Make names and text values a dictionary to the taste of :meth:`as_dict`."""
-        odd = [name for name in values if not name.startswith(b"refs/") and name != HEADREF]
+            values, odd = self._snapshot_of(self._backend.shared).ref_dict()
+            prefix = b""
+        else:
+            prefix = b"" if base is None else _below(base)
+            values, odd = {}, set()
+            for names, found in self._scan(prefix, prefix_end(prefix)):
+                values.update(zip(names, found, strict=True))
+                odd.update(names)
         for name in odd:
-            del values[name]
-        symrefs = [name for name, value in values.items() if value.startswith(SYMREF_PREFIX)]
-        for name in symrefs:
-            found = self._final_value(values[name], values)
-            if found is None:
+            value: bytes | None = None
+            if name.startswith(b"refs/") or name == HEADREF:
+                value = self._final_value(values[name], values)
+            if value is None:
                 del values[name]
             else:
-                values[name] = found
+                values[name] = value
         if prefix:
             return {Ref(name[len(prefix) :]): ObjectID(value) for name, value in values.items()}
         return values  # type: ignore[return-value]  # bytes are Refs and ObjectIDs

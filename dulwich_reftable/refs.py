@@ -67,14 +67,13 @@ class ReftableRefsContainer(RefsReader):
         identity: Callable[[], bytes] | None = None,
     ) -> None:
         self.path = os.fsdecode(path)
-        config = StackedConfig([_own_config(self.path), *StackedConfig.default_backends()])
         super().__init__(
             Backend(
                 self.path,
                 self.path if worktree_path is None else os.fsdecode(worktree_path),
-                settings or Settings.of(config),
+                settings or Settings.of(_config_of(self.path)),
                 peel or (lambda oid: None),
-                identity or (lambda: get_user_identity(config, "COMMITTER")),
+                identity or (lambda: get_user_identity(_config_of(self.path), "COMMITTER")),
             )
         )
         self._logger = logger
@@ -489,8 +488,10 @@ class ReftableRefsContainer(RefsReader):
         self._backend.close()
 
 
-def _own_config(path: str) -> ConfigFile:
+def _config_of(path: str) -> StackedConfig:
+    """Read the configuration that holds for a control directory."""
     try:
-        return ConfigFile.from_path(os.path.join(path, "config"))
+        own = ConfigFile.from_path(os.path.join(path, "config"))
     except FileNotFoundError:
-        return ConfigFile()
+        own = ConfigFile()
+    return StackedConfig([own, *StackedConfig.default_backends()])

@@ -42,6 +42,7 @@ __all__ = [
     "Block",
     "Buffer",
     "Layout",
+    "find_ref",
     "ref_text",
 ]
 
@@ -197,57 +198,20 @@ class Block:
         return self.restart(max(i - 1, 0))
 
     def find_ref(self, name: bytes) -> RefRecord | None:
-        """Find one ref, without decoding the block.
+        """Find one ref, without decoding the block."""
+        offset = self._restart_before(name)
+        run = self.data[offset : self.restart_offset]
+        return find_ref(self.layout, run, self.position + offset, name)
 
-        Keys are not put together: of the key before, only ``matched``, the length that it has in
-        common with ``name``, is kept. A record that shares more than that with its predecessor
-        is, like it, smaller than ``name``.
-        """
-        data, end = self.data, self.restart_offset
-        hash_size = self.layout.hash_size
-        pos = self._restart_before(name)
-        matched = 0
-        try:
-            while pos < end:
-                start = pos
-                prefix, pos = decode_varint(data, pos) if data[pos] > 127 else (data[pos], pos + 1)
-                head, pos = decode_varint(data, pos) if data[pos] > 127 else (data[pos], pos + 1)
-                value_at = pos + (head >> 3)
-                if prefix <= matched:
-                    suffix, rest = data[pos:value_at], name[prefix:]
-                    if suffix == rest:
-                        return self._ref_at(name, head & 7, value_at, start)
-                    if suffix > rest:
-                        return None
-                    matched = prefix + shared_prefix(suffix, rest)
-                pos = value_at
-                while data[pos] > 127:
-                    pos += 1
-                pos += 1
-                value_type = head & 7
-                if value_type == REF_VAL1:
-                    pos += hash_size
-                elif value_type == REF_VAL2:
-                    pos += 2 * hash_size
-                elif value_type == REF_SYMREF:
-                    length, pos = decode_varint(data, pos)
-                    pos += length
-                elif value_type != REF_DELETION:
-                    raise self._corrupt(f"reserved ref value type {value_type}", start)
-        except (IndexError, ValueError) as error:
-            raise self._corrupt(str(error), start) from error
-        if pos != end:
-            raise self._corrupt("record runs into the restarts", start)
-        return None
-
-    def _ref_at(self, name: bytes, value_type: int, value_at: int, start: int) -> RefRecord:
-        layout = self.layout
-        record, end = decode_ref(
-            name, value_type, self.data, value_at, layout.hash_size, layout.min_update_index
-        )
-        if end > self.restart_offset:
-            raise self._corrupt("record runs into the restarts", start)
-        return record
+    def restart_directory(self) -> tuple[list[bytes], list[int]]:
+        """Give the keys at all restarts; and their positions in the file, and that of the table."""
+        restarts = range(self.restart_count)
+        keys = [self.restart_key(i) for i in restarts]
+        offsets = [self.restart(i) for i in restarts]
+        for i in range(1, len(keys)):
+            if keys[i] <= keys[i - 1] or offsets[i] <= offsets[i - 1]:
+                raise self._corrupt("restarts do not ascend", self.restart_offset)
+        return keys, [self.position + offset for offset in (*offsets, self.restart_offset)]
 
     def seek_index(self, key: bytes) -> int | None:
         """Find, in an index block, the position of the block that would hold ``key``."""
@@ -425,6 +389,67 @@ class Block:
             reason = f"{reason} (inflated offset {offset})"
             offset = 0
         return CorruptTableError(self.layout.filename, self.position + offset, reason)
+
+
+def find_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecord | None:
+    """Find one ref in a run of ref records.
+
+    Keys are not put together: of the key before, only ``matched``, the length that it has in
+    common with ``name``, is kept. A record that shares more than that with its predecessor is,
+    like it, smaller than ``name``.
+
+    Args:
+      layout: the table
+      run: the records; the first is not compressed, and not beyond the name (if any is not)
+      position: where they stand in the file
+      name: of the ref
+    Raises:
+      CorruptTableError: if they are damaged, as far as that is seen
+    """
+    hash_size = layout.hash_size
+    end = len(run)
+    matched = start = pos = 0
+    try:
+        while pos < end:
+            start = pos
+            prefix = run[pos]
+            head = run[pos + 1]
+            if prefix < 0x80 and head < 0x80:
+                pos += 2
+            else:
+                prefix, pos = decode_varint(run, pos)
+                head, pos = decode_varint(run, pos)
+            value_at = pos + (head >> 3)
+            if prefix <= matched:
+                suffix, rest = run[pos:value_at], name[prefix:]
+                if suffix == rest:
+                    return decode_ref(
+                        name, head & 7, run, value_at, hash_size, layout.min_update_index
+                    )[0]
+                if suffix > rest:
+                    return None
+                matched = prefix + shared_prefix(suffix, rest)
+            pos = value_at
+            while run[pos] > 127:
+                pos += 1
+            value_type = head & 7
+            if value_type == REF_VAL1:
+                pos += 1 + hash_size
+            elif value_type == REF_VAL2:
+                pos += 1 + 2 * hash_size
+            elif value_type == REF_SYMREF:
+                length, pos = decode_varint(run, pos + 1)
+                pos += length
+            elif value_type == REF_DELETION:
+                pos += 1
+            else:
+                raise ValueError(f"reserved ref value type {value_type}")
+        if pos != end:
+            raise ValueError("record runs into what is behind it")
+    except (IndexError, ValueError) as error:
+        reason = str(error) or "record is cut short"
+        raise CorruptTableError(layout.filename, position + start, reason) from error
+    return None
 
 
 def _decode_position(key: bytes, extra: int, data: bytes, pos: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 
 from .block import LOG
+from .coding import ONE_BYTE as _ONE_BYTE
 from .coding import encode_uint24, encode_varint, shared_prefix
 
 __all__ = ["MAX_RESTARTS", "BlockWriter"]
@@ -37,6 +38,7 @@ class BlockWriter:
         "_block_size",
         "_header",
         "_parts",
+        "_prefix",
         "_restart_interval",
         "_restarts",
         "_size",
@@ -55,6 +57,7 @@ class BlockWriter:
         self._restart_interval = restart_interval
         self._header = header
         self._size = len(header) + 4
+        self._prefix = 0  # what the last two keys shared
         self._parts: list[bytes] = []
         self._restarts: list[int] = []
 
@@ -69,19 +72,31 @@ class BlockWriter:
         """
         prefix = 0
         if self.entries % self._restart_interval:
-            prefix = shared_prefix(self.last_key, key)
-        suffix = key[prefix:]
+            # Neighbours mostly share what the two before them shared, which is quickly seen.
+            prefix, last = self._prefix, self.last_key
+            if not (
+                key[:prefix] == last[:prefix]
+                and key[prefix : prefix + 1] != last[prefix : prefix + 1]
+            ):
+                prefix = self._prefix = shared_prefix(last, key)
+        head = (len(key) - prefix) << 3 | extra
         record = b"".join(
-            (encode_varint(prefix), encode_varint(len(suffix) << 3 | extra), suffix, value)
+            (
+                _ONE_BYTE[prefix] if prefix < 0x80 else encode_varint(prefix),
+                _ONE_BYTE[head] if head < 0x80 else encode_varint(head),
+                key[prefix:] if prefix else key,
+                value,
+            )
         )
-        is_restart = not prefix and len(self._restarts) < MAX_RESTARTS
-        table = 2 + 3 * (len(self._restarts) + is_restart)
-        if self._size + len(record) + table > self._block_size:
+        size = self._size + len(record)
+        restarts = self._restarts
+        is_restart = not prefix and len(restarts) < MAX_RESTARTS
+        if size + 3 * (len(restarts) + is_restart) + 2 > self._block_size:
             return False
         if is_restart:
-            self._restarts.append(self._size)
+            restarts.append(self._size)
         self._parts.append(record)
-        self._size += len(record)
+        self._size = size
         self.last_key = key
         self.entries += 1
         return True

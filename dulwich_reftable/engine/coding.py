@@ -10,6 +10,7 @@ from __future__ import annotations
 
 __all__ = [
     "MAX_UINT64",
+    "ONE_BYTE",
     "decode_uint24",
     "decode_varint",
     "encode_uint24",
@@ -18,6 +19,9 @@ __all__ = [
 ]
 
 MAX_UINT64 = (1 << 64) - 1
+
+ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))
+"""The varints of one byte, which are most of them."""
 
 
 def encode_varint(value: int) -> bytes:
@@ -30,7 +34,7 @@ def encode_varint(value: int) -> bytes:
       ValueError: if ``value`` is negative or does not fit into 64 bits
     """
     if 0 <= value < 0x80:
-        return _ONE_BYTE[value]
+        return ONE_BYTE[value]
     if not 0 <= value <= MAX_UINT64:
         raise ValueError(f"{value} is not an unsigned 64 bit number")
     out = bytearray((value & 0x7F,))
@@ -41,9 +45,6 @@ def encode_varint(value: int) -> bytes:
         value >>= 7
     out.reverse()
     return bytes(out)
-
-
-_ONE_BYTE = [bytes((value,)) for value in range(0x80)]
 
 
 def decode_varint(data: bytes, pos: int) -> tuple[int, int]:

@@ -21,6 +21,9 @@ __all__ = ["Merged", "merge_chunks"]
 
 _T = TypeVar("_T")
 
+_HIGHEST_ID = b"g"
+"""Sorts behind every hex object id, and before every symref as text."""
+
 _BYTES_PER_REF = 32
 _REFS_SCANNED_PER_LOOKUP = 16
 """A lookup costs about as much as it costs to scan this many refs."""
@@ -86,15 +89,29 @@ class Merged:
                 names, values = map(list, zip(*living, strict=True))
             yield names, values  # type: ignore[misc]  # the None are gone
 
-    def ref_dict(self) -> dict[bytes, bytes]:
-        """Give all refs as text; in no order, which spares the merge."""
+    def ref_dict(self) -> tuple[dict[bytes, bytes], set[bytes]]:
+        """Give all refs as text, in no order, which spares the merge.
+
+        Returns: values by name; and the names among them that are not both below ``refs/`` and no
+          symref, so that nobody has to look through all to find them
+        """
         refs: dict[bytes, bytes | None] = {}
+        odd: set[bytes] = set()
         for table in self.tables:
             for names, values in table.ref_values():
-                refs.update(zip(names, values, strict=True))
-        if len(self.tables) > 1 or None in refs.values():
-            return {name: value for name, value in refs.items() if value is not None}
-        return refs  # type: ignore[return-value]  # no deletions
+                refs.update(zip(names, values, strict=False))
+                is_odd = names[0] < b"refs/" or names[-1] >= b"refs0" or None in values
+                # With no None among them, they can be compared.
+                if is_odd or max(values) > _HIGHEST_ID:  # type: ignore[type-var, operator]
+                    odd.update(names)
+        for name in tuple(odd):
+            value = refs[name]
+            if value is None:
+                del refs[name]
+                odd.discard(name)
+            elif name.startswith(b"refs/") and not value.startswith(SYMREF_PREFIX):
+                odd.discard(name)
+        return refs, odd  # type: ignore[return-value]  # the None are gone
 
     def ref_records(
         self, start: bytes = b"", stop: bytes | None = None

@@ -253,6 +253,8 @@ def encode_obj(positions: tuple[int, ...]) -> tuple[int, bytes]:
     Returns: ``cnt_3``, value bytes
     """
     count = len(positions)
+    if count == 1:
+        return 1, encode_varint(positions[0])
     small = count if 0 < count < 8 else 0
     out = [] if small else [encode_varint(count)]
     prior = 0

@@ -20,6 +20,7 @@ __all__ = ["Section"]
 
 _SEARCHES_BEFORE_FLATTENING = 16
 _BLOCKS_KEPT = 128
+_DIRECTORIES_KEPT = 1 << 14
 
 
 class Section:
@@ -40,7 +41,13 @@ class Section:
         # Warm blocks. A table never changes, so neither does what is remembered of it.
         self.block = lru_cache(maxsize=_BLOCKS_KEPT)(partial(Block, layout))
         self._searches = 0
+        self._directories: dict[int, tuple[list[bytes], list[int]]] = {}
         self._flat: tuple[list[bytes], list[int]] | None = None
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether it was asked often enough to remember more of it."""
+        return self._flat is not None
 
     @cached_property
     def is_one_block(self) -> bool:
@@ -82,11 +89,32 @@ class Section:
     def block_for(self, key: bytes) -> Block | None:
         """Give the block that would hold ``key``, or None if all keys are smaller."""
         position = self.find(key)
+        return None if position is None else self._checked(self.block(position))
+
+    def run_for(self, key: bytes) -> tuple[int, int] | None:
+        """Give where the records from one restart to the next stand that would hold ``key``.
+
+        The keys at restarts of the blocks that were asked for are remembered: with them, a search
+        in a large section comes down to two bisections.
+
+        Returns: position in the file, and that behind the records; None if there are none
+        """
+        position = self.find(key)
         if position is None:
             return None
-        block = self.block(position)
+        directory = self._directories.get(position)
+        if directory is None:
+            if len(self._directories) >= _DIRECTORIES_KEPT:
+                self._directories.clear()
+            block = self._checked(Block(self.layout, position))
+            directory = self._directories[position] = block.restart_directory()
+        keys, positions = directory
+        i = bisect_right(keys, key)
+        return (positions[i - 1], positions[i]) if i else None
+
+    def _checked(self, block: Block) -> Block:
         if block.kind != self.kind:
-            raise self._corrupt(position, f"not a block of type {chr(self.kind)}")
+            raise self._corrupt(block.position, f"not a block of type '{chr(self.kind)}'")
         return block
 
     def _root(self) -> Iterator[Block]:

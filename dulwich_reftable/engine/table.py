@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from .block import LOG, OBJ, REF, Block, Buffer, Layout
+from .block import LOG, OBJ, REF, Block, Buffer, Layout, find_ref
 from .errors import CorruptTableError
 from .records import LogRecord, RefRecord
 from .section import Section
@@ -130,6 +130,11 @@ class Table:
             return self._by_name.get(name)
         if self.refs is None:
             return None
+        if self.refs.is_warm:
+            run = self.refs.run_for(name)
+            if run is None:
+                return None
+            return find_ref(self.layout, self.layout.buffer[run[0] : run[1]], run[0], name)
         block = self.refs.block_for(name)
         if block is None:
             return None

@@ -271,15 +271,24 @@ class TableWriter:
             self._blocks_of[object_id] = [known, position]
 
     def _write_objects(self) -> None:
-        objects = sorted(self._blocks_of.items())
-        length = self._obj_id_length = _abbreviation([object_id for object_id, _ in objects])
-        self._obj = self._next if objects else 0
-        # One record an object, but for ids that not even the longest abbreviation tells apart.
-        for prefix, same in groupby(objects, lambda item: item[0][:length]):
-            positions: set[int] = set()
-            for _, blocks in same:
-                positions.update((blocks,) if isinstance(blocks, int) else blocks)
-            self._add_object(prefix, tuple(sorted(positions)))
+        blocks_of = self._blocks_of
+        ids = sorted(blocks_of)
+        length = self._obj_id_length = _abbreviation(ids)
+        self._obj = self._next if ids else 0
+        if length < _MAX_OBJ_ID_LENGTH:
+            for object_id in ids:
+                blocks = blocks_of[object_id]
+                self._add_object(
+                    object_id[:length], (blocks,) if isinstance(blocks, int) else tuple(blocks)
+                )
+        else:
+            # Ids that not even the longest abbreviation tells apart share a record.
+            for prefix, same in groupby(ids, lambda object_id: object_id[:length]):
+                positions: set[int] = set()
+                for object_id in same:
+                    blocks = blocks_of[object_id]
+                    positions.update((blocks,) if isinstance(blocks, int) else blocks)
+                self._add_object(prefix, tuple(sorted(positions)))
         self._obj_index = self._finish_section()
 
     def _add_object(self, prefix: bytes, positions: tuple[int, ...]) -> None:
