@@ -3,7 +3,7 @@
 
 A :class:`Block` holds the bytes of one block, inflated where it is a log block, so that every
 offset the format speaks of is an index into ``data``. There are two ways to read it. Searching
-(:meth:`Block.find_ref`, :meth:`Block.seek_index`) bisects the restarts and decodes only the keys
+(:meth:`Block.seek_ref`, :meth:`Block.seek_index`) bisects the restarts and decodes only the keys
 that it must; scanning (:meth:`Block.ref_values` and the ``*_records``) decodes the block in one go
 and checks that keys ascend. Whatever bytes do not make sense end as ``CorruptTableError`` with
 the position of this block in its file.
@@ -42,8 +42,8 @@ __all__ = [
     "Block",
     "Buffer",
     "Layout",
-    "find_ref",
     "ref_text",
+    "seek_ref",
 ]
 
 # Block types (format: the first byte of each block).
@@ -197,11 +197,11 @@ class Block:
         i = bisect_right(range(self.restart_count), key, key=self.restart_key)
         return self.restart(max(i - 1, 0))
 
-    def find_ref(self, name: bytes) -> RefRecord | None:
-        """Find one ref, without decoding the block."""
+    def seek_ref(self, name: bytes) -> RefRecord | None:
+        """Find the first ref that is not before ``name``, without decoding the block."""
         offset = self._restart_before(name)
         run = self.data[offset : self.restart_offset]
-        return find_ref(self.layout, run, self.position + offset, name)
+        return seek_ref(self.layout, run, self.position + offset, name)
 
     def restart_directory(self) -> tuple[list[bytes], list[int]]:
         """Give the keys at all restarts; and their positions in the file, and that of the table."""
@@ -225,13 +225,6 @@ class Block:
         for key, record, _ in self._walk(decode_obj, self._restart_before(prefix)):
             if key >= prefix:
                 return record if key == prefix else None
-        return None
-
-    def first_ref_from(self, name: bytes) -> bytes | None:
-        """Find the first name from ``name`` on, tombstones included."""
-        for key, _, _ in self._walk(self._decode_ref, self._restart_before(name)):
-            if key >= name:
-                return key
         return None
 
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
@@ -391,8 +384,8 @@ class Block:
         return CorruptTableError(self.layout.filename, self.position + offset, reason)
 
 
-def find_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecord | None:
-    """Find one ref in a run of ref records.
+def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecord | None:
+    """Find the first ref in a run of records that is not before ``name``.
 
     Keys are not put together: of the key before, only ``matched``, the length that it has in
     common with ``name``, is kept. A record that shares more than that with its predecessor is,
@@ -400,11 +393,12 @@ def find_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
 
     Args:
       layout: the table
-      run: the records; the first is not compressed, and not beyond the name (if any is not)
+      run: the records; the first is not compressed
       position: where they stand in the file
       name: of the ref
+    Returns: its record; or that of the one behind it, if there is no such ref; or None
     Raises:
-      CorruptTableError: if they are damaged, as far as that is seen
+      CorruptTableError: if the records are damaged, as far as that is seen
     """
     hash_size = layout.hash_size
     end = len(run)
@@ -422,12 +416,10 @@ def find_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
             value_at = pos + (head >> 3)
             if prefix <= matched:
                 suffix, rest = run[pos:value_at], name[prefix:]
-                if suffix == rest:
-                    return decode_ref(
-                        name, head & 7, run, value_at, hash_size, layout.min_update_index
-                    )[0]
-                if suffix > rest:
-                    return None
+                if suffix >= rest:
+                    key = name if suffix == rest else name[:prefix] + suffix
+                    base = layout.min_update_index
+                    return decode_ref(key, head & 7, run, value_at, hash_size, base)[0]
                 matched = prefix + shared_prefix(suffix, rest)
             pos = value_at
             while run[pos] > 127:

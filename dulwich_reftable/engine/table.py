@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from .block import LOG, OBJ, REF, Block, Buffer, Layout, find_ref
+from .block import LOG, OBJ, REF, Block, Buffer, Layout, seek_ref
 from .errors import CorruptTableError
 from .records import LogRecord, RefRecord
 from .section import Section
@@ -134,7 +134,8 @@ class Table:
             run = self.refs.run_for(name)
             if run is None:
                 return None
-            return find_ref(self.layout, self.layout.buffer[run[0] : run[1]], run[0], name)
+            records = self.layout.buffer[run[0] : run[1]]
+            return _exactly(name, seek_ref(self.layout, records, run[0], name))
         block = self.refs.block_for(name)
         if block is None:
             return None
@@ -143,17 +144,17 @@ class Table:
             self._by_name = dict(zip(*block.ref_records(), strict=True))
             return self._by_name.get(name)
         self._looked_up = True
-        return block.find_ref(name)
+        return _exactly(name, block.seek_ref(name))
 
     def has_ref_in(self, start: bytes, stop: bytes) -> bool:
         """Tell whether the table mentions a name from ``start`` until before ``stop``."""
         block = self.refs.block_for(start) if self.refs else None
         if block is None:
             return False
-        first = block.first_ref_from(start)
+        first = block.seek_ref(start)
         if first is None:  # without an index it can be the next block's first
             return any(True for _ in self.ref_values(start, stop))
-        return first < stop
+        return first.name < stop
 
     def ref_values(
         self, start: bytes = b"", stop: bytes | None = None
@@ -209,6 +210,10 @@ class Table:
     ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
         """Scan log records; ``start`` and ``stop`` are keys, as ``log_key`` gives them."""
         return _chunks(self.logs, Block.log_records, start, stop)
+
+
+def _exactly(name: bytes, record: RefRecord | None) -> RefRecord | None:
+    return record if record is not None and record.name == name else None
 
 
 def _chunks(
