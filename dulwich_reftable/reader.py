@@ -19,9 +19,9 @@ from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from . import reflog
 from .backend import Backend
-from .engine.block import SYMREF_PREFIX
 from .engine.merged import merge_chunks
 from .engine.records import RefRecord
+from .engine.ref_run import SYMREF_PREFIX
 from .engine.stack import Snapshot, Stack
 from .names import FILE_REFS, PER_WORKTREE, collapse, is_legal, prefix_end
 from .transaction import MAX_SYMREF_DEPTH

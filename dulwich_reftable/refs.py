@@ -21,8 +21,8 @@ from dulwich.repo import get_user_identity
 
 from . import reflog
 from .backend import Backend
-from .engine.block import SYMREF_PREFIX
 from .engine.errors import TransactionError
+from .engine.ref_run import SYMREF_PREFIX
 from .engine.stack import Snapshot, Stack
 from .errors import as_dulwich
 from .names import check_name, collapse
@@ -404,6 +404,31 @@ class ReftableRefsContainer(RefsReader):
     def create_reflog(self, name: Ref) -> None:
         """Make an empty reflog, if the ref has none."""
         reflog.create(self._backend, name)
+
+    def append_reflog(
+        self,
+        name: Ref,
+        old: bytes | None,
+        new: bytes,
+        message: bytes,
+        committer: bytes | None = None,
+        timestamp: int | None = None,
+        timezone: int | None = None,
+    ) -> None:
+        """Add an entry to a reflog, and leave the ref as it is.
+
+        Args:
+          name: of the ref
+          old: hex object id before; None for no ref
+          new: hex object id after
+          message: in any number of lines
+          committer: ``b"Name <address>"``; None for who is at work
+          timestamp: seconds since the epoch; None for now
+          timezone: seconds east of UTC; None for the local zone
+        """
+        stamp = Stamp.of(self._backend, message, committer, timestamp, timezone)
+        zero = b"0" * self._backend.hex_size
+        reflog.append(self._backend, name, old or zero, new, stamp)
 
     def delete_reflog(self, name: Ref) -> None:
         """Remove a reflog, with all of its entries."""

@@ -18,9 +18,9 @@ from types import TracebackType
 
 from .backend import Backend
 from .conflicts import refuse_conflicts
-from .engine.block import SYMREF_PREFIX
 from .engine.errors import ReftableError, TransactionError
 from .engine.records import LogRecord, RefRecord, log_key
+from .engine.ref_run import SYMREF_PREFIX
 from .engine.stack import Addition, Snapshot, Stack
 from .errors import as_dulwich
 from .names import check_name

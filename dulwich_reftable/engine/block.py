@@ -12,87 +12,20 @@ the position of this block in its file.
 from __future__ import annotations
 
 import zlib
-from binascii import b2a_hex
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TypeVar
 
-from .coding import decode_uint24, decode_varint, shared_prefix
+from .coding import decode_uint24, decode_varint
 from .errors import CorruptTableError
-from .records import (
-    REF_DELETION,
-    REF_SYMREF,
-    REF_VAL1,
-    REF_VAL2,
-    LogRecord,
-    ObjRecord,
-    RefRecord,
-    decode_log,
-    decode_obj,
-    decode_ref,
-)
+from .layout import LOG, TYPES, Layout
+from .records import LogRecord, ObjRecord, RefRecord, decode_log, decode_obj, decode_ref
+from .ref_run import LARGEST_SLICED, ref_text, ref_values, seek_ref
 
-__all__ = [
-    "INDEX",
-    "LOG",
-    "OBJ",
-    "REF",
-    "SYMREF_PREFIX",
-    "Block",
-    "Buffer",
-    "Layout",
-    "ref_text",
-    "seek_ref",
-]
-
-# Block types (format: the first byte of each block).
-REF = ord("r")
-LOG = ord("g")
-OBJ = ord("o")
-INDEX = ord("i")
-_TYPES = frozenset((REF, LOG, OBJ, INDEX))
-
-SYMREF_PREFIX = b"ref: "
-"""How a symref's value is told apart from an object id where both are text."""
+__all__ = ["Block"]
 
 _T = TypeVar("_T")
 _Decode = Callable[[bytes, int, bytes, int], tuple[_T, int]]
-
-# Suffix length by the second byte of a ref record, where that byte alone says it and the value is
-# one object id; -1 for every record that needs the general path.
-_SHORT_VAL1 = [b >> 3 if b < 0x80 and b & 7 == REF_VAL1 else -1 for b in range(256)]
-
-_LARGEST_SLICED = 1 << 16
-
-
-class Buffer(Protocol):
-    """A table's bytes: ``bytes`` or a memory map; slicing it gives ``bytes``."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, key: slice, /) -> bytes: ...
-
-
-class Layout(NamedTuple):
-    """What a block needs to know of its table.
-
-    Attributes:
-      filename: the table's name, for messages
-      buffer: all of its bytes
-      header_size: bytes of the file header, which the first block shares
-      block_size: alignment in bytes; 0 for an unaligned table
-      hash_size: bytes of an object id
-      min_update_index: what ref records count from
-      end: where the footer begins
-    """
-
-    filename: str
-    buffer: Buffer
-    header_size: int
-    block_size: int
-    hash_size: int
-    min_update_index: int
-    end: int
 
 
 class Block:
@@ -116,7 +49,7 @@ class Block:
         if len(head) < 4 or position + start + 4 > layout.end:
             raise self._corrupt("block header runs into the footer")
         self.kind = head[0]
-        if self.kind not in _TYPES:
+        if self.kind not in TYPES:
             raise self._corrupt(f"unknown block type 0x{self.kind:02x}")
         length = decode_uint24(head, 1)
         self.first = start + 4
@@ -249,70 +182,14 @@ class Block:
     # Scanning
 
     def ref_values(self) -> tuple[list[bytes], list[bytes | None]]:
-        """Decode all refs to text, for those who list them.
+        """Decode all records of a ref block to text: names, and beside each its value.
 
-        Returns: names, ascending; and beside each its value: a hex object id, ``b"ref: <target>"``
-          for a symref, or None for a deletion.
-
-        The loop is the hottest of the package (one turn a ref). What it saves on: hex digits of
-        the whole block at once, taken out by slice objects that exist already; two header bytes
-        that need no varint decoding; a shared prefix that is cut once for a run of records.
+        A value is a hex object id, ``b"ref: <target>"`` for a symref, or None for a deletion.
         """
-        data, end, hash_size = self.data, self.restart_offset, self.layout.hash_size
-        if len(data) > _LARGEST_SLICED:
-            return self._plain_ref_values()
-        digits = b2a_hex(data)
-        id_at = _hex_slices(hash_size, (len(data) | 0xFFF) + 1)
-        short = _SHORT_VAL1
-        names: list[bytes] = []
-        values: list[bytes | None] = []
-        add_name, add_value = names.append, values.append
-        name = head = b""
-        cut = start = 0
-        pos = self.first
-        try:
-            while pos < end:
-                start = pos
-                prefix = data[pos]
-                suffix_length = short[data[pos + 1]]
-                if suffix_length < 0 or prefix > 127:
-                    prefix, pos = decode_varint(data, pos)
-                    suffix_length, pos = decode_varint(data, pos)
-                    value_type = suffix_length & 7
-                    suffix_length >>= 3
-                else:
-                    pos += 2
-                    value_type = REF_VAL1
-                if prefix != cut:
-                    if prefix > len(name):
-                        raise ValueError("prefix is longer than the key before")
-                    head = name[:prefix]
-                    cut = prefix
-                value_at = pos + suffix_length
-                key = head + data[pos:value_at]
-                if key <= name:
-                    raise ValueError("keys do not ascend")
-                name = key
-                pos = value_at
-                while data[pos] > 127:  # the update index is of no interest here
-                    pos += 1
-                pos += 1
-                if value_type == REF_VAL1:
-                    add_name(name)
-                    add_value(digits[id_at[pos]])
-                    pos += hash_size
-                else:
-                    record, pos = decode_ref(name, value_type, data, value_at, hash_size, 0)
-                    add_name(name)
-                    add_value(ref_text(record))
-        except (IndexError, ValueError) as error:
-            raise self._corrupt(str(error) or "record is cut short", start) from error
-        if pos != end:
-            raise self._corrupt("record runs into the restarts", start)
-        return names, values
-
-    def _plain_ref_values(self) -> tuple[list[bytes], list[bytes | None]]:
-        """Do as :meth:`ref_values` does, the straightforward way."""
+        if len(self.data) <= LARGEST_SLICED:
+            return ref_values(
+                self.layout, self.data, self.first, self.restart_offset, self.position
+            )
         names, records = self.ref_records()
         return names, [ref_text(record) for record in records]
 
@@ -384,81 +261,8 @@ class Block:
         return CorruptTableError(self.layout.filename, self.position + offset, reason)
 
 
-def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecord | None:
-    """Find the first ref in a run of records that is not before ``name``.
-
-    Keys are not put together: of the key before, only ``matched``, the length that it has in
-    common with ``name``, is kept. A record that shares more than that with its predecessor is,
-    like it, smaller than ``name``.
-
-    Args:
-      layout: the table
-      run: the records; the first is not compressed
-      position: where they stand in the file
-      name: of the ref
-    Returns: its record; or that of the one behind it, if there is no such ref; or None
-    Raises:
-      CorruptTableError: if the records are damaged, as far as that is seen
-    """
-    hash_size = layout.hash_size
-    end = len(run)
-    matched = start = pos = 0
-    try:
-        while pos < end:
-            start = pos
-            prefix = run[pos]
-            head = run[pos + 1]
-            if prefix < 0x80 and head < 0x80:
-                pos += 2
-            else:
-                prefix, pos = decode_varint(run, pos)
-                head, pos = decode_varint(run, pos)
-            value_at = pos + (head >> 3)
-            if prefix <= matched:
-                suffix, rest = run[pos:value_at], name[prefix:]
-                if suffix >= rest:
-                    key = name if suffix == rest else name[:prefix] + suffix
-                    base = layout.min_update_index
-                    return decode_ref(key, head & 7, run, value_at, hash_size, base)[0]
-                matched = prefix + shared_prefix(suffix, rest)
-            pos = value_at
-            while run[pos] > 127:
-                pos += 1
-            value_type = head & 7
-            if value_type == REF_VAL1:
-                pos += 1 + hash_size
-            elif value_type == REF_VAL2:
-                pos += 1 + 2 * hash_size
-            elif value_type == REF_SYMREF:
-                length, pos = decode_varint(run, pos + 1)
-                pos += length
-            elif value_type == REF_DELETION:
-                pos += 1
-            else:
-                raise ValueError(f"reserved ref value type {value_type}")
-        if pos != end:
-            raise ValueError("record runs into what is behind it")
-    except (IndexError, ValueError) as error:
-        reason = str(error) or "record is cut short"
-        raise CorruptTableError(layout.filename, position + start, reason) from error
-    return None
-
-
 def _decode_position(key: bytes, extra: int, data: bytes, pos: int) -> tuple[int, int]:
     """Decode an index record's value: the position of a block."""
     if extra:
         raise ValueError(f"index record of type {extra}")
     return decode_varint(data, pos)
-
-
-def ref_text(record: RefRecord) -> bytes | None:
-    """Give a ref's value as text: hex digits, ``ref: <target>``, or None for a deletion."""
-    if record.target is not None:
-        return SYMREF_PREFIX + record.target
-    return None if record.value is None else b2a_hex(record.value)
-
-
-@lru_cache(maxsize=16)
-def _hex_slices(hash_size: int, count: int) -> list[slice]:
-    """Give, for each position in a block, the slice of its hex digits that is an object id."""
-    return [slice(2 * i, 2 * (i + hash_size)) for i in range(count + 1)]

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import zlib
 
-from .block import LOG
 from .coding import ONE_BYTE as _ONE_BYTE
 from .coding import encode_uint24, encode_varint, shared_prefix
+from .layout import LOG
 
 __all__ = ["MAX_RESTARTS", "BlockWriter"]
 

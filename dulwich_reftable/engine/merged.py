@@ -13,8 +13,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from .block import SYMREF_PREFIX, ref_text
 from .records import LogRecord, RefRecord, log_key
+from .ref_run import SYMREF_PREFIX, ref_text
 from .table import Table
 
 __all__ = ["Merged", "merge_chunks"]

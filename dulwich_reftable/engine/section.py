@@ -13,8 +13,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cached_property, lru_cache, partial
 
-from .block import INDEX, Block, Layout
+from .block import Block
 from .errors import CorruptTableError
+from .layout import INDEX, Layout
 
 __all__ = ["Section"]
 

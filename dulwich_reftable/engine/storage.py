@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from .block import Buffer
 from .errors import StorageError
+from .leftovers import Leftover
 
 __all__ = ["ListLock", "Listing", "MissingTableError", "NewTable", "Storage", "TableLock"]
 
@@ -40,8 +41,19 @@ class NewTable(Protocol):
     def write(self, data: bytes, /) -> object:
         """Append bytes."""
 
+    def seal(self) -> None:
+        """Make its bytes durable: there will be no more.
+
+        Raises:
+          StorageError: if they could not be written
+        """
+
     def commit(self) -> str:
-        """Make the table durable and give it its name, which is returned."""
+        """Give the sealed table its name, which is returned.
+
+        Raises:
+          StorageError: if that fails
+        """
 
     def discard(self) -> None:
         """Remove it, under whichever name; harmless if there is nothing left to remove."""
@@ -55,19 +67,40 @@ class TableLock(Protocol):
 
 
 class ListLock(Protocol):
-    """The right to change the list."""
+    """The right to change the list, once: prepare, swap, sync."""
 
-    def swap(self, names: Iterable[str]) -> Listing:
-        """Replace the list, durably, and release the lock.
+    def prepare(self, names: Iterable[str], replaced: Listing) -> None:
+        """Write the new list, durably, where nobody sees it yet.
+
+        Args:
+          names: the tables in it, all of which have their names
+          replaced: the list that it is to replace, and no other
+        Raises:
+          StorageError: if it could not be written
+        """
+
+    def swap(self) -> Listing:
+        """Put the prepared list in place of the old one, and release the lock.
 
         Returns: the new list
         Raises:
-          StorageError: if it could not be written; the old list stands
-          StaleListError: if the lock did not hold
+          StorageError: if that fails; the old list stands
+          StaleListError: if the list is not the one to be replaced, or the lock did not hold
+        """
+
+    @property
+    def is_swapped(self) -> bool:
+        """Whether the new list is in place, even if the swap was interrupted."""
+
+    def sync(self) -> None:
+        """Make the swap durable.
+
+        Raises:
+          StorageError: if it is not sure to survive a power cut
         """
 
     def release(self) -> None:
-        """Give it up; harmless if that is done."""
+        """Give the lock up; harmless if that is done."""
 
 
 class Storage(Protocol):
@@ -113,13 +146,15 @@ class Storage(Protocol):
           LockError: if it is taken
         """
 
-    def remove_table(self, name: str) -> None:
-        """Remove a table that is not listed any more, or leave it if it cannot be removed."""
-
-    def unlisted(self, names: Iterable[str]) -> list[str]:
+    def leftovers(self, listed: Iterable[str]) -> list[Leftover]:
         """Give the files of dead writers and compactions; call it under the list's lock.
 
         Args:
-          names: the tables that are listed
-        Returns: names for :meth:`remove_table`
+          listed: the tables in the list
+        """
+
+    def remove(self, name: str) -> bool:
+        """Remove a table that is not listed any more, or a leftover.
+
+        Returns: False if it could not be removed; the next clean-up will try again
         """

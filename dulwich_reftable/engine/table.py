@@ -14,9 +14,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from .block import LOG, OBJ, REF, Block, Buffer, Layout, seek_ref
+from .block import Block
 from .errors import CorruptTableError
+from .layout import LOG, OBJ, REF, Buffer, Layout
 from .records import LogRecord, RefRecord
+from .ref_run import seek_ref
 from .section import Section
 
 __all__ = ["Table"]

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from .block import INDEX, LOG, OBJ, REF
 from .block_writer import BlockWriter
 from .coding import MAX_UINT64, encode_varint
 from .errors import RecordError
+from .layout import INDEX, LOG, OBJ, REF
 from .records import LogRecord, RefRecord, encode_log, encode_obj, encode_ref, log_key
 
 __all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions", "encode_header"]
