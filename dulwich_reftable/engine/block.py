@@ -69,11 +69,10 @@ class Block:
 
     def _stride(self, length: int) -> int:
         """Count the bytes to the next block: alignment counts only where padding follows."""
-        layout = self.layout
-        if length < layout.block_size and not any(
-            layout.buffer[self.position + length : self.position + length + 1]
-        ):
-            return layout.block_size
+        size = self.layout.block_size
+        behind = self.position + length
+        if size and self.layout.buffer[behind : behind + 1] == b"\0":
+            return length + -length % size
         return length
 
     def _inflate(self, length: int) -> bytes:

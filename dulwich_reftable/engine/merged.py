@@ -164,7 +164,7 @@ class Merged:
         elif names:
             starts = sorted(name + b"/" for name in names)
             at = 0
-            for chunk, _ in self.ref_values(starts[0], starts[-1][:-1] + b"0"):
+            for chunk, _ in self.ref_values(starts[0], max(name + b"0" for name in names)):
                 while at < len(starts) and starts[at] <= chunk[-1]:
                     first = chunk[bisect_left(chunk, starts[at])]
                     if first.startswith(starts[at]):

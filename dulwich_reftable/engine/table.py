@@ -105,7 +105,7 @@ class Table:
         self.logs: Section | None = None
         if first == REF:
             self.refs = Section(layout, REF, 0, ref_index)
-        elif first not in (0, LOG):
+        elif first != LOG and end > header_size:
             raise CorruptTableError(filename, header_size, f"unknown block type 0x{first:02x}")
         if obj >> 5:
             self.obj_id_length = obj & 31
@@ -114,7 +114,8 @@ class Table:
                 raise CorruptTableError(filename, at, f"ids cut to {self.obj_id_length} bytes")
             self.objs = Section(layout, OBJ, obj >> 5, obj_index)
         if first == LOG or log:
-            self.logs = Section(layout, LOG, 0 if first == LOG else log, log_index)
+            # At position 0 the first block shares the header, which is what git writes.
+            self.logs = Section(layout, LOG, log, log_index)
         self._by_name: dict[bytes, RefRecord] | None = None
         self._looked_up = False
 
@@ -132,6 +133,13 @@ class Table:
             return self._by_name.get(name)
         if self.refs is None:
             return None
+        if self.refs.is_one_block:
+            if not self._looked_up:
+                self._looked_up = True
+                return _exactly(name, self.refs.block(0).seek_ref(name))
+            # The second question to a table of one block: decode it once and for all.
+            self._by_name = dict(zip(*self.refs.block(0).ref_records(), strict=True))
+            return self._by_name.get(name)
         if self.refs.is_warm:
             run = self.refs.run_for(name)
             if run is None:
@@ -139,14 +147,7 @@ class Table:
             records = self.layout.buffer[run[0] : run[1]]
             return _exactly(name, seek_ref(self.layout, records, run[0], name))
         block = self.refs.block_for(name)
-        if block is None:
-            return None
-        if self._looked_up and self.refs.is_one_block:
-            # The second question to a table of one block: decode it once and for all.
-            self._by_name = dict(zip(*block.ref_records(), strict=True))
-            return self._by_name.get(name)
-        self._looked_up = True
-        return _exactly(name, block.seek_ref(name))
+        return None if block is None else _exactly(name, block.seek_ref(name))
 
     def has_ref_in(self, start: bytes, stop: bytes) -> bool:
         """Tell whether the table mentions a name from ``start`` until before ``stop``."""

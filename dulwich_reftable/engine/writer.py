@@ -112,7 +112,8 @@ class TableWriter:
         self._index: list[tuple[bytes, int]] = []  # last key and position of blocks done
         self._blocks_of: dict[bytes, int | list[int]] = {}  # object id -> ref block(s)
         self._ref_index = self._obj = self._obj_id_length = self._obj_index = 0
-        self._log = self._log_index = 0
+        self._log: int | None = None
+        self._log_index = 0
         self.is_empty = True
 
     def add_ref(self, record: RefRecord) -> None:
@@ -149,22 +150,23 @@ class TableWriter:
             raise RecordError(
                 f"update index {record.update_index} of {record.name!r}'s log is out of bounds"
             )
+        if not record.name or b"\0" in record.name:
+            raise RecordError(f"{record.name!r} cannot have a log")
         update = record.update
         size = self._options.hash_size
         if update and not len(update.old_id) == len(update.new_id) == size:
             raise RecordError(f"object id in {record.name!r}'s log is not {size} bytes long")
-        if self._block is None or self._block.kind != LOG:
-            self._finish_refs()
-            self._next -= self._padding  # log blocks are not aligned
-            self._padding = 0
-            self._log = self._next
-            self._start_block(LOG)
         try:
             log_type, value = encode_log(record)
         except (struct.error, ValueError) as error:
             raise RecordError(
                 f"log record of {record.name!r} cannot be written: {error}"
             ) from error
+        if self._block is None or self._block.kind != LOG:
+            self._finish_refs()
+            self._next -= self._padding  # log blocks are not aligned
+            self._padding = 0
+            self._start_block(LOG)
         self._add(LOG, log_key(record.name, record.update_index), log_type, value)
 
     def finish(self) -> int:
@@ -178,13 +180,14 @@ class TableWriter:
             self._finish_refs()
         if not self._next:
             self._put(self._header, 0)
+        self._next -= self._padding  # the last block is not padded
         self._padding = 0
         footer = self._header + struct.pack(
             ">QQQQQ",
             self._ref_index,
             self._obj << 5 | self._obj_id_length,
             self._obj_index,
-            self._log,
+            self._log or 0,
             self._log_index,
         )
         self._put(footer + struct.pack(">I", zlib.crc32(footer)), 0)
@@ -219,7 +222,9 @@ class TableWriter:
             return
         data = block.finish()
         padding = 0
-        if self._options.aligned and block.kind != LOG:
+        if block.kind == LOG:
+            self._log = self._next if self._log is None else self._log
+        elif self._options.aligned:
             padding = self._options.block_size - len(data)
         self._index.append((block.last_key, self._next))
         self._put(data, padding)
