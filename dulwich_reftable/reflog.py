@@ -25,6 +25,7 @@ from .names import PER_WORKTREE, check_name
 from .stamp import Stamp, entry_of
 
 __all__ = [
+    "append",
     "create",
     "delete",
     "drop_entry",
@@ -92,6 +93,24 @@ def create(backend: Backend, name: bytes) -> None:
         if not exists(addition.snapshot, local):
             addition.write([], [_marker(backend, local, addition.next_update_index)])
             addition.commit()
+
+
+def append(backend: Backend, name: bytes, old: bytes, new: bytes, stamp: Stamp) -> None:
+    """Add an entry of which the ref knows nothing.
+
+    Args:
+      backend: the repository's refs
+      name: of the ref
+      old: hex object id before
+      new: hex object id after
+      stamp: the rest of the entry
+    Raises:
+      BadRefNameError: if the name is illegal
+    """
+    with _addition(backend, name) as (addition, local):
+        log = LogRecord(local, addition.next_update_index, stamp.update(old, new))
+        addition.write([], [log])
+        addition.commit()
 
 
 def delete(backend: Backend, name: bytes) -> None:
