@@ -257,13 +257,13 @@ class RefsReader(RefsContainer):
         else:
             prefix = b"" if base is None else _below(base)
             values, odd = {}, set()
-            for names, found in self._scan(prefix, prefix_end(prefix)):
-                values.update(zip(names, found, strict=True))
+            for names, texts in self._scan(prefix, prefix_end(prefix)):
+                values.update(zip(names, texts, strict=True))
                 odd.update(names)
+        listed = [name for name in odd if name.startswith(b"refs/") or name == HEADREF]
+        found = {name: self._final_value(values[name], values) for name in listed}
         for name in odd:
-            value: bytes | None = None
-            if name.startswith(b"refs/") or name == HEADREF:
-                value = self._final_value(values[name], values)
+            value = found.get(name)
             if value is None:
                 del values[name]
             else:

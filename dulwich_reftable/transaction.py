@@ -56,7 +56,7 @@ class _Plan:
 
     addition: Addition
     values: dict[bytes, bytes | None] = field(default_factory=dict)  # before
-    edits: dict[bytes, _Edit] = field(default_factory=dict)
+    claimed: set[bytes] = field(default_factory=set)
     refs: dict[bytes, RefRecord] = field(default_factory=dict)
     logs: dict[bytes, LogRecord] = field(default_factory=dict)
 
@@ -69,6 +69,14 @@ class _Plan:
         if name not in self.values:
             self.values[name] = self.snapshot.ref_value(name)
         return self.values[name]
+
+    def claim(self, name: bytes, updated: bytes) -> None:
+        """Note that a ref, or its reflog, is concerned by the update of one: nothing is twice."""
+        if name in self.claimed:
+            raise TransactionError(
+                updated, None, None, f"'{os.fsdecode(name)}' is concerned by another update, too"
+            )
+        self.claimed.add(name)
 
     def log(self, name: bytes, stamp: Stamp, old: bytes, new: bytes) -> None:
         index = self.addition.next_update_index
@@ -332,11 +340,8 @@ class Transaction:
         """Check one edit and put down its records."""
         chain, before = self._resolve(edit.name, edit.follow, plans)
         plan, name = chain[-1]
-        if name in plan.edits:
-            raise TransactionError(
-                edit.name, None, None, f"'{os.fsdecode(name)}' is updated more than once"
-            )
-        plan.edits[name] = edit
+        for concerned, local in chain:
+            concerned.claim(local, edit.name)
         if edit.expects and edit.old != before:
             raise TransactionError(edit.name, edit.old, before)
         if edit.verify_only:
@@ -368,7 +373,9 @@ class Transaction:
         # The refs on the way are logged as well, and HEAD if this is the branch it points to.
         logged = chain[:-1] if after is None and not was_symref else chain
         if name == head and not any(local == b"HEAD" for _, local in chain):
-            logged = [*logged, (self._plan(plans, head_stack), b"HEAD")]
+            head_plan = self._plan(plans, head_stack)
+            head_plan.claim(b"HEAD", edit.name)
+            logged = [*logged, (head_plan, b"HEAD")]
         for log_plan, local in logged:
             if self._is_logged(log_plan, local):
                 log_plan.log(local, stamp, old, new)
