@@ -1,0 +1,90 @@
+"""Fixtures for all tests. None of them lets a setting of the machine's user reach a test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.git import hermetic_environment
+from support.pool import ObjectPool, fill_pool
+
+if TYPE_CHECKING:
+    import dulwich_reftable as dr
+
+USER_NAME = "U Ser"
+USER_EMAIL = "user@example.com"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hermetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give dulwich, too, a home that knows nothing but a user's name."""
+    home = tmp_path_factory.mktemp("home")
+    config = home / ".gitconfig"
+    config.write_text(f"[user]\n\tname = {USER_NAME}\n\temail = {USER_EMAIL}\n")
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(
+        hermetic_environment(before),
+        HOME=str(home),
+        XDG_CONFIG_HOME=str(home),
+        GIT_CONFIG_GLOBAL=str(config),
+    )
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def pool_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ObjectPool]:
+    """Give the objects of a format; made at the first call."""
+
+    @cache
+    def give(object_format: str) -> ObjectPool:
+        return fill_pool(tmp_path_factory.mktemp(f"pool-{object_format}"), object_format)
+
+    return give
+
+
+@pytest.fixture(params=["sha1", "sha256"])
+def object_format(request: pytest.FixtureRequest) -> str:
+    """Run the test for both hashes."""
+    return str(request.param)
+
+
+@pytest.fixture
+def open_repo() -> Iterator[Callable[[Path], dr.Repo]]:
+    """Open repositories through the package, and close them after the test."""
+    import dulwich_reftable as dr  # here, since the engine's tests need no dulwich
+
+    opened: list[dr.Repo] = []
+
+    def open_one(path: Path) -> dr.Repo:
+        opened.append(dr.Repo(str(path)))
+        return opened[-1]
+
+    yield open_one
+    for repo in opened:
+        repo.close()
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Iterator[dr.Repo]:
+    """Make an empty reftable repository; nothing is synced to disk."""
+    import dulwich_reftable as dr
+
+    with dr.Repo.init(str(tmp_path / "repo"), mkdir=True, default_branch=b"main") as made:
+        config = made.get_config()
+        config.set((b"core",), b"fsync", b"none")
+        config.write_to_path()
+    with dr.Repo(str(tmp_path / "repo")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def refs(repo: dr.Repo) -> dr.ReftableRefsContainer:
+    """Give the refs of an empty repository."""
+    return repo.refs
