@@ -14,12 +14,21 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import TypeVar
 
 from .coding import decode_uint24, decode_varint
 from .errors import CorruptTableError
-from .layout import LOG, TYPES, Layout
-from .records import LogRecord, ObjRecord, RefRecord, decode_log, decode_obj, decode_ref
+from .layout import LOG, OBJ, REF, TYPES, Layout
+from .records import (
+    REF_SYMREF,
+    LogRecord,
+    ObjRecord,
+    RefRecord,
+    decode_log,
+    decode_obj,
+    decode_ref,
+)
 from .ref_run import LARGEST_SLICED, ref_text, ref_values, seek_ref
 
 __all__ = ["Block"]
@@ -38,12 +47,24 @@ class Block:
       CorruptTableError: if there is no well-formed block
     """
 
-    __slots__ = ("data", "first", "kind", "layout", "next_position", "position", "restart_offset")
+    __slots__ = (
+        "_restarts",
+        "_sound_runs",
+        "data",
+        "first",
+        "kind",
+        "layout",
+        "next_position",
+        "position",
+        "restart_offset",
+    )
 
     def __init__(self, layout: Layout, position: int) -> None:
         self.layout = layout
         self.position = position
         self.kind = 0
+        self._restarts: list[int] | None = None
+        self._sound_runs: set[int] = set()
         start = 0 if position else layout.header_size
         head = layout.buffer[position + start : position + start + 4]
         if len(head) < 4 or position + start + 4 > layout.end:
@@ -96,38 +117,108 @@ class Block:
     # Restarts and search
 
     @property
-    def restart_count(self) -> int:
-        """How many restarts there are; at least one."""
-        return (len(self.data) - 2 - self.restart_offset) // 3
+    def restarts(self) -> list[int]:
+        """The offsets of the restarts; ascending, from the first record on."""
+        if self._restarts is None:
+            data, table = self.data, self.restart_offset
+            offsets = [decode_uint24(data, at) for at in range(table, len(data) - 2, 3)]
+            if offsets[0] != self.first or offsets[-1] >= table:
+                raise self._corrupt("restarts do not agree with the records", table)
+            if any(after <= before for before, after in pairwise(offsets)):
+                raise self._corrupt("restarts do not ascend", table)
+            self._restarts = offsets
+        return self._restarts
 
-    def restart(self, i: int) -> int:
-        """Give the offset of a restart: where a record stands whose key is not compressed."""
-        offset = decode_uint24(self.data, self.restart_offset + 3 * i)
-        if not self.first <= offset < self.restart_offset or self.data[offset]:
-            raise self._corrupt(f"restart {i} points to no record: {offset}")
-        return offset
+    def _check_run(self, i: int) -> None:
+        """See that the records from one restart on end where the next one begins.
 
-    def restart_key(self, i: int) -> bytes:
-        """Give the key at a restart."""
-        offset = self.restart(i)
+        A search trusts restarts. One that does not stand at the beginning of a record would lead
+        it astray, so what leads to a restart, and what follows it, is skipped through once.
+        """
+        if i in self._sound_runs:
+            return
+        restarts = self.restarts
+        end = restarts[i + 1] if i + 1 < len(restarts) else self.restart_offset
+        data, pos, start = self.data, restarts[i], restarts[i]
+        # Bytes of a ref's value by its type; other kinds have varints only.
+        size = self.layout.hash_size if self.kind == REF else 0
+        is_obj = self.kind == OBJ
+        try:
+            while pos < end:
+                start = pos
+                head = data[pos + 1]
+                if data[pos] < 0x80 and head < 0x80:
+                    pos += 2 + (head >> 3)
+                else:
+                    _, pos = decode_varint(data, pos)
+                    head, pos = decode_varint(data, pos)
+                    pos += head >> 3
+                extra = head & 7
+                if is_obj:
+                    if not extra:
+                        extra, pos = decode_varint(data, pos)
+                    while extra and pos < end:
+                        while data[pos] > 127:
+                            pos += 1
+                        pos += 1
+                        extra -= 1
+                    continue
+                while data[pos] > 127:
+                    pos += 1
+                pos += 1
+                if extra < REF_SYMREF:
+                    pos += extra * size  # deletion, value, value and peeled value
+                elif extra == REF_SYMREF:
+                    length, pos = decode_varint(data, pos)
+                    pos += length
+                else:
+                    raise ValueError(f"reserved ref value type {extra}")
+            if pos != end:
+                raise ValueError("records do not agree with the restarts")
+        except (IndexError, ValueError) as error:
+            raise self._corrupt(str(error) or "record is cut short", start) from error
+        self._sound_runs.add(i)
+
+    def key_at(self, offset: int) -> bytes:
+        """Give a key that is not compressed, as that of a restart and of the first record."""
         try:
             head, begin = decode_varint(self.data, offset + 1)
         except (IndexError, ValueError) as error:
             raise self._corrupt(str(error), offset) from error
         end = begin + (head >> 3)
-        if end > self.restart_offset or end == begin:
-            raise self._corrupt("key runs into the restarts", offset)
+        if self.data[offset] or end > self.restart_offset or end == begin:
+            raise self._corrupt("no key that is not compressed", offset)
         return self.data[begin:end]
 
     @property
     def first_key(self) -> bytes:
         """The smallest key in the block."""
-        return self.restart_key(0)
+        return self.key_at(self.first)
+
+    @property
+    def last_key(self) -> bytes:
+        """The largest key in the block."""
+        decode: _Decode[object]
+        if self.kind == REF:
+            decode = self._decode_ref
+        elif self.kind == LOG:
+            decode = self._decode_log
+        else:
+            decode = decode_obj if self.kind == OBJ else _decode_position
+        return max(key for key, _, _ in self._walk(decode, self.restarts[-1]))
+
+    def _restart_key(self, i: int) -> bytes:
+        if i:
+            self._check_run(i - 1)
+        return self.key_at(self.restarts[i])
 
     def _restart_before(self, key: bytes) -> int:
         """Give the offset of the last restart whose key is not beyond ``key`` (or of the first)."""
-        i = bisect_right(range(self.restart_count), key, key=self.restart_key)
-        return self.restart(max(i - 1, 0))
+        restarts = self.restarts
+        i = bisect_right(range(len(restarts)), key, key=self._restart_key)
+        i = max(i - 1, 0)
+        self._check_run(i)
+        return restarts[i]
 
     def seek_ref(self, name: bytes) -> RefRecord | None:
         """Find the first ref that is not before ``name``, without decoding the block."""
@@ -137,13 +228,11 @@ class Block:
 
     def restart_directory(self) -> tuple[list[bytes], list[int]]:
         """Give the keys at all restarts; and their positions in the file, and that of the table."""
-        restarts = range(self.restart_count)
-        keys = [self.restart_key(i) for i in restarts]
-        offsets = [self.restart(i) for i in restarts]
-        for i in range(1, len(keys)):
-            if keys[i] <= keys[i - 1] or offsets[i] <= offsets[i - 1]:
-                raise self._corrupt("restarts do not ascend", self.restart_offset)
-        return keys, [self.position + offset for offset in (*offsets, self.restart_offset)]
+        keys = [self._restart_key(i) for i in range(len(self.restarts))]
+        self._check_run(len(keys) - 1)
+        if any(after <= before for before, after in pairwise(keys)):
+            raise self._corrupt("keys at restarts do not ascend", self.restart_offset)
+        return keys, [self.position + offset for offset in (*self.restarts, self.restart_offset)]
 
     def seek_index(self, key: bytes) -> int | None:
         """Find, in an index block, the position of the block that would hold ``key``."""
@@ -152,11 +241,11 @@ class Block:
                 return position
         return None
 
-    def find_obj(self, prefix: bytes) -> ObjRecord | None:
-        """Find the record of an abbreviated object id in an obj block."""
+    def seek_obj(self, prefix: bytes) -> ObjRecord | None:
+        """Find, in an obj block, the first record that is not before an abbreviated object id."""
         for key, record, _ in self._walk(decode_obj, self._restart_before(prefix)):
             if key >= prefix:
-                return record if key == prefix else None
+                return record
         return None
 
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
@@ -165,12 +254,13 @@ class Block:
         Only what follows a restart that stands before an occurrence of the id is decoded.
         """
         found: list[RefRecord] = []
-        restarts = range(self.restart_count)
+        restarts = self.restarts
         at = self.data.find(object_id, self.first, self.restart_offset)
         while at >= 0:
-            i = bisect_right(restarts, at, key=self.restart)
+            i = max(bisect_right(restarts, at) - 1, 0)
+            self._check_run(i)
             behind = at
-            for _, record, behind in self._walk(self._decode_ref, self.restart(max(i - 1, 0))):
+            for _, record, behind in self._walk(self._decode_ref, restarts[i]):
                 if behind > at:  # the record that holds the occurrence
                     if object_id in (record.value, record.peeled):
                         found.append(record)
@@ -202,8 +292,10 @@ class Block:
 
     def log_records(self) -> tuple[list[bytes], list[LogRecord]]:
         """Decode all records of a log block."""
-        hash_size = self.layout.hash_size
-        return self._all(lambda key, extra, data, pos: decode_log(key, extra, data, pos, hash_size))
+        return self._all(self._decode_log)
+
+    def _decode_log(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[LogRecord, int]:
+        return decode_log(key, extra, data, pos, self.layout.hash_size)
 
     def obj_records(self) -> tuple[list[bytes], list[ObjRecord]]:
         """Decode all records of an obj block."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cached_property, lru_cache, partial
+from itertools import islice
 
 from .block import Block
 from .errors import CorruptTableError
@@ -22,6 +23,7 @@ __all__ = ["Section"]
 _SEARCHES_BEFORE_FLATTENING = 16
 _BLOCKS_KEPT = 128
 _DIRECTORIES_KEPT = 1 << 14
+_END = -1  # where a block behind the last one would be
 
 
 class Section:
@@ -41,6 +43,7 @@ class Section:
         self.index_position = index_position
         # Warm blocks. A table never changes, so neither does what is remembered of it.
         self.block = lru_cache(maxsize=_BLOCKS_KEPT)(partial(Block, layout))
+        self._sound_gaps: set[int] = set()
         self._searches = 0
         self._directories: dict[int, tuple[list[bytes], list[int]]] = {}
         self._flat: tuple[list[bytes], list[int]] | None = None
@@ -53,15 +56,18 @@ class Section:
     @cached_property
     def is_one_block(self) -> bool:
         """Whether the section has one block and no more."""
-        behind = self.block(self.position).next_position
-        buffer = self.layout.buffer
-        return behind >= self.layout.end or buffer[behind : behind + 1] != bytes((self.kind,))
+        return not self.index_position and len(list(islice(self.blocks(), 2))) == 1
 
     def blocks(self, key: bytes = b"") -> Iterator[Block]:
         """Read the blocks in order, from the one on that would hold ``key``."""
         position: int | None = self.find(key) if key else self.position
+        if position is None:
+            self._check_end(key)
         while position is not None:
             block = Block(self.layout, position)
+            if key and block.kind == self.kind:
+                self._check_gap(key, block)
+                key = b""
             if block.kind != self.kind:
                 if position == self.position:
                     raise self._corrupt(position, f"section does not begin with '{chr(self.kind)}'")
@@ -80,28 +86,39 @@ class Section:
             self._searches += 1
             if self.index_position and self._searches < _SEARCHES_BEFORE_FLATTENING:
                 return self._descend(key)
-            self._flat = self._flattened() if self.index_position else self._first_keys()
-        keys, positions = self._flat
+        keys, positions = self._flatten()
         if self.index_position:
             i = bisect_left(keys, key)
             return positions[i] if i < len(positions) else None
         return positions[max(bisect_right(keys, key) - 1, 0)]
 
+    def _flatten(self) -> tuple[list[bytes], list[int]]:
+        if self._flat is None:
+            self._flat = self._flattened() if self.index_position else self._first_keys()
+        return self._flat
+
     def block_for(self, key: bytes) -> Block | None:
         """Give the block that would hold ``key``, or None if all keys are smaller."""
         position = self.find(key)
-        return None if position is None else self._checked(self.block(position))
+        if position is None:
+            self._check_end(key)
+            return None
+        block = self._checked(self.block(position))
+        self._check_gap(key, block)
+        return block
 
-    def run_for(self, key: bytes) -> tuple[int, int] | None:
+    def run_for(self, key: bytes) -> tuple[int, int, bool] | None:
         """Give where the records from one restart to the next stand that would hold ``key``.
 
         The keys at restarts of the blocks that were asked for are remembered: with them, a search
         in a large section comes down to two bisections.
 
-        Returns: position in the file, and that behind the records; None if there are none
+        Returns: position in the file, that behind the records, and whether these are the last of
+          their block; None if there are none
         """
         position = self.find(key)
         if position is None:
+            self._check_end(key)
             return None
         directory = self._directories.get(position)
         if directory is None:
@@ -111,7 +128,44 @@ class Section:
             directory = self._directories[position] = block.restart_directory()
         keys, positions = directory
         i = bisect_right(keys, key)
-        return (positions[i - 1], positions[i]) if i else None
+        if i:
+            return positions[i - 1], positions[i], i == len(keys)
+        self._check_gap(key, self.block(position))
+        return None
+
+    def _check_gap(self, key: bytes, block: Block) -> None:
+        """See that a key before the first of its block is not in the block before that.
+
+        It may stand in the gap between two blocks. Or the index is damaged, and tells of the block
+        before less than it holds; that is looked up once for each block where it matters.
+        """
+        if block.position in self._sound_gaps or key >= block.first_key:
+            return
+        keys, positions = self._flatten()
+        if self.find(key) != block.position:
+            raise self._corrupt(self.index_position, "levels of the index disagree")
+        if self.index_position and block.position != self.position:
+            i = bisect_left(positions, block.position) - 1
+            self._check_last_key(keys[i], positions[i])
+        self._sound_gaps.add(block.position)
+
+    def _check_end(self, key: bytes) -> None:
+        """See that a key behind all that the index knows is not in the last block."""
+        if _END in self._sound_gaps:
+            return
+        keys, positions = self._flatten()
+        if self.find(key) is not None:
+            raise self._corrupt(self.index_position, "levels of the index disagree")
+        self._check_last_key(keys[-1], positions[-1])
+        self._sound_gaps.add(_END)
+
+    def _check_last_key(self, key: bytes, position: int) -> None:
+        if self._checked(Block(self.layout, position)).last_key != key:
+            raise self._corrupt(position, "index disagrees with the block")
+
+    def beyond(self, block_position: int) -> CorruptTableError:
+        """Give the error of a key that the index promised, but that sorts behind its block."""
+        return self._corrupt(block_position, "index disagrees with the block")
 
     def _checked(self, block: Block) -> Block:
         if block.kind != self.kind:

@@ -144,10 +144,17 @@ class Table:
             run = self.refs.run_for(name)
             if run is None:
                 return None
-            records = self.layout.buffer[run[0] : run[1]]
-            return _exactly(name, seek_ref(self.layout, records, run[0], name))
-        block = self.refs.block_for(name)
-        return None if block is None else _exactly(name, block.seek_ref(name))
+            position, end, is_last = run
+            found = seek_ref(self.layout, self.layout.buffer[position:end], position, name)
+        else:
+            block = self.refs.block_for(name)
+            if block is None:
+                return None
+            position, is_last = block.position, True
+            found = block.seek_ref(name)
+        if found is None and is_last and self.refs.index_position:
+            raise self.refs.beyond(position)
+        return _exactly(name, found)
 
     def has_ref_in(self, start: bytes, stop: bytes) -> bool:
         """Tell whether the table mentions a name from ``start`` until before ``stop``."""
@@ -189,8 +196,10 @@ class Table:
         else:
             prefix = object_id[: self.obj_id_length]
             block = self.objs.block_for(prefix)
-            record = block.find_obj(prefix) if block else None
-            if record is None:
+            record = block.seek_obj(prefix) if block else None
+            if block and record is None and self.objs.index_position:
+                raise self.objs.beyond(block.position)
+            if record is None or record.prefix != prefix:
                 return []
             if record.positions:
                 refs = self.refs

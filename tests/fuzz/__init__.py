@@ -1,0 +1,1 @@
+"""Programs that search for longer than a test run may take; pytest does not collect them."""
