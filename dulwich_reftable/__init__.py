@@ -13,6 +13,8 @@ from .engine.errors import (
     TransactionError,
 )
 from .errors import BadRefNameError
+from .patching import UnsupportedDulwichError
+from .plugin import install, installed, uninstall
 from .reader import RefsSnapshot
 from .refs import ReftableRefsContainer
 from .repo import Repo
@@ -33,4 +35,8 @@ __all__ = [
     "StorageError",
     "Transaction",
     "TransactionError",
+    "UnsupportedDulwichError",
+    "install",
+    "installed",
+    "uninstall",
 ]

@@ -5,65 +5,56 @@ dulwich decides on the refs in the middle of its constructor, by configuration k
 knows one. Here the constructor is shown a configuration without those keys, and the container is
 put in place at the first look at it: before conditional includes ask for the branch, and before
 anything is created for a repository that is only read.
+
+What dulwich asks of the repository object, its methods here answer. Where it goes around the object
+to files, functions of dulwich's are replaced while such a repository is open
+(:mod:`dulwich_reftable.plugin`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from typing import Any, cast
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any, BinaryIO, cast
 
 from dulwich.config import Config, ConfigFile, StackedConfig
-from dulwich.file import GitFile, SharedPerm, adjust_shared_perm
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.objects import Tag
 from dulwich.reflog import Entry
-from dulwich.repo import CONTROLDIR, UnsupportedExtension, _set_filesystem_hidden, get_user_identity
+from dulwich.refs import Ref
+from dulwich.repo import CONTROLDIR, _set_filesystem_hidden, get_user_identity
 from dulwich.repo import Repo as DulwichRepo
 
+from .names import is_legal
+from .patching import UnsupportedDulwichError
+from .ref_format import own_config, ref_format_of
 from .refs import ReftableRefsContainer
 from .settings import Settings
+from .stubs import write_stubs
 
-__all__ = ["Repo", "ref_format_of", "write_stubs"]
-
-_STUBS = {
-    "HEAD": b"ref: refs/heads/.invalid\n",
-    os.path.join("refs", "heads"): b"this repository uses the reftable format\n",
-}
-"""What tells old tools that this is a repository, and keeps them from writing refs to it."""
+__all__ = ["Repo", "opening"]
 
 _EXTENSIONS = {"refStorage": b"reftable", "reftable": b"true"}
 """The configuration keys that select the format, and their values."""
 
 
-def ref_format_of(config: Config) -> str:
-    """Tell the format of a repository's refs by its configuration.
+@contextmanager
+def opening(repo: DulwichRepo) -> Iterator[None]:
+    """Run dulwich's constructor inside of this.
 
-    Returns: ``"reftable"`` or ``"files"``
-    Raises:
-      UnsupportedExtension: if it names a format that is not known, two formats, or an extension in
-        a repository whose ``core.repositoryformatversion`` does not allow for it
+    Args:
+      repo: that it makes; it may become one of ours meanwhile
     """
-    formats = set()
-    for key, value in config.items((b"extensions",)):
-        if key.lower() == b"refstorage":
-            if value not in (b"reftable", b"files"):
-                raise UnsupportedExtension(f"refStorage = {value.decode('utf-8', 'replace')}")
-            formats.add(value.decode())
-        elif key.lower() == b"reftable":
-            enabled = config.get_boolean((b"extensions",), b"reftable", False)
-            formats.add("reftable" if enabled else "files")
-    if len(formats) > 1:
-        raise UnsupportedExtension("refStorage and reftable contradict each other")
-    if formats == {"reftable"}:
-        try:
-            version = config.get((b"core",), b"repositoryformatversion")
-        except KeyError:
-            version = b"0"
-        if version != b"1":
-            raise UnsupportedExtension("refStorage needs core.repositoryformatversion = 1")
-        return "reftable"
-    return "files"
+    vars(repo)["_is_opening"] = True
+    try:
+        yield
+    finally:
+        del vars(repo)["_is_opening"]
+    if isinstance(repo, Repo):
+        repo._finish_opening()
 
 
 class Repo(DulwichRepo):
@@ -72,6 +63,9 @@ class Repo(DulwichRepo):
     Args and errors are those of ``dulwich.repo.Repo``. ``refs`` is a
     :class:`~dulwich_reftable.refs.ReftableRefsContainer` where the configuration has
     ``extensions.refStorage = reftable`` or ``extensions.reftable = true``, else dulwich's own.
+
+    While one on reftables is open, dulwich's functions that take a repository do right by it;
+    :meth:`close` ends that.
     """
 
     _is_opening = False
@@ -83,14 +77,41 @@ class Repo(DulwichRepo):
         bare: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        self._is_opening = True
-        try:
+        from .plugin import AROUND_REPO  # here, since its table names this class
+
+        with opening(self):
             super().__init__(root, object_store, bare, **kwargs)
-        finally:
-            self._is_opening = False
+        if isinstance(self.refs, ReftableRefsContainer):
+            try:
+                AROUND_REPO.hold(self)
+            except UnsupportedDulwichError as error:
+                warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+
+    def _rely_on_install(self) -> None:
+        """Need no more replacements than are installed: nobody has asked for our class."""
+        from .plugin import AROUND_REPO
+
+        AROUND_REPO.release(self)
+
+    @property
+    def _relies_on_install(self) -> bool:
+        from .plugin import AROUND_REPO
+
+        return not AROUND_REPO.is_held_by(self)
+
+    def _finish_opening(self) -> None:
         if isinstance(self.refs, ReftableRefsContainer):
             # Now that included files can be told: they may have settings, too.
+            first = self.refs
             self.refs = self._reftable_refs(self.get_config_stack())
+            first.close()
+
+    def close(self) -> None:
+        """Close all files that the repository has open."""
+        super().close()
+        if isinstance(self.refs, ReftableRefsContainer):
+            self.refs.close()
+            self._rely_on_install()
 
     @property
     def ref_format(self) -> str:
@@ -104,7 +125,7 @@ class Repo(DulwichRepo):
         """
         if not self._is_opening:
             return super().get_config()
-        own = self._own_config()
+        own = own_config(self)
         if ref_format_of(own) == "reftable" and not isinstance(self.refs, ReftableRefsContainer):
             config = StackedConfig([own, *StackedConfig.default_backends()])
             self.refs = self._reftable_refs(config)
@@ -113,14 +134,6 @@ class Repo(DulwichRepo):
             if key.lower() in (b"refstorage", b"reftable"):
                 shown.remove((b"extensions",), key)
         return shown
-
-    def _own_config(self) -> ConfigFile:
-        """Read the configuration without what it includes: that cannot tell the format."""
-        try:
-            with open(os.path.join(self.commondir(), "config"), "rb") as file:
-                return ConfigFile.from_file(file, expand_includes=False)
-        except FileNotFoundError:
-            return ConfigFile()
 
     def _reftable_refs(self, config: Config) -> ReftableRefsContainer:
         return ReftableRefsContainer(
@@ -138,8 +151,11 @@ class Repo(DulwichRepo):
             if type_num != Tag.type_num:
                 return None
             return self.object_store.peel(oid)[1].id  # type: ignore[arg-type]
-        except KeyError:
+        except (KeyError, AssertionError):
+            # Not there; or asked of an alternate that dulwich opened with the other hash.
             return None
+
+    # Reflogs
 
     def read_reflog(self, ref: bytes) -> Generator[Entry, None, None]:
         """Read reflog entries for a reference.
@@ -153,13 +169,81 @@ class Repo(DulwichRepo):
         else:
             yield from super().read_reflog(ref)
 
-    def close(self) -> None:
-        """Close all files that the repository has open."""
-        super().close()
+    def _write_reflog(
+        self,
+        ref: bytes,
+        old_sha: bytes,
+        new_sha: bytes,
+        committer: bytes | None,
+        timestamp: int | None,
+        timezone: int | None,
+        message: bytes,
+    ) -> None:
         if isinstance(self.refs, ReftableRefsContainer):
-            self.refs.close()
+            self.refs.append_reflog(
+                Ref(ref), old_sha, new_sha, message, committer, timestamp, timezone
+            )
+        else:
+            super()._write_reflog(ref, old_sha, new_sha, committer, timestamp, timezone, message)
+
+    # Refs by the names of their files: HEAD for a dumb server, CHERRY_PICK_HEAD for a reset
+
+    def get_named_file(self, path: str | bytes, basedir: str | None = None) -> BinaryIO | None:
+        """Get a file from the control directory, or what would be the file of a ref.
+
+        Args:
+          path: of the file, relative to the control directory
+          basedir: another directory to look in
+        Returns: the open file, None if there is none
+        """
+        ref = self._ref_of_file(path) if basedir is None else None
+        if ref is None:
+            return super().get_named_file(path, basedir)
+        value = self.refs.read_ref(ref)
+        return None if value is None else BytesIO(value + b"\n")
+
+    def _put_named_file(self, path: str, contents: bytes) -> None:
+        ref = self._ref_of_file(path)
+        if ref is None:
+            super()._put_named_file(path, contents)
+            return
+        assert isinstance(self.refs, ReftableRefsContainer)
+        with self.refs.transaction() as transaction:
+            transaction.edit(ref, contents.strip(), follow=False)
+
+    def _del_named_file(self, path: str) -> None:
+        ref = self._ref_of_file(path)
+        if ref is None:
+            super()._del_named_file(path)
+        elif self.refs.read_ref(ref) is not None:
+            self.refs.remove_if_equals(ref, None)
+
+    def _ref_of_file(self, path: str | bytes) -> Ref | None:
+        """Give the ref that in a files repository is this file; None if there is none."""
+        # dulwich's constructor looks for files before there are refs.
+        if not isinstance(vars(self).get("refs"), ReftableRefsContainer):
+            return None
+        name = os.fsencode(path).lstrip(os.fsencode(os.path.sep))
+        return Ref(name) if is_legal(name) else None
 
     # Making one
+
+    def _change_object_format(self, object_format_name: str) -> None:
+        """Change the hash of a repository without objects; cloning does so."""
+        super()._change_object_format(object_format_name)
+        if not isinstance(self.refs, ReftableRefsContainer):
+            return
+        # Without objects there are only symrefs, and without branches no reflogs. The tables say
+        # how long their ids are, so that they have to be made anew.
+        targets = self.refs.get_symrefs()
+        self.refs.close()
+        directory = os.path.join(self.commondir(), "reftable")
+        for name in os.listdir(directory) if os.path.isdir(directory) else []:
+            os.remove(os.path.join(directory, name))
+        self.refs = self._reftable_refs(self.get_config_stack())
+        with self.refs.transaction() as transaction:
+            for ref, target in targets.items():
+                transaction.set_symbolic_ref(ref, target)
 
     @classmethod
     def init(
@@ -256,27 +340,9 @@ class Repo(DulwichRepo):
             return
         if format not in (None, 1):
             raise ValueError("reftable requires repository format version 1")
-        selected = list(self._own_config().items((b"extensions",)))
+        selected = list(own_config(self).items((b"extensions",)))
         super()._init_files(bare, symlinks, 1, shared_repository, object_format)
         config = self.get_config()
         for key, value in selected:
             config.set(b"extensions", key, value)
         config.write_to_path()
-
-
-def write_stubs(controldir: str, shared: SharedPerm | None) -> None:
-    """Put the files in place that old tools look for, instead of directories of refs.
-
-    Args:
-      controldir: the control directory
-      shared: mode that files are given; None leaves it to the umask
-    """
-    for name in ("heads", "tags"):
-        directory = os.path.join(controldir, "refs", name)
-        if os.path.isdir(directory):
-            os.rmdir(directory)
-    for name, contents in _STUBS.items():
-        path = os.path.join(controldir, name)
-        with GitFile(path, "wb") as file:
-            file.write(contents)
-        adjust_shared_perm(path, shared)

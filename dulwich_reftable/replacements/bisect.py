@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Bisection: ``refs/bisect/*`` and ``BISECT_EXPECTED_REV`` are refs, the rest is files in git, too.
+
+dulwich writes those refs as files, lists the directory they are in and opens them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from dulwich.bisect import BisectState
+from dulwich.objects import ObjectID
+
+from .adoption import is_reftable
+from .files import refs_as_files
+
+__all__ = ["ReftableBisectState", "command_run"]
+
+_REFS = (b"refs/bisect/", b"BISECT_EXPECTED_REV")
+
+
+class ReftableBisectState(BisectState):
+    """A bisection in a reftable repository; the methods are those of dulwich's class."""
+
+    def start(self, *args: Any, **kwargs: Any) -> None:
+        """Begin."""
+        with refs_as_files(self.repo, *_REFS):
+            super().start(*args, **kwargs)
+
+    def mark_bad(self, rev: ObjectID | None = None) -> ObjectID | None:
+        """Mark a commit as bad, and give the next one to test."""
+        with refs_as_files(self.repo, *_REFS):
+            return super().mark_bad(rev)
+
+    def mark_good(self, rev: ObjectID | None = None) -> ObjectID | None:
+        """Mark a commit as good, and give the next one to test."""
+        with refs_as_files(self.repo, *_REFS):
+            return super().mark_good(rev)
+
+    def skip(self, revs: Sequence[ObjectID] | None = None) -> ObjectID | None:
+        """Leave commits out, and give the next one to test."""
+        with refs_as_files(self.repo, *_REFS):
+            return super().skip(revs)
+
+    def reset(self, commit: ObjectID | None = None) -> None:
+        """End."""
+        with refs_as_files(self.repo, *_REFS):
+            super().reset(commit)
+
+    def _find_next_commit(self) -> ObjectID | None:
+        # porcelain calls this, too.
+        with refs_as_files(self.repo, *_REFS):
+            return super()._find_next_commit()
+
+
+def command_run(original: Callable[..., int]) -> Callable[..., int]:
+    """Make ``dulwich bisect``: it opens ``refs/bisect/bad`` once the first bad commit is found."""
+
+    @wraps(original)
+    def run(self: object, args: Sequence[str]) -> int:
+        from dulwich import porcelain
+
+        if list(args[:1]) != ["bad"]:
+            return original(self, args)
+        with porcelain.open_repo_closing(None) as repo:
+            if not is_reftable(repo):
+                return original(self, args)
+            with refs_as_files(repo, *_REFS):
+                return original(self, args)
+
+    return run

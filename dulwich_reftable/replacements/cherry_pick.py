@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Cherry-picks: a conflict leaves ``CHERRY_PICK_HEAD``, which in git is a ref like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from .adoption import is_reftable
+from .files import refs_as_files
+
+__all__ = ["cherry_pick"]
+
+
+def cherry_pick(original: Callable[..., bytes | None]) -> Callable[..., bytes | None]:
+    """Make ``porcelain.cherry_pick``, which keeps ``CHERRY_PICK_HEAD`` as a file."""
+
+    @wraps(original)
+    def pick(repo: Any, *args: Any, **kwargs: Any) -> bytes | None:
+        from dulwich.porcelain import open_repo_closing
+
+        with open_repo_closing(repo) as opened:
+            if not is_reftable(opened):
+                return original(opened, *args, **kwargs)
+            with refs_as_files(opened, b"CHERRY_PICK_HEAD"):
+                return original(opened, *args, **kwargs)
+
+    return pick

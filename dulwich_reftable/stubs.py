@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""The files that old tools look for in a control directory, instead of directories of refs."""
+
+from __future__ import annotations
+
+import os
+
+from dulwich.file import GitFile, SharedPerm, adjust_shared_perm
+
+__all__ = ["write_stubs"]
+
+_STUBS = {
+    "HEAD": b"ref: refs/heads/.invalid\n",
+    os.path.join("refs", "heads"): b"this repository uses the reftable format\n",
+}
+"""What tells old tools that this is a repository, and keeps them from writing refs to it."""
+
+
+def write_stubs(controldir: str, shared: SharedPerm | None) -> None:
+    """Put the stubs in place, in the repository's control directory or in a worktree's.
+
+    Args:
+      controldir: the control directory
+      shared: mode that files are given; None leaves it to the umask
+    """
+    refs = os.path.join(controldir, "refs")
+    if not os.path.isdir(refs):
+        os.mkdir(refs)
+        adjust_shared_perm(refs, shared)
+    for name in ("heads", "tags"):
+        directory = os.path.join(refs, name)
+        if os.path.isdir(directory):
+            os.rmdir(directory)
+    for name, contents in _STUBS.items():
+        path = os.path.join(controldir, name)
+        with GitFile(path, "wb") as file:
+            file.write(contents)
+        adjust_shared_perm(path, shared)

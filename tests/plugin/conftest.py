@@ -1,0 +1,18 @@
+"""Fixtures for the tests of dulwich as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import dulwich_reftable as dr
+
+from .sides import sides as sides  # a fixture
+
+
+@pytest.fixture
+def installed() -> Iterator[None]:
+    """Have stock dulwich work through us."""
+    with dr.installed():
+        yield
