@@ -21,7 +21,7 @@ from .conflicts import refuse_conflicts
 from .engine.errors import ReftableError, TransactionError
 from .engine.records import LogRecord, RefRecord, log_key
 from .engine.ref_run import SYMREF_PREFIX
-from .engine.stack import Addition, Snapshot, Stack
+from .engine.stack import Addition, Snapshot, Stack, commit_all
 from .errors import as_dulwich
 from .names import check_name
 from .stamp import Stamp
@@ -272,8 +272,7 @@ class Transaction:
                     (plan.refs[name] for name in sorted(plan.refs)),
                     (plan.logs[key] for key in sorted(plan.logs)),
                 )
-            for plan in plans.values():
-                plan.addition.commit()
+            commit_all([plan.addition for plan in plans.values()])
 
     def _preload(self, plans: dict[Stack, _Plan]) -> None:
         """Find all refs at once where there are many."""

@@ -1,22 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Compaction: which tables to merge, and merging them.
+"""Compaction: which tables to merge, merging them, and replacing them in the list.
 
 Tables shall form a geometric sequence, each at least ``factor`` times as large as the next newer
 one; then a stack of n updates has O(log n) tables and each record is rewritten O(log n) times. The
 rule that picks the run of tables to merge is git's, so that both keep the same shape when they
 share a repository.
+
+The list's lock is held to claim the tables and to replace them, not while they are merged and
+synced. Tables are locked newest first: a compaction of the oldest ones, which takes long, keeps
+nobody from compacting what is added meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from .errors import LockError, StaleListError
+from .locking import attempts
 from .merged import Merged
 from .records import LogRecord
+from .storage import Listing, ListLock, Storage, TableLock
 from .table import Table
 from .writer import TableWriter, WriteOptions
 
-__all__ = ["compacted", "run_to_compact"]
+__all__ = ["compact", "is_geometric", "merge", "run_to_compact"]
+
+
+class _View(Protocol):
+    """The stack at one moment."""
+
+    @property
+    def tables(self) -> tuple[Table, ...]: ...
+
+    @property
+    def listing(self) -> Listing: ...
 
 
 def run_to_compact(sizes: Sequence[int], factor: int = 2) -> tuple[int, int] | None:
@@ -41,12 +59,147 @@ def run_to_compact(sizes: Sequence[int], factor: int = 2) -> tuple[int, int] | N
     return first, last
 
 
-def table_weights(tables: Sequence[Table]) -> list[int]:
+def _weights(tables: Sequence[Table]) -> list[int]:
     """Give the sizes that count for the sequence: without the header, but never zero."""
     return [table.size - (23 if table.version == 1 else 27) for table in tables]
 
 
-def compacted(
+def is_geometric(tables: Sequence[Table], factor: int) -> bool:
+    """Tell whether tables, oldest first, need no compaction."""
+    return run_to_compact(_weights(tables), factor) is None
+
+
+def compact(
+    storage: Storage,
+    latest: Callable[[], _View],
+    options: WriteOptions,
+    *,
+    factor: int | None,
+    timeout: float | None,
+) -> bool:
+    """Merge tables of a stack.
+
+    Args:
+      storage: where the stack lives
+      latest: gives it as it is
+      options: for the new table
+      factor: of the sequence that is to be restored, as far as nobody else is at it; None to merge
+        all tables
+      timeout: seconds to wait for a lock; 0 to try once, None for ever
+    Returns: whether tables were merged
+    Raises:
+      LockError: if the list, or with all tables one of them, stayed locked
+      StorageError: if writing failed
+    """
+    locks: list[TableLock] = []
+    try:
+        view, first = _claim(storage, latest, factor, timeout, locks)
+        if len(locks) < 2:
+            return False
+        names = view.listing.names[first : first + len(locks)]
+        _replace(
+            storage, view.tables[first : first + len(locks)], names, options, not first, timeout
+        )
+        # Let go of what was merged: Windows removes no file that somebody has mapped.
+        view = latest()
+        for name in names:
+            storage.remove(name)
+    finally:
+        for lock in locks:
+            lock.release()
+    return True
+
+
+def _claim(
+    storage: Storage,
+    latest: Callable[[], _View],
+    factor: int | None,
+    timeout: float | None,
+    locks: list[TableLock],
+) -> tuple[_View, int]:
+    """Lock the tables to be merged, under the list's lock; arguments are those of :func:`compact`.
+
+    Returns: the stack as it was then, and the position of the first table; the locks are in
+      ``locks``, in the order of the tables
+    """
+    refused = LockError(storage.location, None, 0.0)
+    for _ in attempts(timeout):
+        list_lock = storage.lock_list(timeout)
+        try:
+            view = latest()
+            return view, _lock_tables(storage, view, factor, locks)
+        except LockError as error:
+            refused = error
+        finally:
+            list_lock.release()
+    raise refused
+
+
+def _lock_tables(storage: Storage, view: _View, factor: int | None, locks: list[TableLock]) -> int:
+    weights = _weights(view.tables)
+    start = 0
+    while True:
+        if factor is None:
+            run = (0, len(weights) - 1) if weights else None
+        else:
+            run = run_to_compact(weights[start:], factor)
+        if run is None:
+            return 0
+        first, last = start + run[0], start + run[1]
+        for i in range(last, first - 1, -1):
+            try:
+                locks.insert(0, storage.lock_table(view.listing.names[i]))
+            except LockError:
+                while locks:
+                    locks.pop().release()
+                if factor is None:
+                    raise
+                start = i + 1  # make do with what is newer than the table that somebody is at
+                break
+        else:
+            return first
+
+
+def _replace(
+    storage: Storage,
+    tables: tuple[Table, ...],
+    names: tuple[str, ...],
+    options: WriteOptions,
+    with_oldest: bool,
+    timeout: float | None,
+) -> None:
+    """Put the merger of locked tables in their place."""
+    new = storage.new_table(tables[0].min_update_index, tables[-1].max_update_index)
+    lock: ListLock | None = None
+    try:
+        something = merge(tables, new.write, options, with_oldest=with_oldest)
+        new.seal()
+        lock = storage.lock_list(timeout)
+        listing = storage.read_list()
+        listed = list(listing.names)
+        at = listed.index(names[0]) if names[0] in listed else 0
+        if tuple(listed[at : at + len(names)]) != names:
+            raise StaleListError(
+                f"{storage.location}: tables were replaced in spite of their locks"
+            )
+        listed[at : at + len(names)] = [new.commit()] if something else []
+        lock.prepare(listed, listing)
+        lock.check()
+        lock.swap()
+    except BaseException:
+        # Even now the swap may have happened; then the new table is the only one that counts.
+        if lock is None or not lock.is_swapped:
+            new.discard()
+        if lock is not None:
+            lock.release()
+        raise
+    if not something:
+        new.discard()
+    # If this fails, a power cut may bring the old list back: its tables have to stay.
+    lock.sync()
+
+
+def merge(
     tables: tuple[Table, ...],
     write: Callable[[bytes], object],
     options: WriteOptions,

@@ -2,38 +2,34 @@
 """A stack in a directory: table files, ``tables.list``, and lock files beside them.
 
 What makes it safe is the order of things. A table is written under a temporary name, synced and
-renamed before any list names it; a list is written into its lock file, synced, and renamed over
-the old one; then the directory is synced. Whatever dies in between leaves the old list or the new
-one, each with all of its tables. Reading creates nothing.
+renamed before any list names it. A list is written into its lock file and synced; then the
+directory is, so that a list can never reach the disk before the names of its tables; then the list
+is renamed over the old one, and the directory synced again. Whatever dies in between leaves the
+old list or the new one, each with all of its tables. Reading creates nothing.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from .block import Buffer
-from .errors import CorruptTableError, StorageError
+from .errors import CorruptTableError, StaleListError, StorageError
+from .files import Descriptor, create, open_directory, open_plain, read_all, sync, write_all
+from .layout import Buffer
+from .leftovers import LIST, TABLE_SUFFIX, TEMPORARY, Leftover, leftovers
 from .locking import LockFile
 from .storage import Listing, MissingTableError
 
 __all__ = ["DirectoryStorage"]
 
-_LIST = "tables.list"
-_TABLE_SUFFIX = ".ref"
-_TEMPORARY = ".temp."
-_LOCK_SUFFIX = ".lock"
-
 # Tables up to this size are read, not mapped: a map costs more than such a copy.
 _READ_UP_TO = 1 << 14
+_WRITE_AT_ONCE = 1 << 18
 _LONGEST_LIST = 1 << 24
-
-_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_WRITE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 
 # An open descriptor keeps an inode number from coming back; Windows has to do without, since
 # there it would also keep the list from being replaced.
@@ -41,22 +37,19 @@ _PIN_INODES = os.name != "nt"
 
 
 class _ListToken:
-    """A version of the list: which file it is, kept from being reused by holding it open."""
+    """A version of the list: which file it is, kept from being reused by holding it open.
 
-    __slots__ = ("_fd", "identity")
+    Args:
+      fd: becomes the token's; -1 for a list that is not there
+    """
+
+    __slots__ = ("_file", "identity")
 
     def __init__(self, fd: int) -> None:
-        self._fd = -1
+        self._file = Descriptor(fd)
         self.identity = _identity(os.fstat(fd)) if fd >= 0 else None
-        if fd >= 0 and _PIN_INODES:
-            self._fd = fd
-        elif fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        if self._fd >= 0:
-            with suppress(OSError):
-                os.close(self._fd)
+        if not _PIN_INODES:
+            self._file.close()
 
 
 class DirectoryStorage:
@@ -75,7 +68,7 @@ class DirectoryStorage:
         self.location = path
         self._durable = durable
         self._adjust_mode = adjust_mode
-        self._list_path = os.path.join(path, _LIST)
+        self._list_path = os.path.join(path, LIST)
 
     def __repr__(self) -> str:
         return f"DirectoryStorage({self.location!r})"
@@ -85,24 +78,19 @@ class DirectoryStorage:
     def read_list(self) -> Listing:
         """Read ``tables.list``."""
         try:
-            fd = _open_plain(self._list_path)
+            file, size = open_plain(self._list_path)
+            with file as fd:
+                if size > _LONGEST_LIST:
+                    raise CorruptTableError(self._list_path, None, f"{size} bytes are no list")
+                names = self._parse(read_all(fd, size))
+                file.fd = -1  # the token closes it
+                return Listing(names, _ListToken(fd))
         except FileNotFoundError:
+            if os.path.islink(self._list_path):
+                raise CorruptTableError(self._list_path, None, "a link to nothing") from None
             return Listing((), _ListToken(-1))
         except OSError as error:
             raise StorageError.of(error, "read", self._list_path) from error
-        try:
-            size = os.fstat(fd).st_size
-            if size > _LONGEST_LIST:
-                raise CorruptTableError(self._list_path, None, f"{size} bytes are no list")
-            data = _read_all(fd, size)
-        except OSError as error:
-            os.close(fd)
-            raise StorageError.of(error, "read", self._list_path) from error
-        except CorruptTableError:
-            os.close(fd)
-            raise
-        token = _ListToken(fd)
-        return Listing(self._parse(data), token)
 
     def _parse(self, data: bytes) -> tuple[str, ...]:
         names: dict[str, None] = {}
@@ -117,31 +105,30 @@ class DirectoryStorage:
         return tuple(names)
 
     def is_current(self, token: object) -> bool:
-        """Compare device and inode of ``tables.list``."""
+        """Compare what ``stat`` tells of ``tables.list``."""
         try:
-            found = os.stat(self._list_path)
+            identity = _identity(os.stat(self._list_path))
         except FileNotFoundError:
-            return isinstance(token, _ListToken) and token.identity is None
+            identity = None
         except OSError as error:
             raise StorageError.of(error, "read", self._list_path) from error
-        return isinstance(token, _ListToken) and token.identity == _identity(found)
+        return isinstance(token, _ListToken) and token.identity == identity
 
     def open_table(self, name: str) -> Buffer:
         """Map a table into memory (a small one is read)."""
         path = os.path.join(self.location, name)
         try:
-            fd = _open_plain(path)
-            try:
-                size = os.fstat(fd).st_size
+            file, size = open_plain(path)
+            with file as fd:
                 if size <= _READ_UP_TO:
-                    return _read_all(fd, size)
+                    return read_all(fd, size)
                 return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
-            finally:
-                os.close(fd)
         except FileNotFoundError as error:
             raise MissingTableError.of(error, "read", path) from error
         except OSError as error:
             raise StorageError.of(error, "read", path) from error
+        except ValueError as error:  # it became shorter meanwhile, which no table does
+            raise CorruptTableError(path, None, str(error)) from error
 
     # Writing
 
@@ -152,20 +139,31 @@ class DirectoryStorage:
 
     def lock_list(self, timeout: float | None) -> _ListLock:
         """Create ``tables.list.lock``, and the directory if it is missing."""
-        if not os.path.isdir(self.location):
-            try:
-                os.makedirs(self.location, exist_ok=True)
-                self._adjust(self.location)
-                self._sync_directory(os.path.dirname(self.location))
-            except OSError as error:
-                raise StorageError.of(error, "create", self.location) from error
-        lock = LockFile(self._list_path, timeout)
+        try:
+            lock = LockFile(self._list_path, timeout)
+        except StorageError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            self._create_directory()
+            lock = LockFile(self._list_path, timeout)
         try:
             self._adjust(lock.path)
-        except OSError as error:
+        except BaseException as error:
             lock.release()
-            raise StorageError.of(error, "change the mode of", lock.path) from error
+            if isinstance(error, OSError):
+                raise StorageError.of(error, "change the mode of", lock.path) from error
+            raise
         return _ListLock(self, lock)
+
+    def _create_directory(self) -> None:
+        try:
+            os.mkdir(self.location)
+            self._adjust(self.location)
+            sync(self._directory(os.path.dirname(self.location) or os.curdir))
+        except FileExistsError:
+            pass  # somebody else was faster
+        except OSError as error:
+            raise StorageError.of(error, "create", self.location) from error
 
     def lock_table(self, name: str) -> LockFile:
         """Create ``<table>.lock``."""
@@ -173,27 +171,28 @@ class DirectoryStorage:
         lock.close()
         return lock
 
-    def remove_table(self, name: str) -> None:
-        """Unlink a file; one that somebody keeps from being removed is left for :meth:`clean`."""
-        with suppress(OSError):
-            os.unlink(os.path.join(self.location, name))
+    def leftovers(self, listed: Iterable[str]) -> list[Leftover]:
+        """Look through the directory.
 
-    def unlisted(self, names: Iterable[str]) -> list[str]:
-        """Give table files that are not listed, and temporary files that nobody writes.
-
-        Under the list's lock no addition is under way, and a compaction renames its table only
-        after taking that lock, so an unlisted table is nobody's. A temporary file may be that of a
-        compaction, which holds locks of tables meanwhile; then all of them are left alone.
+        It is synced first: the list that names what replaced a table has to be on disk before the
+        table goes, and not every writer sees to that.
         """
         try:
             found = os.listdir(self.location)
+            sync(self._directory(self.location))
         except OSError as error:
             raise StorageError.of(error, "list", self.location) from error
-        listed = set(names)
-        unlisted = [name for name in found if name.endswith(_TABLE_SUFFIX) and name not in listed]
-        if not any(name.endswith(_TABLE_SUFFIX + _LOCK_SUFFIX) for name in found):
-            unlisted += [name for name in found if _TEMPORARY in name and name not in listed]
-        return unlisted
+        return leftovers(found, listed)
+
+    def remove(self, name: str) -> bool:
+        """Unlink a file; one that somebody keeps from being removed is left."""
+        try:
+            os.unlink(os.path.join(self.location, name))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
 
     def _adjust(self, path: str) -> None:
         if self._adjust_mode is not None:
@@ -203,113 +202,154 @@ class DirectoryStorage:
         if self._durable:
             os.fsync(fd)
 
-    def _sync_directory(self, path: str) -> None:
-        if self._durable and os.name != "nt":
-            fd = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+    def _directory(self, path: str) -> Descriptor | None:
+        return open_directory(path) if self._durable else None
 
 
 class _NewTable:
+    """A table file that is being written.
+
+    It does its own buffering: a file object of Python would, in a forked child, write what it has
+    buffered a second time.
+    """
+
+    _is_temporary = False  # until there is a file
+
     def __init__(self, storage: DirectoryStorage, base: str) -> None:
         self._storage = storage
-        self._name = f"{base}-{secrets.token_hex(4)}{_TABLE_SUFFIX}"
-        temporary = f"{base}{_TEMPORARY}{secrets.token_hex(6)}"
-        self._path = os.path.join(storage.location, temporary)
+        self._owner = os.getpid()
+        self._name = f"{base}-{secrets.token_hex(4)}{TABLE_SUFFIX}"
+        self._path = os.path.join(storage.location, f"{base}{TEMPORARY}{secrets.token_hex(6)}")
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._fd = -1
+        self._paths = [self._path]  # where it may be
+        self._is_temporary = True
         try:
-            self._file = open(os.open(self._path, _WRITE_FLAGS, 0o666), "wb")  # noqa: SIM115
-            try:
-                storage._adjust(self._path)
-            except BaseException:
-                self.discard()
-                raise
-        except OSError as error:
-            raise StorageError.of(error, "create", self._path) from error
+            self._fd = create(self._path)
+            storage._adjust(self._path)
+        except BaseException as error:
+            self.discard()
+            if isinstance(error, OSError):
+                raise StorageError.of(error, "create", self._path) from error
+            raise
+
+    def __del__(self) -> None:
+        # An interrupt in an unlucky moment can leave this to do. Under its final name, a table may
+        # be listed by now.
+        if self._is_temporary:
+            self.discard()
 
     def write(self, data: bytes, /) -> None:
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if self._buffered >= _WRITE_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        chunks, self._chunks, self._buffered = self._chunks, [], 0
         try:
-            self._file.write(data)
+            write_all(self._fd, b"".join(chunks))
+        except OSError as error:
+            raise StorageError.of(error, "write", self._path) from error
+
+    def seal(self) -> None:
+        self._flush()
+        try:
+            self._storage._sync(self._fd)
+            fd, self._fd = self._fd, -1
+            os.close(fd)  # where nothing is synced, this is what tells of a full disk
         except OSError as error:
             raise StorageError.of(error, "write", self._path) from error
 
     def commit(self) -> str:
+        path = os.path.join(self._storage.location, self._name)
+        self._paths.append(path)
+        self._is_temporary = False
         try:
-            self._file.flush()
-            self._storage._sync(self._file.fileno())
-            self._file.close()
-            path = os.path.join(self._storage.location, self._name)
             os.rename(self._path, path)
-            self._path = path
         except OSError as error:
-            raise StorageError.of(error, "write", self._path) from error
+            raise StorageError.of(error, "rename", self._path) from error
         return self._name
 
     def discard(self) -> None:
-        with suppress(OSError):  # what was buffered may not fit on the disk, which does not matter
-            self._file.close()
-        with suppress(OSError):
-            os.unlink(self._path)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+        # A forked child inherits the object, but the file stays its parent's.
+        if self._owner == os.getpid():
+            for path in self._paths:
+                with suppress(OSError):
+                    os.unlink(path)
+        self._is_temporary = False
 
 
 class _ListLock:
     def __init__(self, storage: DirectoryStorage, lock: LockFile) -> None:
         self._storage = storage
         self._lock = lock
+        self._names: tuple[str, ...] = ()
+        self._replaced: Listing | None = None
+        self._token: _ListToken | None = None
+        self._directory: Descriptor | None = None
 
-    def swap(self, names: Iterable[str]) -> Listing:
-        names = tuple(names)
-        lock = self._lock
-        data = b"".join(os.fsencode(name) + b"\n" for name in names)
+    def prepare(self, names: Iterable[str], replaced: Listing) -> None:
+        self._names = tuple(names)
+        self._replaced = replaced
+        storage, lock = self._storage, self._lock
         try:
-            _write_all(lock.fd, data)
-            self._storage._sync(lock.fd)
-            # The descriptor moves into the token: it is that of the list to be.
-            fd, lock.fd = lock.fd, -1
-            token = _ListToken(fd)
-            lock.commit()
+            write_all(lock.fd, b"".join(os.fsencode(name) + b"\n" for name in self._names))
+            storage._sync(lock.fd)
+            self._directory = storage._directory(storage.location)
+            sync(self._directory)
         except OSError as error:
             raise StorageError.of(error, "write", lock.path) from error
-        # From here on the swap has happened. If the directory cannot be synced, it is not durable
-        # yet, but it is seen: telling the caller that it failed would be the greater lie.
-        with suppress(OSError):
-            self._storage._sync_directory(self._storage.location)
-        return Listing(names, token)
+
+    def check(self) -> None:
+        storage, lock = self._storage, self._lock
+        if self._replaced is None or not storage.is_current(self._replaced.token):
+            raise StaleListError(f"{storage.location}: the list was changed under its lock")
+        try:
+            if not lock.is_held():
+                raise StaleListError(f"{lock.path}: somebody removed the lock while it was held")
+            # The descriptor moves into the token: it is that of the list to be.
+            self._token = _ListToken(lock.take_fd())
+        except OSError as error:
+            raise StorageError.of(error, "check", lock.path) from error
+
+    def swap(self) -> Listing:
+        lock = self._lock
+        try:
+            lock.commit()
+        except OSError as error:
+            raise StorageError.of(error, "rename", lock.path) from error
+        return Listing(self._names, self._token)
+
+    @property
+    def is_swapped(self) -> bool:
+        return self._lock.is_committed
+
+    def sync(self) -> None:
+        directory, self._directory = self._directory, None
+        try:
+            sync(directory)
+        except OSError as error:
+            doing = "sync what was written, which may not survive a power cut"
+            raise StorageError.of(error, doing, self._storage.location) from error
 
     def release(self) -> None:
         self._lock.release()
+        if self._directory is not None:
+            self._directory.close()
 
 
 def _is_plain_name(name: str) -> bool:
-    return "/" not in name and "\0" not in name and os.sep not in name and name not in (".", "..")
+    if "/" in name or "\0" in name or name in (".", ".."):
+        return False
+    return os.name != "nt" or not any(character in name for character in "\\:")
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:
-    if _PIN_INODES:
-        return found.st_dev, found.st_ino
+    # Device and inode would do for all who rename lists into place; the rest tells of others.
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _open_plain(path: str) -> int:
-    """Open a file for reading, without being held up by one that is a pipe."""
-    fd = os.open(path, _READ_FLAGS)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise CorruptTableError(path, None, "not a plain file")
-    return fd
-
-
-def _read_all(fd: int, size: int) -> bytes:
-    data = os.read(fd, size + 1)
-    while len(data) < size:
-        more = os.read(fd, size - len(data))
-        if not more:
-            break
-        data += more
-    return data
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]

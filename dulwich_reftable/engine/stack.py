@@ -3,29 +3,36 @@
 
 A reader takes a :class:`Snapshot`, an immutable view of the open tables; one look at the list tells
 whether it is still the latest. A writer takes an :class:`Addition`: under the list's lock it sees
-the latest snapshot, checks what it expects, writes one table, and swaps the list. Compaction holds
-the list's lock only to claim tables and to swap, and gives way to everybody.
+the latest snapshot, checks what it expects, writes one table, and swaps the list. An addition to
+several stacks is one to each, and :func:`commit_all`. Compaction (:mod:`.compaction`) follows every
+addition, and gives way to everybody.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 
-from .compaction import compacted, run_to_compact, table_weights
-from .errors import CorruptTableError, LockError, ReftableError, StaleListError
+from .compaction import compact, is_geometric
+from .errors import CorruptTableError, LockError, ReftableError, StaleListError, StorageError
 from .merged import Merged
 from .records import LogRecord, RefRecord
-from .storage import Listing, ListLock, MissingTableError, NewTable, Storage, TableLock
+from .storage import Listing, ListLock, MissingTableError, NewTable, Storage
 from .table import Table
 from .writer import TableWriter, WriteOptions
 
-__all__ = ["Addition", "Snapshot", "Stack"]
+__all__ = ["Addition", "Snapshot", "Stack", "commit_all"]
+
+_log = logging.getLogger(__name__)
 
 _RELOAD_SECONDS = 3.0
 """For how long a reader chases a list that changes under it, as in git."""
+
+_PATIENCE = 1.0
+"""For how many seconds a compaction waits at the most that nobody has asked for."""
 
 
 class Snapshot(Merged):
@@ -99,8 +106,9 @@ class Stack:
 
     def _open(self, listing: Listing) -> Snapshot:
         known: dict[str, Table] = {}
-        if self._snapshot is not None:
-            known = dict(zip(self._snapshot.listing.names, self._snapshot.tables, strict=True))
+        last = self._snapshot
+        if last is not None:
+            known = dict(zip(last.listing.names, last.tables, strict=True))
         tables = tuple(known.get(name) or self._open_table(name) for name in listing.names)
         return Snapshot(tables, listing)
 
@@ -135,12 +143,15 @@ class Stack:
 
         Returns: whether tables were merged
         """
-        snapshot = self.snapshot()
-        run = run_to_compact(table_weights(snapshot.tables), self.geometric_factor)
-        if run is None:
+        if is_geometric(self.snapshot().tables, self.geometric_factor):
             return False
+        # Waiting for ever is for who has something to write, which is done by now.
+        timeout = _PATIENCE if self.lock_timeout is None else self.lock_timeout
+        factor = self.geometric_factor
         try:
-            return self._compact(snapshot, *run, best_effort=True)
+            return compact(
+                self.storage, self.snapshot, self.options, factor=factor, timeout=timeout
+            )
         except (LockError, StaleListError):
             return False  # somebody else writes or compacts: the next one will see to it
 
@@ -148,98 +159,47 @@ class Stack:
         """Merge all tables into one.
 
         Raises:
-          LockError: if the list or one of the tables is locked
-          StaleListError: if the list changed in between
+          LockError: if the list or one of the tables stayed locked
         """
-        snapshot = self.snapshot()
-        if len(snapshot.tables) > 1:
-            self._compact(snapshot, 0, len(snapshot.tables) - 1, best_effort=False)
-
-    def _compact(self, snapshot: Snapshot, first: int, last: int, *, best_effort: bool) -> bool:
-        """Merge the tables from ``first`` to ``last`` by the document's locking."""
-        storage = self.storage
-        with self._claimed(snapshot, first, last, best_effort=best_effort) as (first, locks):
-            tables = snapshot.tables[first : last + 1]
-            new = storage.new_table(tables[0].min_update_index, tables[-1].max_update_index)
-            try:
-                something = compacted(tables, new.write, self.options, with_oldest=not first)
-                lock = storage.lock_list(self.lock_timeout)
-                try:
-                    names = list(storage.read_list().names)
-                    old = list(snapshot.listing.names[first : last + 1])
-                    at = names.index(old[0]) if old[0] in names else 0
-                    if names[at : at + len(old)] != old:
-                        raise StaleListError(f"{storage.location}: compacted tables were replaced")
-                    names[at : at + len(old)] = [new.commit()] if something else []
-                    lock.swap(names)
-                except BaseException:
-                    lock.release()
-                    raise
-            except BaseException:
-                new.discard()
-                raise
-            if not something:
-                new.discard()
-            self._reload()
-            for name, table_lock in zip(old, locks, strict=True):
-                storage.remove_table(name)
-                table_lock.release()
-        return True
-
-    @contextmanager
-    def _claimed(
-        self, snapshot: Snapshot, first: int, last: int, *, best_effort: bool
-    ) -> Iterator[tuple[int, list[TableLock]]]:
-        """Lock tables of a snapshot, newest first, while the list is locked.
-
-        Yields: the first table that could be locked, and the locks in the order of the tables;
-          with ``best_effort`` the older tables may be missing, if at least two are left
-        """
-        locks: list[TableLock] = []
-        try:
-            lock = self.storage.lock_list(self.lock_timeout)
-            try:
-                if not self.storage.is_current(snapshot.listing.token):
-                    raise StaleListError(f"{self.storage.location}: tables were added")
-                for i in range(last, first - 1, -1):
-                    try:
-                        locks.insert(0, self.storage.lock_table(snapshot.listing.names[i]))
-                    except LockError:
-                        if not best_effort or len(locks) < 2:
-                            raise
-                        first = i + 1
-                        break
-            finally:
-                lock.release()
-            yield first, locks
-        finally:
-            for table_lock in locks:
-                table_lock.release()
+        if len(self.snapshot().tables) > 1:
+            compact(
+                self.storage, self.snapshot, self.options, factor=None, timeout=self.lock_timeout
+            )
 
     def clean(self) -> list[str]:
         """Remove the files that dead writers left: tables that are not listed, temporary files.
 
         Returns: the names of what was removed
+        Raises:
+          LockError: if the list stayed locked
         """
         lock = self.storage.lock_list(self.lock_timeout)
         try:
             snapshot = self._reload()
-            stale = []
-            for name in self.storage.unlisted(snapshot.listing.names):
-                if self._is_beyond(name, snapshot.max_update_index):
-                    continue
-                self.storage.remove_table(name)
-                stale.append(name)
-            return stale
+            return [
+                name
+                for name, update_index in self.storage.leftovers(snapshot.listing.names)
+                if not self._is_beyond(name, update_index, snapshot.max_update_index)
+                and self.storage.remove(name)
+            ]
         finally:
             lock.release()
 
-    def _is_beyond(self, name: str, max_update_index: int) -> bool:
-        """Tell whether a table knows of updates that the stack does not: it may be precious."""
-        try:
-            return Table(name, self.storage.open_table(name)).max_update_index > max_update_index
-        except ReftableError:
+    def _is_beyond(self, name: str, update_index: int | None, max_update_index: int) -> bool:
+        """Tell whether a table knows of updates that the stack does not: it may be precious.
+
+        Args:
+          name: of the file
+          update_index: what its name says; None if it is no table
+          max_update_index: of the stack
+        """
+        if update_index is None:
             return False
+        try:
+            table = Table(name, self.storage.open_table(name))
+        except ReftableError:
+            return update_index > max_update_index
+        return table.max_update_index > max_update_index
 
 
 class Addition:
@@ -255,6 +215,7 @@ class Addition:
         self._lock: ListLock | None = lock
         self._table: NewTable | None = None
         self._name: str | None = None
+        self._listing: Listing | None = None
         self.snapshot = snapshot
         self.next_update_index = snapshot.max_update_index + 1
 
@@ -275,7 +236,9 @@ class Addition:
         logs: Iterable[LogRecord],
         max_update_index: int | None = None,
     ) -> None:
-        """Write the table, durably, but do not list it yet.
+        """Write the table and the list that names it, durably, but put the list not in place yet.
+
+        All that may want space on the disk is done here, so that little is left to go wrong.
 
         Args:
           refs: in the order of their names
@@ -289,46 +252,144 @@ class Addition:
             raise ReftableError("an addition takes one table, while it is open")
         index = self.next_update_index
         last = index if max_update_index is None else max_update_index
-        self._table = self._stack.storage.new_table(index, last)
-        writer = TableWriter(self._table.write, index, last, self._stack.options)
+        self._table = table = self._stack.storage.new_table(index, last)
+        writer = TableWriter(table.write, index, last, self._stack.options)
         for ref in refs:
             writer.add_ref(ref)
         for log in logs:
             writer.add_log(log)
         writer.finish()
         if writer.is_empty:
-            self._table.discard()
+            table.discard()
         else:
-            self._name = self._table.commit()
+            table.seal()
+            self._name = table.commit()
+            listing = self.snapshot.listing
+            self._lock.prepare((*listing.names, self._name), listing)
 
     def commit(self) -> None:
         """List the table that was written; then keep the stack in shape.
 
         Raises:
-          StorageError: if the list could not be written; the old one stands
+          StorageError: if the list could not be put in place, and the old one stands; or if it was,
+            but is not sure to survive a power cut
+          StaleListError: if somebody broke the lock; the list is his
         """
-        if self._lock is None:
-            raise ReftableError("the addition is over")
-        if self._name is None:
-            self.abort()
-            return
-        lock, name = self._lock, self._name
-        stack = self._stack
-        listing = lock.swap((*self.snapshot.listing.names, name))
-        self._lock = self._table = None
-        try:
-            # What was written is known: no need to read the list again.
-            tables = (*self.snapshot.tables, stack._open_table(name))
-            stack._snapshot = Snapshot(tables, listing)
-            stack.auto_compact()
-        except ReftableError:
-            pass  # the update has happened, whatever became of the housekeeping after it
+        commit_all((self,))
 
     def abort(self) -> None:
         """Remove what was written and release the lock; harmless after :meth:`commit`."""
+        lock, table = self._lock, self._table
+        # An interrupted commit may have happened all the same; then the table has to stay.
+        if table is not None and lock is not None and not lock.is_swapped:
+            table.discard()
+        if lock is not None:
+            lock.release()
+        self._lock = self._table = None
+
+    def _is_swapped(self) -> bool:
+        return self._lock is not None and self._lock.is_swapped
+
+    def _check(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
+
+    def _swap(self) -> None:
+        if self._lock is not None:
+            self._listing = self._lock.swap()
+
+    def _sync(self) -> None:
+        if self._lock is not None:
+            self._lock.sync()
+
+    def _take_back(self) -> None:
+        """Swap the old list in again, if it is not too late.
+
+        Raises:
+          ReftableError: if that cannot be done
+        """
+        if self._lock is not None:
+            self._lock.release()  # as far as an interrupt has left that to do
+        storage = self._stack.storage
+        lock = storage.lock_list(self._stack.lock_timeout)
+        try:
+            listing = storage.read_list()
+            before = self.snapshot.listing.names
+            if listing.names != (*before, self._name):
+                raise StaleListError(f"{storage.location}: somebody has built on it")
+            lock.prepare(before, listing)
+            lock.check()
+            lock.swap()
+        except BaseException:
+            lock.release()
+            raise
+        lock.sync()
         if self._table is not None:
             self._table.discard()
-            self._table = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+
+    def _keep_in_shape(self) -> None:
+        """Compact the stack, as far as that can be done."""
+        stack, listing, name = self._stack, self._listing, self._name
+        try:
+            if listing is not None and name is not None:
+                # What was written is known: no need to read the list again. Unless somebody has
+                # merged it by now.
+                with suppress(MissingTableError):
+                    tables = (*self.snapshot.tables, stack._open_table(name))
+                    stack._snapshot = Snapshot(tables, listing)
+            stack.auto_compact()
+        except Exception as error:
+            # The update has happened, whatever became of the housekeeping after it.
+            _log.warning("%s was not compacted: %s", stack.storage.location, error)
+
+
+def commit_all(additions: Iterable[Addition]) -> None:
+    """Commit several additions: all of them or none, unless the machine dies between two renames.
+
+    Args:
+      additions: to different stacks; all tables are written
+    Raises:
+      StorageError: if a list could not be put in place, and the old ones stand; or if they were put
+        in place, but are not sure to survive a power cut
+      StaleListError: if somebody broke a lock
+    """
+    additions = list(additions)
+    for addition in additions:
+        if addition._lock is None:
+            raise ReftableError("the addition is over")
+    written = [addition for addition in additions if addition._name is not None]
+    try:
+        for addition in written:
+            addition._check()
+        for addition in written:
+            addition._swap()
+    except BaseException as error:
+        _take_back(written, error)
+        raise
+    unsynced: StorageError | None = None
+    for addition in written:
+        try:
+            addition._sync()
+        except StorageError as error:
+            unsynced = error
+    for addition in additions:
+        addition.abort()
+    if unsynced is not None:
+        raise unsynced
+    for addition in written:
+        addition._keep_in_shape()
+
+
+def _take_back(additions: list[Addition], cause: BaseException) -> None:
+    """Undo the swaps that have happened, as others have not."""
+    swapped = [addition for addition in additions if addition._is_swapped()]
+    if len(swapped) == len(additions):
+        return  # only interrupted, and too late
+    for addition in swapped:
+        try:
+            addition._take_back()
+        except ReftableError as error:
+            location = addition._stack.storage.location
+            raise StorageError(
+                None, f"an update stands although one that belongs to it failed: {error}", location
+            ) from cause

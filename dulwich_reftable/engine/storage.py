@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from .block import Buffer
 from .errors import StorageError
+from .layout import Buffer
 from .leftovers import Leftover
 
 __all__ = ["ListLock", "Listing", "MissingTableError", "NewTable", "Storage", "TableLock"]
@@ -67,7 +67,7 @@ class TableLock(Protocol):
 
 
 class ListLock(Protocol):
-    """The right to change the list, once: prepare, swap, sync."""
+    """The right to change the list, once: prepare, check, swap, sync."""
 
     def prepare(self, names: Iterable[str], replaced: Listing) -> None:
         """Write the new list, durably, where nobody sees it yet.
@@ -79,13 +79,20 @@ class ListLock(Protocol):
           StorageError: if it could not be written
         """
 
+    def check(self) -> None:
+        """Make sure that the swap is still right.
+
+        Raises:
+          StaleListError: if the list is not the one to be replaced, or the lock did not hold
+        """
+
     def swap(self) -> Listing:
         """Put the prepared list in place of the old one, and release the lock.
 
         Returns: the new list
         Raises:
           StorageError: if that fails; the old list stands
-          StaleListError: if the list is not the one to be replaced, or the lock did not hold
+          StaleListError: if only now it turns out that the list is not the one to be replaced
         """
 
     @property
