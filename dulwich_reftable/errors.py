@@ -44,6 +44,10 @@ class RefLockedError(LockError, FileLocked):
         self.filename = lock_path[: -len(".lock")]
         self.lockfilename = lock_path
 
+    def __str__(self) -> str:
+        # An OSError that has a file name would make up a message of its own.
+        return str(self.args[0])
+
 
 @contextmanager
 def as_dulwich() -> Iterator[None]:
