@@ -34,7 +34,7 @@ MAX_SYMREF_DEPTH = 5
 _HEX = frozenset(b"0123456789abcdef")
 
 
-@dataclass
+@dataclass(slots=True)  # there may be very many of them
 class _Edit:
     """One wish: that a ref be ``new``, or be as it is if that is the same as ``old``.
 
@@ -113,6 +113,7 @@ class Transaction:
         self._stamp = stamp
         self._replaceable = replaceable
         self._edits: dict[tuple[bytes, bool], _Edit] = {}
+        self._peeled: dict[bytes, bytes | None] = {}
         self._closed = False
 
     def __enter__(self) -> Transaction:
@@ -384,6 +385,12 @@ class Transaction:
             return True
         return any(True for _ in plan.snapshot.logs_of(name))
 
+    def _peel(self, value: bytes) -> bytes | None:
+        """Ask what an object peels to, once: to read it costs more than all else about a ref."""
+        if value not in self._peeled:
+            self._peeled[value] = self._backend.peel(value)
+        return self._peeled[value]
+
     def _record(self, plan: _Plan, name: bytes, value: bytes | None) -> RefRecord:
         index = plan.addition.next_update_index
         if value is None:
@@ -391,7 +398,7 @@ class Transaction:
         if value.startswith(SYMREF_PREFIX):
             return RefRecord(name, index, target=value[len(SYMREF_PREFIX) :])
         # Branches are commits, which peel to nothing; looking each of them up would be a waste.
-        peeled = None if name.startswith(b"refs/heads/") else self._backend.peel(value)
+        peeled = None if name.startswith(b"refs/heads/") else self._peel(value)
         return RefRecord(name, index, a2b_hex(value), a2b_hex(peeled) if peeled else None)
 
 

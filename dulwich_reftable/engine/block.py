@@ -139,6 +139,12 @@ class Block:
             return
         restarts = self.restarts
         end = restarts[i + 1] if i + 1 < len(restarts) else self.restart_offset
+        if self.kind == LOG:
+            behind = next(at for _, _, at in self._walk(self._decode_log, restarts[i]) if at >= end)
+            if behind != end:
+                raise self._corrupt("records do not agree with the restarts", restarts[i])
+            self._sound_runs.add(i)
+            return
         data, pos, start = self.data, restarts[i], restarts[i]
         # Bytes of a ref's value by its type; other kinds have varints only.
         size = self.layout.hash_size if self.kind == REF else 0
@@ -293,6 +299,23 @@ class Block:
     def log_records(self) -> tuple[list[bytes], list[LogRecord]]:
         """Decode all records of a log block."""
         return self._all(self._decode_log)
+
+    def log_records_between(
+        self, start: bytes, stop: bytes | None
+    ) -> tuple[list[bytes], list[LogRecord], bool]:
+        """Decode the log records from ``start`` until before ``stop``, and few others.
+
+        Returns: keys, records, and whether ``stop`` was reached
+        """
+        keys: list[bytes] = []
+        records: list[LogRecord] = []
+        for key, record, _ in self._walk(self._decode_log, self._restart_before(start)):
+            if stop is not None and key >= stop:
+                return keys, records, True
+            if key >= start:
+                keys.append(key)
+                records.append(record)
+        return keys, records, False
 
     def _decode_log(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[LogRecord, int]:
         return decode_log(key, extra, data, pos, self.layout.hash_size)

@@ -178,15 +178,13 @@ class Merged:
 
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
         """Find the refs whose value or peeled value is an object, in order of their names."""
-        names = {
-            record.name for table in self.tables for record in table.refs_with_object(object_id)
-        }
-        found = []
-        for name in sorted(names):
-            record = self.lookup_ref(name)  # a newer table may tell otherwise
-            if record is not None and object_id in (record.value, record.peeled):
-                found.append(record)
-        return found
+        found: dict[bytes, RefRecord] = {}
+        for i, table in enumerate(self._newest_first):
+            newer = self._newest_first[:i]  # only they may tell otherwise
+            for record in table.refs_with_object(object_id):
+                if all(other.lookup_ref(record.name) is None for other in newer):
+                    found[record.name] = record
+        return [found[name] for name in sorted(found)]
 
     def symrefs(self) -> Iterator[tuple[bytes, bytes]]:
         """Give name and target of all symrefs."""

@@ -64,10 +64,13 @@ class Section:
         if position is None:
             self._check_end(key)
         while position is not None:
-            block = Block(self.layout, position)
-            if key and block.kind == self.kind:
+            if key:
+                # Who seeks comes back to the same blocks, and a log block is costly to inflate.
+                block = self._checked(self.block(position))
                 self._check_gap(key, block)
                 key = b""
+            else:
+                block = Block(self.layout, position)
             if block.kind != self.kind:
                 if position == self.position:
                     raise self._corrupt(position, f"section does not begin with '{chr(self.kind)}'")

@@ -159,11 +159,11 @@ class Table:
     def has_ref_in(self, start: bytes, stop: bytes) -> bool:
         """Tell whether the table mentions a name from ``start`` until before ``stop``."""
         block = self.refs.block_for(start) if self.refs else None
-        if block is None:
+        if block is None or self.refs is None:
             return False
         first = block.seek_ref(start)
-        if first is None:  # without an index it can be the next block's first
-            return any(True for _ in self.ref_values(start, stop))
+        if first is None:  # without an index it can be the next block's first, if there is one
+            return not self.refs.is_one_block and any(True for _ in self.ref_values(start, stop))
         return first.name < stop
 
     def ref_values(
@@ -221,7 +221,24 @@ class Table:
         self, start: bytes = b"", stop: bytes | None = None
     ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
         """Scan log records; ``start`` and ``stop`` are keys, as ``log_key`` gives them."""
-        return _chunks(self.logs, Block.log_records, start, stop)
+        if not start:
+            return _chunks(self.logs, Block.log_records, start, stop)
+        return self._log_records_from(start, stop)
+
+    def _log_records_from(
+        self, start: bytes, stop: bytes | None
+    ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
+        """Scan log records without decoding all of the first block and of the last one."""
+        last = b""
+        for block in self.logs.blocks(start) if self.logs else ():
+            keys, records, is_end = block.log_records_between(start, stop)
+            if keys:
+                if keys[0] <= last:
+                    raise CorruptTableError(self.filename, block.position, "blocks do not ascend")
+                last = keys[-1]
+                yield keys, records
+            if is_end:
+                return
 
 
 def _exactly(name: bytes, record: RefRecord | None) -> RefRecord | None:
