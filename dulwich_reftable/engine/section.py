@@ -34,13 +34,22 @@ class Section:
       kind: their type
       position: where the first one begins
       index_position: where the root of their index begins; 0 if there is none
+      starts: where, by the footer, sections and roots of indexes begin
     """
 
-    def __init__(self, layout: Layout, kind: int, position: int, index_position: int) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        kind: int,
+        position: int,
+        index_position: int,
+        starts: frozenset[int],
+    ) -> None:
         self.layout = layout
         self.kind = kind
         self.position = position
         self.index_position = index_position
+        self._starts = starts
         # Warm blocks. A table never changes, so neither does what is remembered of it.
         self.block = lru_cache(maxsize=_BLOCKS_KEPT)(partial(Block, layout))
         self._sound_gaps: set[int] = set()
@@ -63,6 +72,7 @@ class Section:
         position: int | None = self.find(key) if key else self.position
         if position is None:
             self._check_end(key)
+        last = _END
         while position is not None:
             if key:
                 # Who seeks comes back to the same blocks, and a log block is costly to inflate.
@@ -72,11 +82,23 @@ class Section:
             else:
                 block = Block(self.layout, position)
             if block.kind != self.kind:
-                if position == self.position:
-                    raise self._corrupt(position, f"section does not begin with '{chr(self.kind)}'")
+                self._check_end_before(block, last)
                 break
             yield block
+            last = position
             position = block.next_position if block.next_position < self.layout.end else None
+
+    def _check_end_before(self, block: Block, last: int) -> None:
+        """See that a block of another type is where the section may end."""
+        position = block.position
+        if position == self.position:
+            raise self._corrupt(position, f"section does not begin with '{chr(self.kind)}'")
+        is_end = position in self._starts
+        if self.index_position:
+            # The lowest level of the index, which the footer does not name, follows the section.
+            is_end = block.kind == INDEX and self._flatten()[1][-1] == last
+        if not is_end:
+            raise self._corrupt(position, f"block of type '{chr(block.kind)}' inside of a section")
 
     def find(self, key: bytes) -> int | None:
         """Give the position of the block that would hold ``key``.

@@ -103,19 +103,27 @@ class Table:
         self.refs: Section | None = None
         self.objs: Section | None = None
         self.logs: Section | None = None
+        starts = frozenset((ref_index, obj >> 5, obj_index, log, log_index))
         if first == REF:
-            self.refs = Section(layout, REF, 0, ref_index)
-        elif first != LOG and end > header_size:
-            raise CorruptTableError(filename, header_size, f"unknown block type 0x{first:02x}")
+            self.refs = Section(layout, REF, 0, ref_index, starts)
+            is_odd = bool(log_index and not log)
+        elif first == LOG:
+            is_odd = bool(ref_index or obj or log > header_size)
+        else:
+            is_odd = end > header_size or any(starts)
+        if is_odd:
+            raise CorruptTableError(filename, header_size, f"unexpected block type 0x{first:02x}")
         if obj >> 5:
             self.obj_id_length = obj & 31
             if not 2 <= self.obj_id_length <= self.hash_size:
                 at = end + header_size + 8
                 raise CorruptTableError(filename, at, f"ids cut to {self.obj_id_length} bytes")
-            self.objs = Section(layout, OBJ, obj >> 5, obj_index)
+            self.objs = Section(layout, OBJ, obj >> 5, obj_index, starts)
         if first == LOG or log:
             # At position 0 the first block shares the header, which is what git writes.
-            self.logs = Section(layout, LOG, log, log_index)
+            self.logs = Section(layout, LOG, log, log_index, starts)
+            if first == LOG:
+                self.logs.block(log)  # what cannot be inflated may be refs
         self._by_name: dict[bytes, RefRecord] | None = None
         self._looked_up = False
 
@@ -221,6 +229,9 @@ class Table:
         self, start: bytes = b"", stop: bytes | None = None
     ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
         """Scan log records; ``start`` and ``stop`` are keys, as ``log_key`` gives them."""
+        if self.logs is None and self.refs is not None:
+            # No footer tells of logs that come first: see that there really are refs instead.
+            _ = self.refs.block(0).restarts
         if not start:
             return _chunks(self.logs, Block.log_records, start, stop)
         return self._log_records_from(start, stop)

@@ -19,7 +19,17 @@ from dulwich_reftable.engine.errors import CorruptTableError
 from dulwich_reftable.engine.records import RefRecord
 from dulwich_reftable.engine.writer import WriteOptions
 
-from .anatomy import DEFLATED, FOOTER, HEADER, LENGTH, OBJECT_ID, PADDING, PAYLOAD, anatomy
+from .anatomy import (
+    BLOCK_HEADER,
+    DEFLATED,
+    FOOTER,
+    HEADER,
+    LENGTH,
+    OBJECT_ID,
+    PADDING,
+    PAYLOAD,
+    anatomy,
+)
 from .observation import NAME, Known, Observation, lookups_that_disagree, observe
 from .tables import log, numbered, oid, reseal, sorted_logs, write
 
@@ -47,6 +57,8 @@ KINDS = {
         numbered(6, size=32), [log(b"a", 1, 1, size=32)],
         WriteOptions(hash_size=32), BOUNDS,
     ),
+    "one block of refs": write(FEW, [], bounds=BOUNDS),
+    "one block of logs": write([], LOGS[:3], bounds=BOUNDS),
     "logs only, with an index": write([], LOGS, WriteOptions(block_size=256), BOUNDS),
     "unaligned, with index and objects": write(
         PLAIN, [], WriteOptions(100, 3, aligned=False), BOUNDS
@@ -76,7 +88,7 @@ def judge(before: Observation, after: Observation, label: str) -> str | None:
     if label in (HEADER, FOOTER):
         return None if ("open",) in after.errors else "opened all the same"
     if label not in PAYLOAD and label != LENGTH:
-        wrong = {key for key, answer in after.answers.items() if answer != before.answers[key]}
+        wrong = {key for key, answer in after.answers.items() if answer != before.answers.get(key)}
         return f"silently wrong: {sorted(wrong, key=repr)[:3]}" if wrong else None
     wrong_lookups = lookups_that_disagree(after)
     if wrong_lookups:
@@ -112,6 +124,25 @@ def test_every_byte(data: bytes) -> None:
     # Where damage can be noticed it mostly is; padding and the flags of zlib's header say nothing.
     for label in {*labels} - PAYLOAD - {LENGTH, PADDING, DEFLATED}:
         assert noticed[label] > 0.8 * len(MASKS) * labels.count(label), label
+
+
+@pytest.mark.parametrize("data", KINDS.values(), ids=KINDS)
+def test_every_type_of_block(data: bytes) -> None:
+    """A block that turns into one of another type would end its section, or hide all of it."""
+    known = Known.of(data)
+    before = observe(data, known)
+    labels = anatomy(data)
+    complaints = []
+    for at, label in enumerate(labels):
+        if label == BLOCK_HEADER and labels[at - 1] != BLOCK_HEADER:
+            # An index block below another one holds the very keys of what it would turn into.
+            others = b"goi\0" if data is KINDS["index of two levels"] else b"rgoi\0"
+            for other in set(others) - {data[at]}:
+                after = observe(changed(data, at, data[at] ^ other), known)
+                complaint = judge(before, after, label)
+                if complaint or not after.errors:
+                    complaints.append(f"{at}: {data[at]:c} to {other:c}: {complaint}")
+    assert complaints == []
 
 
 def test_every_kind_of_byte_is_met() -> None:
