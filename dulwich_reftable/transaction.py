@@ -257,10 +257,8 @@ class Transaction:
 
     def _commit(self, stacks: set[Stack]) -> None:
         with ExitStack() as held:
-            # One order for everybody, so that no two wait for each other.
             plans = {
-                stack: _Plan(held.enter_context(stack.addition()))
-                for stack in sorted(stacks, key=lambda stack: stack.storage.location)
+                stack: _Plan(held.enter_context(stack.addition())) for stack in _in_order(stacks)
             }
             self._preload(plans)
             head_stack, head = self._head_target(plans)
@@ -400,6 +398,14 @@ class Transaction:
         # Branches are commits, which peel to nothing; looking each of them up would be a waste.
         peeled = None if name.startswith(b"refs/heads/") else self._peel(value)
         return RefRecord(name, index, a2b_hex(value), a2b_hex(peeled) if peeled else None)
+
+
+def _in_order(stacks: set[Stack]) -> list[Stack]:
+    """Sort stacks in one order for everybody, so that no two writers wait for each other."""
+    if len(stacks) < 2:
+        return list(stacks)
+    # Worktrees know the same directory by different paths.
+    return sorted(stacks, key=lambda stack: os.path.realpath(stack.storage.location))
 
 
 def is_zero(value: bytes) -> bool:
