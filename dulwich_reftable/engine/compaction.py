@@ -7,8 +7,8 @@ rule that picks the run of tables to merge is git's, so that both keep the same 
 share a repository.
 
 The list's lock is held to claim the tables and to replace them, not while they are merged and
-synced. Tables are locked newest first: a compaction of the oldest ones, which takes long, keeps
-nobody from compacting what is added meanwhile.
+synced. A compaction of the oldest tables, which takes long, keeps nobody from compacting what is
+added meanwhile.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def run_to_compact(sizes: Sequence[int], factor: int = 2) -> tuple[int, int] | N
 
 
 def _weights(tables: Sequence[Table]) -> list[int]:
-    """Give the sizes that count for the sequence: without the header, but never zero."""
-    return [table.size - (23 if table.version == 1 else 27) for table in tables]
+    """Give the sizes that count for the sequence: without header and footer, but never zero."""
+    return [table.layout.end - table.layout.header_size + 1 for table in tables]
 
 
 def is_geometric(tables: Sequence[Table], factor: int) -> bool:
@@ -136,28 +136,32 @@ def _claim(
 
 
 def _lock_tables(storage: Storage, view: _View, factor: int | None, locks: list[TableLock]) -> int:
-    weights = _weights(view.tables)
-    start = 0
-    while True:
-        if factor is None:
-            run = (0, len(weights) - 1) if weights else None
-        else:
-            run = run_to_compact(weights[start:], factor)
-        if run is None:
-            return 0
+    names, weights = view.listing.names, _weights(view.tables)
+    # Where somebody is at a table, those on both sides of it are looked at for themselves, newer
+    # ones first. Else, with many writers busy at the newest tables, nobody would get to the others.
+    stretches = [(0, len(names))]
+    while stretches:
+        start, stop = stretches.pop()
+        run = (0, len(names) - 1)
+        if factor is not None:
+            found = run_to_compact(weights[start:stop], factor)
+            if found is None:
+                continue
+            run = found
         first, last = start + run[0], start + run[1]
         for i in range(last, first - 1, -1):
             try:
-                locks.insert(0, storage.lock_table(view.listing.names[i]))
+                locks.insert(0, storage.lock_table(names[i]))
             except LockError:
                 while locks:
                     locks.pop().release()
                 if factor is None:
                     raise
-                start = i + 1  # make do with what is newer than the table that somebody is at
+                stretches += [(start, i), (i + 1, stop)]
                 break
         else:
             return first
+    return 0
 
 
 def _replace(

@@ -14,6 +14,7 @@ import errno
 import mmap
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -28,6 +29,9 @@ __all__ = ["DirectoryStorage"]
 
 # Tables up to this size are read, not mapped: a map costs more than such a copy.
 _READ_UP_TO = 1 << 14
+_MAP: dict[str, bool] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""Before Python 3.13, each map keeps a descriptor open."""
+
 _WRITE_AT_ONCE = 1 << 18
 _LONGEST_LIST = 1 << 24
 
@@ -122,7 +126,7 @@ class DirectoryStorage:
             with file as fd:
                 if size <= _READ_UP_TO:
                     return read_all(fd, size)
-                return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+                return mmap.mmap(fd, size, access=mmap.ACCESS_READ, **_MAP)
         except FileNotFoundError as error:
             raise MissingTableError.of(error, "read", path) from error
         except OSError as error:
@@ -159,7 +163,7 @@ class DirectoryStorage:
         try:
             os.mkdir(self.location)
             self._adjust(self.location)
-            sync(self._directory(os.path.dirname(self.location) or os.curdir))
+            sync(self._open_to_sync(os.path.dirname(self.location) or os.curdir))
         except FileExistsError:
             pass  # somebody else was faster
         except OSError as error:
@@ -179,7 +183,7 @@ class DirectoryStorage:
         """
         try:
             found = os.listdir(self.location)
-            sync(self._directory(self.location))
+            sync(self._open_to_sync(self.location))
         except OSError as error:
             raise StorageError.of(error, "list", self.location) from error
         return leftovers(found, listed)
@@ -202,7 +206,7 @@ class DirectoryStorage:
         if self._durable:
             os.fsync(fd)
 
-    def _directory(self, path: str) -> Descriptor | None:
+    def _open_to_sync(self, path: str) -> Descriptor | None:
         return open_directory(path) if self._durable else None
 
 
@@ -301,7 +305,7 @@ class _ListLock:
         try:
             write_all(lock.fd, b"".join(os.fsencode(name) + b"\n" for name in self._names))
             storage._sync(lock.fd)
-            self._directory = storage._directory(storage.location)
+            self._directory = storage._open_to_sync(storage.location)
             sync(self._directory)
         except OSError as error:
             raise StorageError.of(error, "write", lock.path) from error

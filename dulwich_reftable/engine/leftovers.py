@@ -71,8 +71,9 @@ def _is_dead_lock(name: str, found: set[str], listed: set[str]) -> bool:
     """Tell of a lock, or of a file that tells who holds one, whether it means nothing."""
     if name.endswith(_PID_SUFFIX):
         locked = name[: -len(_PID_SUFFIX)]
+        lock = locked + LOCK_SUFFIX
         # The list's lock is ours at the moment, and we do not write such files.
-        return locked == LIST or locked + LOCK_SUFFIX not in found
+        return locked == LIST or lock not in found or _is_dead_lock(lock, found, listed)
     if name.endswith(TABLE_SUFFIX + LOCK_SUFFIX):
         return name[: -len(LOCK_SUFFIX)] not in listed
     return False

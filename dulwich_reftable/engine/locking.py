@@ -162,7 +162,11 @@ class LockFile:
 
     @property
     def is_committed(self) -> bool:
-        """Whether the rename of :meth:`commit` has happened, even if it was interrupted."""
+        """Whether the rename of :meth:`commit` has happened, whatever came out of it.
+
+        It may have been interrupted; and a network file system can report an error of a rename that
+        it has done.
+        """
         try:
             return self._is_renaming and not self.is_held()
         except OSError:
@@ -174,14 +178,10 @@ class LockFile:
         Whether it is still ours, the caller has asked right before.
 
         Raises:
-          OSError: if that fails; the lock is still held
+          OSError: if that fails
         """
         self._is_renaming = True
-        try:
-            self._replace()
-        except OSError:
-            self._is_renaming = False
-            raise
+        self._replace()
         self._finish(had_lock=True)
 
     def _replace(self) -> None:

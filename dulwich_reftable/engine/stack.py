@@ -92,10 +92,17 @@ class Stack:
     def _reload(self) -> Snapshot:
         """Read the list until all of its tables are there: compaction may remove some meanwhile."""
         deadline = time.monotonic() + _RELOAD_SECONDS
+        known: dict[str, Table] = {}
+        last = self._snapshot
+        if last is not None:
+            known.update(zip(last.listing.names, last.tables, strict=True))
         listing = self.storage.read_list()
         while True:
             try:
-                snapshot = self._open(listing)
+                for name in listing.names:
+                    if name not in known:
+                        known[name] = self._open_table(name)
+                snapshot = Snapshot(tuple(known[name] for name in listing.names), listing)
             except MissingTableError:
                 before, listing = listing, self.storage.read_list()
                 if listing.names == before.names or time.monotonic() > deadline:
@@ -103,14 +110,6 @@ class Stack:
             else:
                 self._snapshot = snapshot
                 return snapshot
-
-    def _open(self, listing: Listing) -> Snapshot:
-        known: dict[str, Table] = {}
-        last = self._snapshot
-        if last is not None:
-            known = dict(zip(last.listing.names, last.tables, strict=True))
-        tables = tuple(known.get(name) or self._open_table(name) for name in listing.names)
-        return Snapshot(tables, listing)
 
     def _open_table(self, name: str) -> Table:
         table = Table(f"{self.storage.location}/{name}", self.storage.open_table(name))
