@@ -26,7 +26,7 @@ def run(*args: str, cwd: Path) -> str:
 
 
 def test_every_python_block_is_an_example() -> None:
-    assert len(examples()) == README.count("```python") == 3
+    assert len(examples()) == README.count("```python") == 4
 
 
 def test_the_examples_run_one_after_the_other(tmp_path: Path) -> None:
