@@ -29,7 +29,7 @@ from .records import (
     decode_obj,
     decode_ref,
 )
-from .ref_run import LARGEST_SLICED, ref_text, ref_values, seek_ref
+from .ref_run import LARGEST_SLICED, ref_records, ref_text, ref_values, seek_ref
 
 __all__ = ["Block"]
 
@@ -204,14 +204,16 @@ class Block:
     @property
     def last_key(self) -> bytes:
         """The largest key in the block."""
-        decode: _Decode[object]
+        return max(key for key, _, _ in self._walk(self._decoder, self.restarts[-1]))
+
+    @property
+    def _decoder(self) -> _Decode[RefRecord | LogRecord | ObjRecord | int]:
+        """What reads the values of this kind of block."""
         if self.kind == REF:
-            decode = self._decode_ref
-        elif self.kind == LOG:
-            decode = self._decode_log
-        else:
-            decode = decode_obj if self.kind == OBJ else _decode_position
-        return max(key for key, _, _ in self._walk(decode, self.restarts[-1]))
+            return self._decode_ref
+        if self.kind == LOG:
+            return self._decode_log
+        return decode_obj if self.kind == OBJ else _decode_position
 
     def _restart_key(self, i: int) -> bytes:
         if i:
@@ -290,7 +292,7 @@ class Block:
 
     def ref_records(self) -> tuple[list[bytes], list[RefRecord]]:
         """Decode all records of a ref block; returns their keys beside them, as all of these do."""
-        return self._all(self._decode_ref)
+        return ref_records(self.layout, self.data, self.first, self.restart_offset, self.position)
 
     def _decode_ref(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[RefRecord, int]:
         layout = self.layout
@@ -327,6 +329,16 @@ class Block:
     def index_records(self) -> tuple[list[bytes], list[int]]:
         """Decode all records of an index block: the positions of the blocks below."""
         return self._all(_decode_position)
+
+    def entries(self) -> Iterator[tuple[int, bytes, RefRecord | LogRecord | ObjRecord | int]]:
+        """Decode records one by one: those before damage are given before it is raised.
+
+        Yields: offset of the record, its key, and the record (of an index: the position below)
+        """
+        offset = self.first
+        for key, record, behind in self._walk(self._decoder, self.first):
+            yield offset, key, record
+            offset = behind
 
     def _all(self, decode: _Decode[_T]) -> tuple[list[bytes], list[_T]]:
         keys: list[bytes] = []

@@ -228,9 +228,7 @@ def merge(
         options,
     )
     for _, refs in merged.ref_records():
-        for ref in refs:
-            if not (with_oldest and ref.is_deletion):
-                writer.add_ref(ref)
+        writer.add_refs([ref for ref in refs if not ref.is_deletion] if with_oldest else refs)
     for _, logs in merged.log_records():
         for log in logs:
             if not (with_oldest and log.update is None):

@@ -9,8 +9,8 @@ its largest table, and holds one block of each.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from .records import LogRecord, RefRecord, log_key
@@ -23,10 +23,6 @@ _T = TypeVar("_T")
 
 _HIGHEST_ID = b"g"
 """Sorts behind every hex object id, and before every symref as text."""
-
-_BYTES_PER_REF = 32
-_REFS_SCANNED_PER_LOOKUP = 16
-"""A lookup costs about as much as it costs to scan this many refs."""
 
 Chunk = tuple[list[bytes], list[_T]]
 
@@ -127,54 +123,28 @@ class Merged:
                 return names[0]
         return None
 
-    def values_of(self, names: Collection[bytes]) -> dict[bytes, bytes]:
-        """Find many refs, as text; those that do not exist are left out.
-
-        Many lookups cost more than one scan of everything; which is cheaper is estimated.
-        """
-        if len(names) * _REFS_SCANNED_PER_LOOKUP < self.estimated_refs:
-            found = {}
-            for name in names:
-                value = self.ref_value(name)
-                if value is not None:
-                    found[name] = value
-            return found
-        wanted = set(names)
-        found = {}
-        if wanted:
-            for chunk, values in self.ref_values(min(wanted), max(wanted) + b"\0"):
-                if not wanted.isdisjoint(chunk):
-                    found.update(
-                        pair for pair in zip(chunk, values, strict=True) if pair[0] in wanted
-                    )
-        return found
+    def values_of(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Find many refs, as text; those that do not exist are left out."""
+        wanted = sorted(set(names))
+        found: dict[bytes, bytes | None] = {}
+        for table in self._newest_first:
+            told = table.values_among(wanted)
+            if told:
+                found.update(told)
+                wanted = [name for name in wanted if name not in told]
+        return {name: value for name, value in found.items() if value is not None}
 
     def first_refs_below(self, names: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Find refs in the way of others: whose name is one of ``names`` and a slash and more.
 
-        Args:
-          names: sorted, without duplicates
-        Yields: each of ``names`` that has refs below it, and the first of those
+        Yields: each of ``names`` that has refs below it, sorted, and the first of those
         """
-        if len(names) * _REFS_SCANNED_PER_LOOKUP < self.estimated_refs:
-            for name in names:
-                below = self.first_ref_in(name + b"/", name + b"0")
-                if below is not None:
-                    yield name, below
-        elif names:
-            starts = sorted(name + b"/" for name in names)
-            at = 0
-            for chunk, _ in self.ref_values(starts[0], max(name + b"0" for name in names)):
-                while at < len(starts) and starts[at] <= chunk[-1]:
-                    first = chunk[bisect_left(chunk, starts[at])]
-                    if first.startswith(starts[at]):
-                        yield starts[at][:-1], first
-                    at += 1
-
-    @property
-    def estimated_refs(self) -> int:
-        """About how many refs there are, at the most."""
-        return sum(table.size for table in self.tables) // _BYTES_PER_REF
+        # Mostly no table knows of any.
+        suspects = {name for table in self.tables for name in table.names_with_refs_below(names)}
+        for name in sorted(suspects):
+            below = self.first_ref_in(name + b"/", name + b"0")
+            if below is not None:
+                yield name, below
 
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
         """Find the refs whose value or peeled value is an object, in order of their names."""

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The two hot loops over ref records: finding one, and decoding all of them to text.
+"""The hot loops over ref records: finding one, and decoding all of them, to text or to records.
 
-Both work on a run of records, which begins with one whose key is not compressed. Both agree with
-the plain way, ``Block.ref_records``, which decodes each key and each value; the tests see to it.
+They work on a run of records, which begins with one whose key is not compressed. They agree with
+the plain way, in which a :class:`~.block.Block` reads records of every kind; the tests see to it.
 """
 
 from __future__ import annotations
 
 from binascii import b2a_hex
+from collections.abc import Callable
 from functools import lru_cache
 
 from .coding import decode_varint, shared_prefix
@@ -22,7 +23,7 @@ from .records import (
     decode_ref,
 )
 
-__all__ = ["LARGEST_SLICED", "SYMREF_PREFIX", "ref_text", "ref_values", "seek_ref"]
+__all__ = ["LARGEST_SLICED", "SYMREF_PREFIX", "ref_records", "ref_text", "ref_values", "seek_ref"]
 
 SYMREF_PREFIX = b"ref: "
 """How a symref's value is told apart from an object id where both are text."""
@@ -165,6 +166,71 @@ def ref_values(
         reason = str(error) or "record is cut short"
         raise CorruptTableError(layout.filename, position + start, reason) from error
     return names, values
+
+
+def ref_records(
+    layout: Layout, data: bytes, pos: int, end: int, position: int
+) -> tuple[list[bytes], list[RefRecord]]:
+    """Decode all refs of a run to records, for those who merge or write them.
+
+    What it saves is what :func:`ref_values` saves, but for the hex digits.
+
+    Args:
+      layout: the table
+      data: a block
+      pos: where its records begin
+      end: where they end
+      position: of the block in the file
+    Returns: names, ascending; and beside each its record
+    Raises:
+      CorruptTableError: if the records are damaged
+    """
+    hash_size, base = layout.hash_size, layout.min_update_index
+    short = _SHORT_VAL1
+    names: list[bytes] = []
+    records: list[RefRecord] = []
+    add_name, add_record = names.append, records.append
+    make: Callable[[type[RefRecord], tuple[object, ...]], RefRecord] = tuple.__new__
+    name = head = b""
+    cut = start = 0
+    try:
+        while pos < end:
+            start = pos
+            prefix = data[pos]
+            suffix_length = short[data[pos + 1]]
+            if suffix_length < 0 or prefix > 127:
+                prefix, pos = decode_varint(data, pos)
+                suffix_length, pos = decode_varint(data, pos)
+                value_type = suffix_length & 7
+                suffix_length >>= 3
+            else:
+                pos += 2
+                value_type = REF_VAL1
+            if prefix != cut:
+                if prefix > len(name):
+                    raise ValueError("prefix is longer than the key before")
+                head = name[:prefix]
+                cut = prefix
+            value_at = pos + suffix_length
+            key = head + data[pos:value_at]
+            if key <= name:
+                raise ValueError("keys do not ascend")
+            name = key
+            delta = data[value_at]
+            if value_type == REF_VAL1 and delta < 128:
+                pos = value_at + 1 + hash_size
+                value = data[value_at + 1 : pos]
+                record = make(RefRecord, (name, base + delta, value, None, None))
+            else:
+                record, pos = decode_ref(name, value_type, data, value_at, hash_size, base)
+            add_name(name)
+            add_record(record)
+        if pos != end:
+            raise ValueError("record runs into what is behind it")
+    except (IndexError, ValueError) as error:
+        reason = str(error) or "record is cut short"
+        raise CorruptTableError(layout.filename, position + start, reason) from error
+    return names, records
 
 
 def ref_text(record: RefRecord) -> bytes | None:

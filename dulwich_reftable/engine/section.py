@@ -10,7 +10,7 @@ Sections without an index have few blocks; their first keys serve in its place.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache, partial
 from itertools import islice
 
@@ -131,6 +131,33 @@ class Section:
         block = self._checked(self.block(position))
         self._check_gap(key, block)
         return block
+
+    def batches(
+        self, keys: Sequence[bytes]
+    ) -> Iterator[tuple[int | None, Sequence[bytes], bytes | None]]:
+        """Divide sorted keys by the block that would hold them.
+
+        Yields: that block's position, None if all keys of the section are smaller; the keys; and
+          the first key of the next block, if that can be what follows the last one of them
+        """
+        bounds, positions = self._flatten()
+        at = 0
+        while at < len(keys):
+            following = None
+            if self.index_position:
+                i = bisect_left(bounds, keys[at])
+                if i == len(bounds):
+                    yield None, keys[at:], None
+                    return
+                upto = bisect_right(keys, bounds[i], at)
+            else:
+                i = max(bisect_right(bounds, keys[at]) - 1, 0)
+                upto = len(keys)
+                if i + 1 < len(bounds):
+                    following = bounds[i + 1]
+                    upto = bisect_left(keys, following, at)
+            yield positions[i], keys[at:upto], following
+            at = upto
 
     def run_for(self, key: bytes) -> tuple[int, int, bool] | None:
         """Give where the records from one restart to the next stand that would hold ``key``.

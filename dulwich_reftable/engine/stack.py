@@ -253,8 +253,7 @@ class Addition:
         last = index if max_update_index is None else max_update_index
         self._table = table = self._stack.storage.new_table(index, last)
         writer = TableWriter(table.write, index, last, self._stack.options)
-        for ref in refs:
-            writer.add_ref(ref)
+        writer.add_refs(refs)
         for log in logs:
             writer.add_log(log)
         writer.finish()

@@ -11,23 +11,37 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from .block import Block
 from .errors import CorruptTableError
 from .layout import LOG, OBJ, REF, Buffer, Layout
+from .name_filter import NameFilter
 from .records import LogRecord, RefRecord
-from .ref_run import seek_ref
+from .ref_run import ref_text, seek_ref
 from .section import Section
 
-__all__ = ["Table"]
+__all__ = ["HASH_SIZES", "HEADER", "POSITIONS", "Table"]
 
 _T = TypeVar("_T")
+_Decoded = tuple[list[bytes], list[bytes | None]]
 
-_HEADER = struct.Struct(">4sIQQ")
-_POSITIONS = struct.Struct(">QQQQQI")
-_HASH_SIZES = {b"sha1": 20, b"s256": 32}
+HEADER = struct.Struct(">4sIQQ")
+POSITIONS = struct.Struct(">QQQQQI")
+_BYTES_PER_REF = 24
+"""A ref takes so many bytes at the least, or hardly fewer."""
+
+_REFS_SCANNED_PER_SEARCH = 8
+"""A search costs about as much as it costs to scan so many refs."""
+
+_WORTH_A_BLOCK = 8
+"""For so many searches in a block, to decode all of it costs less."""
+
+_LARGEST_FILTERED = 8 << 20
+"""Bytes of the largest table that gets a filter: to make one then takes a third of a second."""
+
+HASH_SIZES = {b"sha1": 20, b"s256": 32}
 
 
 class Table:
@@ -54,12 +68,12 @@ class Table:
     def __init__(self, filename: str, buffer: Buffer) -> None:
         self.filename = filename
         self.size = size = len(buffer)
-        if size < _HEADER.size:
+        if size < HEADER.size:
             raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
         self.min_update_index: int
         self.max_update_index: int
-        magic, word, self.min_update_index, self.max_update_index = _HEADER.unpack(
-            buffer[: _HEADER.size]
+        magic, word, self.min_update_index, self.max_update_index = HEADER.unpack(
+            buffer[: HEADER.size]
         )
         self.version, self.block_size = word >> 24, word & 0xFFFFFF
         if magic != b"REFT":
@@ -67,19 +81,19 @@ class Table:
         if self.version not in (1, 2):
             raise CorruptTableError(filename, 4, f"unknown version {self.version}")
         header_size = 24 if self.version == 1 else 28
-        end = size - header_size - _POSITIONS.size
+        end = size - header_size - POSITIONS.size
         if end < header_size:
             raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
         self.hash_size = 20
         if self.version == 2:
             hash_id = buffer[24:28]
-            if hash_id not in _HASH_SIZES:
+            if hash_id not in HASH_SIZES:
                 raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
-            self.hash_size = _HASH_SIZES[hash_id]
+            self.hash_size = HASH_SIZES[hash_id]
         footer = buffer[end:size]
         if footer[:header_size] != buffer[:header_size]:
             raise CorruptTableError(filename, end, "footer does not repeat the header")
-        ref_index, obj, obj_index, log, log_index, crc = _POSITIONS.unpack(footer[header_size:])
+        ref_index, obj, obj_index, log, log_index, crc = POSITIONS.unpack(footer[header_size:])
         if crc != zlib.crc32(footer[:-4]):
             raise CorruptTableError(filename, size - 4, "checksum of the footer does not match")
         if self.min_update_index > self.max_update_index:
@@ -125,7 +139,8 @@ class Table:
             if first == LOG:
                 self.logs.block(log)  # what cannot be inflated may be refs
         self._by_name: dict[bytes, RefRecord] | None = None
-        self._looked_up = False
+        self._filter: NameFilter | None = None
+        self._searches = 0
 
     def __repr__(self) -> str:
         return f"<Table {self.filename}>"
@@ -139,30 +154,108 @@ class Table:
         """
         if self._by_name is not None:
             return self._by_name.get(name)
-        if self.refs is None:
+        if self.refs is None or (self._filter is not None and not self._filter.may_hold(name)):
             return None
-        if self.refs.is_one_block:
-            if not self._looked_up:
-                self._looked_up = True
-                return _exactly(name, self.refs.block(0).seek_ref(name))
-            # The second question to a table of one block: decode it once and for all.
-            self._by_name = dict(zip(*self.refs.block(0).ref_records(), strict=True))
-            return self._by_name.get(name)
-        if self.refs.is_warm:
-            run = self.refs.run_for(name)
+        record = self._search(self.refs, name)
+        if record is not None and record.name != name:
+            record = None
+        if record is None or self.refs.is_one_block:
+            self._searches += 1
+            if self._searches * _REFS_SCANNED_PER_SEARCH > self.size // _BYTES_PER_REF:
+                self._spare_searches(self.refs)
+        return record
+
+    def _search(self, refs: Section, name: bytes) -> RefRecord | None:
+        """Find the first ref that is not before ``name``."""
+        if refs.is_warm:
+            run = refs.run_for(name)
             if run is None:
                 return None
             position, end, is_last = run
             found = seek_ref(self.layout, self.layout.buffer[position:end], position, name)
         else:
-            block = self.refs.block_for(name)
+            block = refs.block_for(name)
             if block is None:
                 return None
             position, is_last = block.position, True
             found = block.seek_ref(name)
-        if found is None and is_last and self.refs.index_position:
-            raise self.refs.beyond(position)
-        return _exactly(name, found)
+        if found is None and is_last and refs.index_position:
+            raise refs.beyond(position)
+        return found
+
+    def _spare_searches(self, refs: Section) -> None:
+        """Remember what the table mentions.
+
+        This is done when the searches that it would have spared have cost about as much, so that
+        it never costs more than twice what the better of both ways would have.
+        """
+        self._searches = 0
+        try:
+            if refs.is_one_block:
+                self._by_name = dict(zip(*refs.block(0).ref_records(), strict=True))
+            elif self.size <= _LARGEST_FILTERED and self._filter is None:
+                names = NameFilter(self.size // _BYTES_PER_REF)
+                for chunk, _ in self.ref_values():
+                    names.add(chunk)
+                self._filter = names
+        except CorruptTableError:
+            return  # what is sound of the table can still be searched
+
+    def values_among(self, names: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """Find what the table says of many refs; a block that several are in is decoded once.
+
+        Args:
+          names: sorted
+        Returns: those that it mentions, and their values as :meth:`ref_values` gives them
+        """
+        found: dict[bytes, bytes | None] = {}
+        for group, decoded, _ in self._by_blocks(names):
+            if decoded is not None:
+                known = dict(zip(*decoded, strict=True))
+                found.update((name, known[name]) for name in group if name in known)
+            else:
+                for name in group:
+                    record = self.lookup_ref(name)
+                    if record is not None:
+                        found[name] = ref_text(record)
+        return found
+
+    def names_with_refs_below(self, names: Iterable[bytes]) -> Iterator[bytes]:
+        """Tell below which of many names, as of directories, the table mentions refs."""
+        for group, decoded, following in self._by_blocks(sorted(name + b"/" for name in names)):
+            for start in group:
+                name = start[:-1]
+                if decoded is not None:
+                    keys, _ = decoded
+                    i = bisect_left(keys, start)
+                    first = keys[i] if i < len(keys) else following
+                    is_there = first is not None and first.startswith(start)
+                else:
+                    is_there = self.has_ref_in(start, name + b"0")
+                if is_there:
+                    yield name
+
+    def _by_blocks(
+        self, keys: Sequence[bytes]
+    ) -> Iterator[tuple[Sequence[bytes], _Decoded | None, bytes | None]]:
+        """Divide sorted keys by the blocks that would hold them.
+
+        Yields: keys; what is in the block, or None if to decode it is not worth it; and what the
+          first name behind the block is, if that matters
+        """
+        if self.refs is None:
+            return
+        if len(keys) < _WORTH_A_BLOCK:
+            yield keys, None, None
+            return
+        for position, group, following in self.refs.batches(keys):
+            block = None
+            if position is not None and len(group) >= _WORTH_A_BLOCK:
+                block = self.refs.block_for(group[0])
+            decoded = block.ref_values() if block else None
+            if decoded and block and self.refs.index_position and decoded[0][-1] < group[-1]:
+                raise self.refs.beyond(block.position)
+            yield group, decoded, following
 
     def has_ref_in(self, start: bytes, stop: bytes) -> bool:
         """Tell whether the table mentions a name from ``start`` until before ``stop``."""
@@ -250,10 +343,6 @@ class Table:
                 yield keys, records
             if is_end:
                 return
-
-
-def _exactly(name: bytes, record: RefRecord | None) -> RefRecord | None:
-    return record if record is not None and record.name == name else None
 
 
 def _chunks(

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 
 from .block_writer import BlockWriter
 from .coding import MAX_UINT64, encode_varint
 from .errors import RecordError
 from .layout import INDEX, LOG, OBJ, REF
-from .records import LogRecord, RefRecord, encode_log, encode_obj, encode_ref, log_key
+from .records import LogRecord, RefRecord, encode_log, encode_obj, log_key
+from .ref_block_writer import RefBlockWriter
 
 __all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions", "encode_header"]
 
@@ -117,26 +118,35 @@ class TableWriter:
         self.is_empty = True
 
     def add_ref(self, record: RefRecord) -> None:
-        """Add a ref record.
+        """Add a ref record; see :meth:`add_refs`."""
+        self.add_refs((record,))
 
+    def add_refs(self, records: Iterable[RefRecord]) -> None:
+        """Add ref records.
+
+        Args:
+          records: in the order of their names
         Raises:
-          RecordError: if its name does not sort behind the one before, its update index is out of
-            the table's bounds, its ids are of the wrong length, or it is too large for a block
+          RecordError: if a name does not sort behind the one before, an update index is out of
+            the table's bounds, an id is of the wrong length, or a record is too large for a block
         """
-        name, index, value, peeled, target = record
-        if not self._min <= index <= self._max:
-            raise RecordError(f"update index {index} of {name!r} is out of bounds")
-        if value is not None:
-            size = self._options.hash_size
-            if len(value) != size or (peeled is not None and len(peeled) != size):
-                raise RecordError(f"object id of {name!r} is not {size} bytes long")
-            if target is not None:
-                raise RecordError(f"{name!r} has both an object id and a target")
-        self._add(REF, name, *encode_ref(record, self._min))
-        if value is not None and self._options.index_objects:
-            self._note_object(value)
-            if peeled is not None:
-                self._note_object(peeled)
+        records = iter(records)
+        left: Iterable[RefRecord] = records
+        while True:
+            block = self._block or self._start_block(REF)
+            if not isinstance(block, RefBlockWriter):
+                name = next(iter(left), RefRecord(b"", 0)).name
+                raise RecordError(f"{name!r} comes too late: its section is over")
+            excess = block.add_refs(left)
+            if block.entries:
+                self.is_empty = False
+                self._last_key = block.last_key
+            if excess is None:
+                return
+            if not block.entries:
+                raise self._too_large(excess.name)
+            self._flush_block()
+            left = chain((excess,), records)
 
     def add_log(self, record: LogRecord) -> None:
         """Add a log record; no ref can be added after it.
@@ -204,16 +214,19 @@ class TableWriter:
         if not block.add(key, extra, value):
             self._flush_block()
             if not self._start_block(kind).add(key, extra, value):
-                raise RecordError(
-                    f"record {key!r} is too large for a block of {self._options.block_size} bytes"
-                )
+                raise self._too_large(key)
         self._last_key = key
         self.is_empty = False
 
     def _start_block(self, kind: int) -> BlockWriter:
         options = self._options
         header = b"" if self._next else self._header
-        self._block = BlockWriter(kind, options.block_size, options.restart_interval, header)
+        size, interval = options.block_size, options.restart_interval
+        if kind == REF:
+            bounds = self._min, self._max
+            self._block = RefBlockWriter(size, interval, header, options.hash_size, bounds)
+        else:
+            self._block = BlockWriter(kind, size, interval, header)
         return self._block
 
     def _flush_block(self) -> None:
@@ -221,11 +234,14 @@ class TableWriter:
         if block is None or not block.entries:
             return
         data = block.finish()
+        options = self._options
         padding = 0
         if block.kind == LOG:
             self._log = self._next if self._log is None else self._log
-        elif self._options.aligned:
-            padding = self._options.block_size - len(data)
+        elif options.aligned:
+            padding = options.block_size - len(data)
+        if isinstance(block, RefBlockWriter) and options.index_objects:
+            self._note_objects(block.object_ids)
         self._index.append((block.last_key, self._next))
         self._put(data, padding)
 
@@ -235,6 +251,10 @@ class TableWriter:
         self._write(data)
         self._padding = padding
         self._next += len(data) + padding
+
+    def _too_large(self, key: bytes) -> RecordError:
+        size = self._options.block_size
+        return RecordError(f"record {key!r} is too large for a block of {size} bytes")
 
     # Sections
 
@@ -265,15 +285,16 @@ class TableWriter:
             self._write_objects()
         self._blocks_of = {}
 
-    def _note_object(self, object_id: bytes) -> None:
-        """Remember that the ref block now open mentions an object."""
-        position = self._next
-        known = self._blocks_of.setdefault(object_id, position)
-        if isinstance(known, list):
-            if known[-1] != position:
-                known.append(position)
-        elif known != position:
-            self._blocks_of[object_id] = [known, position]
+    def _note_objects(self, object_ids: Iterable[bytes]) -> None:
+        """Remember what the ref block that is about to be written mentions."""
+        blocks_of, position = self._blocks_of, self._next
+        for object_id in object_ids:
+            known = blocks_of.setdefault(object_id, position)
+            if isinstance(known, list):
+                if known[-1] != position:
+                    known.append(position)
+            elif known != position:
+                blocks_of[object_id] = [known, position]
 
     def _write_objects(self) -> None:
         blocks_of = self._blocks_of

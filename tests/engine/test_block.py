@@ -55,6 +55,8 @@ class TestRefs:
         block = ref_block(records, interval, size=size)
         ordered = [record.name for record in records]
         assert block.ref_records() == (ordered, records)
+        plain = [(key, record) for key, record, _ in block._walk(block._decode_ref, block.first)]
+        assert plain == list(zip(ordered, records, strict=True))
         assert block.ref_values() == (ordered, [as_text(record) for record in records])
         assert block.first_key == ordered[0]
 
@@ -111,8 +113,7 @@ class TestRefs:
             block = ref_block(records, interval, size=size, base=0)
             expected = [record.name for record in records]
             assert block.ref_values() == (expected, [as_text(record) for record in records])
-            keys, plain = block.ref_records()
-            assert block.ref_values() == (keys, [as_text(record) for record in plain])
+            assert block.ref_records() == (expected, records)
             for record in records:
                 assert block.seek_ref(record.name) == record
                 assert block.seek_ref(record.name[:-1]) in records

@@ -140,7 +140,7 @@ class TestRefs:
 
     @given(models(), st.sets(short_names))
     def test_many_at_once(self, model: Model, names: set[bytes]) -> None:
-        """Whether they are looked up one by one or filtered from a scan."""
+        """Whether they are looked up one by one or in blocks that were decoded."""
         known = {record.name: as_text(record) for record in model.living}
         for asked in (names, {*names, b"refs/many/00017", *known}, set(list(names)[:1])):
             expected = {name: known[name] for name in asked if name in known}
@@ -167,7 +167,6 @@ class TestRefs:
         """There few names are looked up one by one."""
         model = Model()
         model.add(MANY_REFS, [])
-        assert model.merged.estimated_refs > 200
         assert list(model.merged.first_refs_below([b"refs/man", b"refs/many"])) == [
             (b"refs/many", b"refs/many/00000")
         ]

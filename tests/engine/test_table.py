@@ -101,6 +101,25 @@ class TestRoundTrip:
         for name in asked[:5]:
             assert Table("t.ref", data).lookup_ref(name) == known.get(name)
 
+    @given(written(), st.sets(names, max_size=20))
+    def test_many_at_once(
+        self, drawn: tuple[bytes, list[RefRecord], list[LogRecord]], others: set[bytes]
+    ) -> None:
+        """In blocks that are decoded for many, or one by one for few."""
+        data, refs, _ = drawn
+        known = {record.name: as_text(record) for record in refs}
+        for step in (1, 3, 1 + len(refs) // 4):
+            asked = sorted({*others, *list(known)[::step]})
+            table = Table("t.ref", data)
+            expected = {name: known[name] for name in asked if name in known}
+            assert table.values_among(asked) == expected
+            directories = {*others, *(name.rpartition(b"/")[0] for name in asked), *asked}
+            assert sorted(table.names_with_refs_below(directories)) == sorted(
+                name
+                for name in directories
+                if any(record.name.startswith(name + b"/") for record in refs)
+            )
+
     @given(written())
     def test_refs_with_object(self, drawn: tuple[bytes, list[RefRecord], list[LogRecord]]) -> None:
         data, refs, _ = drawn
@@ -110,6 +129,33 @@ class TestRoundTrip:
         for object_id in list(ids)[:20] + list(absent - ids):
             expected = [r for r in refs if object_id in (r.value, r.peeled)]
             assert table.refs_with_object(object_id) == expected
+
+
+class TestSparedSearches:
+    @pytest.mark.parametrize("count", [20, 60, 900])
+    def test_a_table_that_is_asked_in_vain(self, count: int) -> None:
+        """It comes to remember its names; what it answers stays the same."""
+        refs = numbered(count)
+        table = table_of(refs, [], WriteOptions(block_size=1024))
+        for i in range(count):
+            assert table.lookup_ref(b"refs/heads/%05d-" % i) is None
+        assert table._filter or table._by_name
+        for record in refs:
+            assert table.lookup_ref(record.name) == record
+            assert table.lookup_ref(record.name + b"-") is None
+
+    def test_damage_elsewhere(self) -> None:
+        """Where names cannot all be read, what can be is still looked up."""
+        refs = numbered(900)
+        data = bytearray(write(refs, [], WriteOptions(block_size=1024)))
+        data[5 * 1024 + 5] ^= 0x80
+        table = Table("t.ref", bytes(data))
+        for i in range(2_000):
+            assert table.lookup_ref(b"refs/heads/00000-%d" % i) is None
+        assert table.lookup_ref(refs[0].name) == refs[0]
+        assert table.lookup_ref(refs[-1].name) == refs[-1]
+        with pytest.raises(CorruptTableError):
+            table.values_among([record.name for record in refs])
 
 
 class TestKinds:
