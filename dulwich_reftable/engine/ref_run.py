@@ -53,12 +53,25 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
       CorruptTableError: if the records are damaged, as far as that is seen
     """
     hash_size = layout.hash_size
+    steps, behind_key = _steps(hash_size), 1 + hash_size
     end = len(run)
+    sought = name + b"\0"  # so that there is a byte behind what of the name is matched
+    following = sought[0]
     matched = start = pos = 0
     try:
         while pos < end:
             start = pos
             prefix = run[pos]
+            step = steps[run[pos + 1]]
+            if (
+                step
+                and (prefix > matched or (prefix == matched and run[pos + 2] < following))
+                and prefix < 128
+                and run[pos + step - behind_key] < 128
+            ):
+                # Before the name, and no closer to it than the one before: half of a run is such.
+                pos += step
+                continue
             head = run[pos + 1]
             if prefix < 0x80 and head < 0x80:
                 pos += 2
@@ -72,7 +85,14 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
                     key = name if suffix == rest else name[:prefix] + suffix
                     base = layout.min_update_index
                     return decode_ref(key, head & 7, run, value_at, hash_size, base)[0]
-                matched = prefix + shared_prefix(suffix, rest)
+                if prefix:  # mostly they share a byte or two
+                    matched = prefix
+                    while pos < value_at and run[pos] == sought[matched]:
+                        matched += 1
+                        pos += 1
+                else:
+                    matched = shared_prefix(suffix, rest)
+                following = sought[matched]
             pos = value_at
             while run[pos] > 127:
                 pos += 1
@@ -238,6 +258,15 @@ def ref_text(record: RefRecord) -> bytes | None:
     if record.target is not None:
         return SYMREF_PREFIX + record.target
     return None if record.value is None else b2a_hex(record.value)
+
+
+@lru_cache(maxsize=2)
+def _steps(hash_size: int) -> list[int]:
+    """Give, by the second byte of a ref record, its length, where other bytes do not matter.
+
+    That is so if the update index takes one byte; 0 stands where the byte does not say it.
+    """
+    return [2 + length + 1 + hash_size if length > 0 else 0 for length in _SHORT_VAL1]
 
 
 @lru_cache(maxsize=16)

@@ -111,7 +111,7 @@ class Section:
             self._searches += 1
             if self.index_position and self._searches < _SEARCHES_BEFORE_FLATTENING:
                 return self._descend(key)
-        keys, positions = self._flatten()
+        keys, positions = self._flat or self._flatten()
         if self.index_position:
             i = bisect_left(keys, key)
             return positions[i] if i < len(positions) else None
