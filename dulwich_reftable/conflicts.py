@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from .engine.errors import RefConflictError
 from .engine.records import RefRecord
-from .engine.stack import Snapshot
+from .engine.snapshot import Snapshot
 
 __all__ = ["refuse_conflicts"]
 

@@ -22,9 +22,10 @@ from .backend import Backend
 from .engine.merged import merge_chunks
 from .engine.records import RefRecord
 from .engine.ref_run import SYMREF_PREFIX
-from .engine.stack import Snapshot, Stack
+from .engine.snapshot import Snapshot
+from .engine.stack import Stack
 from .names import FILE_REFS, PER_WORKTREE, collapse, is_legal, prefix_end
-from .transaction import MAX_SYMREF_DEPTH
+from .plan import MAX_SYMREF_DEPTH
 
 __all__ = ["RefsReader", "RefsSnapshot"]
 

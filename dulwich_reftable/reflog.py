@@ -16,10 +16,10 @@ from dulwich.reflog import Entry
 
 from .backend import Backend
 from .conflicts import refuse_conflicts
+from .engine.addition import Addition
 from .engine.errors import TransactionError
 from .engine.merged import Merged
 from .engine.records import LogRecord, LogUpdate, RefRecord, log_key
-from .engine.stack import Addition
 from .errors import as_dulwich
 from .names import PER_WORKTREE, check_name
 from .stamp import Stamp, entry_of

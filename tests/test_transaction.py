@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -302,3 +303,152 @@ def test_logs_of_a_transaction(refs: dr.ReftableRefsContainer) -> None:
 def test_no_message_no_log(refs: dr.ReftableRefsContainer) -> None:
     run(refs, [("update", MAIN, B), ("create", NEW, C), ("set_symbolic_ref", ALIAS, MAIN)])
     assert shown_reflogs(refs) == {}
+
+
+# -- prepare
+
+
+def locks(repo: dr.Repo) -> list[str]:
+    """The lock files of the stack, but for those of tables that are about to be merged."""
+    found = (Path(repo.commondir()) / "reftable").glob("*.lock")
+    return [path.name for path in found if not path.name.endswith(".ref.lock")]
+
+
+def test_prepare_then_commit(refs: dr.ReftableRefsContainer, repo: dr.Repo) -> None:
+    """Between the two the locks are held and the tables are there, but nobody sees them."""
+    before, shown = tables(repo), dict(refs.iter_refs())
+    index = newest_index(repo)
+    transaction = refs.transaction(message=b"two steps", **ABOUT)
+    transaction.update(MAIN, B, A)
+    transaction.delete(OTHER)
+    transaction.prepare()
+    assert locks(repo) == ["tables.list.lock"]
+    assert tables(repo) == before
+    assert dict(refs.iter_refs()) == shown
+    assert list(refs.reflogs()) == []
+    with pytest.raises(dr.LockError):
+        refs[NEW] = C
+    transaction.commit()
+    assert locks(repo) == []
+    assert refs[MAIN] == B
+    assert OTHER not in refs
+    assert newest_index(repo) == index + 1
+    assert [entry.message for entry in refs.read_reflog(MAIN)] == [b"two steps"]
+    refs[NEW] = C
+
+
+@pytest.mark.parametrize("how", ["abort", "exception", "dropped"])
+def test_prepare_then_abort(refs: dr.ReftableRefsContainer, repo: dr.Repo, how: str) -> None:
+    before = sorted(path.name for path in (Path(repo.commondir()) / "reftable").iterdir())
+
+    def prepare() -> None:
+        transaction = refs.transaction()
+        transaction.update(MAIN, B)
+        if how == "exception":
+            with suppress(InterruptedError), transaction:
+                transaction.prepare()
+                raise InterruptedError
+            return
+        transaction.prepare()
+        if how == "abort":
+            transaction.abort()
+
+    prepare()
+    assert refs[MAIN] == A
+    if how != "dropped":  # then the table is left for a clean-up, as after a crash
+        found = sorted(path.name for path in (Path(repo.commondir()) / "reftable").iterdir())
+        assert found == before
+    refs[MAIN] = C  # no lock is left behind
+    assert refs[MAIN] == C
+
+
+def test_a_prepared_transaction_in_a_context(refs: dr.ReftableRefsContainer, repo: dr.Repo) -> None:
+    with refs.transaction() as transaction:
+        transaction.update(MAIN, B)
+        transaction.prepare()
+        assert refs[MAIN] == A
+    assert refs[MAIN] == B
+    assert locks(repo) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (("update", MAIN, C, B), dr.TransactionError),
+        (("create", OTHER, C), dr.TransactionError),
+        (("verify", MAIN, B), dr.TransactionError),
+        (("create", MAIN + b"/sub", C), dr.RefConflictError),
+        (("create", b"refs/heads/" + b"n" * 5000, C), dr.RecordError),
+    ],
+)
+def test_what_prepare_refuses(
+    refs: dr.ReftableRefsContainer, repo: dr.Repo, step: Step, kind: type[Exception]
+) -> None:
+    """The errors are those of a commit; after one, the transaction is over and nothing is held."""
+    before = tables(repo)
+    transaction = refs.transaction()
+    transaction.create(NEW, C)
+    getattr(transaction, str(step[0]))(*step[1:])
+    with pytest.raises(kind):
+        transaction.prepare()
+    assert locks(repo) == []
+    assert tables(repo) == before
+    for method in (transaction.prepare, transaction.commit):
+        with pytest.raises(dr.ReftableError, match="over"):
+            method()
+    transaction.abort()
+
+
+def test_prepared_transactions_can_only_be_closed(refs: dr.ReftableRefsContainer) -> None:
+    transaction = refs.transaction()
+    transaction.update(MAIN, B)
+    transaction.prepare()
+    with pytest.raises(dr.ReftableError, match="prepared"):
+        transaction.update(OTHER, B)
+    with pytest.raises(dr.ReftableError, match="prepared"):
+        transaction.prepare()
+    transaction.commit()
+    for method in (transaction.prepare, transaction.commit, lambda: transaction.update(OTHER, B)):
+        with pytest.raises(dr.ReftableError, match="over"):
+            method()
+    assert dict(refs.iter_refs())[MAIN] == B
+
+
+def test_nothing_to_prepare(refs: dr.ReftableRefsContainer, repo: dr.Repo) -> None:
+    before = tables(repo)
+    transaction = refs.transaction()
+    transaction.prepare()
+    assert locks(repo) == []
+    transaction.commit()
+    assert tables(repo) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "fits"), [(A, True), (B, False), (ZERO, False), (b"ref: " + MAIN, True), (None, True)]
+)
+def test_an_old_id_of_a_symref_that_is_not_followed(
+    refs: dr.ReftableRefsContainer, old: bytes | None, fits: bool
+) -> None:
+    """Asked for, it is held against what the symref leads to, as by git update-ref --no-deref."""
+    transaction = refs.transaction()
+    transaction.edit(HEAD, B, old=old, follow=False, old_is_resolved=True)
+    if fits:
+        transaction.commit()
+        assert refs.read_ref(HEAD) == B
+    else:
+        with pytest.raises(dr.TransactionError):
+            transaction.commit()
+        assert refs.read_ref(HEAD) == b"ref: " + MAIN
+
+
+def test_who_starts_a_reflog(refs: dr.ReftableRefsContainer) -> None:
+    refs.create_reflog(OTHER)
+    about = refs.transaction(message=b"m", **ABOUT)._stamp
+    transaction = dr.Transaction(
+        refs._backend, about, starts_reflog=lambda name: name.startswith(b"refs/tags/")
+    )
+    transaction.update(MAIN, B)
+    transaction.update(OTHER, A)
+    transaction.create(b"refs/tags/t", A)
+    transaction.commit()
+    assert list(refs.reflogs()) == [OTHER, b"refs/tags/t"]

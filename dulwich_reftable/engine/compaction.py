@@ -164,6 +164,36 @@ def _lock_tables(storage: Storage, view: _View, factor: int | None, locks: list[
     return 0
 
 
+def lock_newest(
+    storage: Storage, view: _View, new: Table, factor: int, most: int
+) -> list[TableLock]:
+    """Lock the tables that are to be merged with one that is about to be added.
+
+    Args:
+      storage: where the stack lives; its list is locked
+      view: the stack
+      new: the table
+      factor: of the sequence
+      most: how many bytes all of these tables may have
+    Returns: the locks, in the order of the tables; none if nothing is to be merged, if it is too
+      much, or if somebody is at it
+    """
+    names, tables = view.listing.names, (*view.tables, new)
+    run = run_to_compact(_weights(tables), factor)
+    if run is None or run[1] < len(names) or sum(table.size for table in tables[run[0] :]) > most:
+        return []
+    locks: list[TableLock] = []
+    try:
+        for name in reversed(names[run[0] :]):
+            locks.insert(0, storage.lock_table(name))
+    except BaseException as error:
+        while locks:
+            locks.pop().release()
+        if not isinstance(error, LockError):
+            raise
+    return locks
+
+
 def _replace(
     storage: Storage,
     tables: tuple[Table, ...],

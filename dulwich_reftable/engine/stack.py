@@ -1,50 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The live stack: snapshots, additions under the lock, compaction, cleaning.
+"""The live stack: snapshots, additions, compaction, cleaning.
 
-A reader takes a :class:`Snapshot`, an immutable view of the open tables; one look at the list tells
-whether it is still the latest. A writer takes an :class:`Addition`: under the list's lock it sees
-the latest snapshot, checks what it expects, writes one table, and swaps the list. An addition to
-several stacks is one to each, and :func:`commit_all`. Compaction (:mod:`.compaction`) follows every
-addition, and gives way to everybody.
+A reader takes a :class:`~.snapshot.Snapshot`, an immutable view of the open tables; one look at the
+list tells whether it is still the latest. A writer takes an :class:`~.addition.Addition`.
+Compaction (:mod:`.compaction`) follows every addition, and gives way to everybody.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Iterable
-from contextlib import suppress
-from types import TracebackType
 
+from .addition import Addition
 from .compaction import compact, is_geometric
-from .errors import CorruptTableError, LockError, ReftableError, StaleListError, StorageError
-from .merged import Merged
-from .records import LogRecord, RefRecord
-from .storage import Listing, ListLock, MissingTableError, NewTable, Storage
+from .errors import CorruptTableError, LockError, ReftableError, StaleListError
+from .snapshot import Snapshot
+from .storage import Listing, MissingTableError, Storage
 from .table import Table
-from .writer import TableWriter, WriteOptions
+from .writer import WriteOptions
 
-__all__ = ["Addition", "Snapshot", "Stack", "commit_all"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["Stack"]
 
 _RELOAD_SECONDS = 3.0
 """For how long a reader chases a list that changes under it, as in git."""
 
 _PATIENCE = 1.0
 """For how many seconds a compaction waits at the most that nobody has asked for."""
-
-
-class Snapshot(Merged):
-    """The stack at one moment.
-
-    Attributes:
-      listing: the list that named its tables
-    """
-
-    def __init__(self, tables: tuple[Table, ...], listing: Listing) -> None:
-        super().__init__(tables)
-        self.listing = listing
 
 
 class Stack:
@@ -55,6 +35,9 @@ class Stack:
       options: for tables to be written; their hash is that of all tables
       geometric_factor: see :mod:`.compaction`
       lock_timeout: seconds to wait for the list's lock; 0 to try once, None for ever
+
+    Attributes:
+      stays_compact: whether additions see to the geometric sequence; as it is set
     """
 
     def __init__(
@@ -69,6 +52,7 @@ class Stack:
         self.options = options or WriteOptions()
         self.geometric_factor = geometric_factor
         self.lock_timeout = lock_timeout
+        self.stays_compact = True
         self._snapshot: Snapshot | None = None
 
     def close(self) -> None:
@@ -88,6 +72,16 @@ class Stack:
         if snapshot is not None and self.storage.is_current(snapshot.listing.token):
             return snapshot
         return self._reload()
+
+    def adopt(self, listing: Listing) -> None:
+        """Take over a list that was just put in place, which spares reading it again."""
+        last = self._snapshot
+        known = dict(zip(last.listing.names, last.tables, strict=True)) if last is not None else {}
+        try:
+            tables = tuple(known.get(name) or self._open_table(name) for name in listing.names)
+        except MissingTableError:
+            return  # somebody has merged it by now
+        self._snapshot = Snapshot(tables, listing)
 
     def _reload(self) -> Snapshot:
         """Read the list until all of its tables are there: compaction may remove some meanwhile."""
@@ -199,195 +193,3 @@ class Stack:
         except ReftableError:
             return update_index > max_update_index
         return table.max_update_index > max_update_index
-
-
-class Addition:
-    """The right to add one table, held from the lock's acquisition to the list's swap.
-
-    Attributes:
-      snapshot: the stack as it is, and stays for as long as the addition is open
-      next_update_index: the update index of the transaction
-    """
-
-    def __init__(self, stack: Stack, lock: ListLock, snapshot: Snapshot) -> None:
-        self._stack = stack
-        self._lock: ListLock | None = lock
-        self._table: NewTable | None = None
-        self._name: str | None = None
-        self._listing: Listing | None = None
-        self.snapshot = snapshot
-        self.next_update_index = snapshot.max_update_index + 1
-
-    def __enter__(self) -> Addition:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.abort()
-
-    def write(
-        self,
-        refs: Iterable[RefRecord],
-        logs: Iterable[LogRecord],
-        max_update_index: int | None = None,
-    ) -> None:
-        """Write the table and the list that names it, durably, but put the list not in place yet.
-
-        All that may want space on the disk is done here, so that little is left to go wrong.
-
-        Args:
-          refs: in the order of their names
-          logs: in the order of their keys
-          max_update_index: of the table, if it is not a single transaction's
-        Raises:
-          RecordError: if a record cannot be written
-          StorageError: if the table cannot
-        """
-        if self._lock is None or self._table is not None:
-            raise ReftableError("an addition takes one table, while it is open")
-        index = self.next_update_index
-        last = index if max_update_index is None else max_update_index
-        self._table = table = self._stack.storage.new_table(index, last)
-        writer = TableWriter(table.write, index, last, self._stack.options)
-        writer.add_refs(refs)
-        for log in logs:
-            writer.add_log(log)
-        writer.finish()
-        if writer.is_empty:
-            table.discard()
-        else:
-            table.seal()
-            self._name = table.commit()
-            listing = self.snapshot.listing
-            self._lock.prepare((*listing.names, self._name), listing)
-
-    def commit(self) -> None:
-        """List the table that was written; then keep the stack in shape.
-
-        Raises:
-          StorageError: if the list could not be put in place, and the old one stands; or if it was,
-            but is not sure to survive a power cut
-          StaleListError: if somebody broke the lock; the list is his
-        """
-        commit_all((self,))
-
-    def abort(self) -> None:
-        """Remove what was written and release the lock; harmless after :meth:`commit`."""
-        lock, table = self._lock, self._table
-        # An interrupted commit may have happened all the same; then the table has to stay.
-        if table is not None and lock is not None and not lock.is_swapped:
-            table.discard()
-        if lock is not None:
-            lock.release()
-        self._lock = self._table = None
-
-    def _is_swapped(self) -> bool:
-        return self._lock is not None and self._lock.is_swapped
-
-    def _check(self) -> None:
-        if self._lock is not None:
-            self._lock.check()
-
-    def _swap(self) -> None:
-        if self._lock is not None:
-            self._listing = self._lock.swap()
-
-    def _sync(self) -> None:
-        if self._lock is not None:
-            self._lock.sync()
-
-    def _take_back(self) -> None:
-        """Swap the old list in again, if it is not too late.
-
-        Raises:
-          ReftableError: if that cannot be done
-        """
-        if self._lock is not None:
-            self._lock.release()  # as far as an interrupt has left that to do
-        storage = self._stack.storage
-        lock = storage.lock_list(self._stack.lock_timeout)
-        try:
-            listing = storage.read_list()
-            before = self.snapshot.listing.names
-            if listing.names != (*before, self._name):
-                raise StaleListError(f"{storage.location}: somebody has built on it")
-            lock.prepare(before, listing)
-            lock.check()
-            lock.swap()
-        except BaseException:
-            lock.release()
-            raise
-        lock.sync()
-        if self._table is not None:
-            self._table.discard()
-
-    def _keep_in_shape(self) -> None:
-        """Compact the stack, as far as that can be done."""
-        stack, listing, name = self._stack, self._listing, self._name
-        try:
-            if listing is not None and name is not None:
-                # What was written is known: no need to read the list again. Unless somebody has
-                # merged it by now.
-                with suppress(MissingTableError):
-                    tables = (*self.snapshot.tables, stack._open_table(name))
-                    stack._snapshot = Snapshot(tables, listing)
-            stack.auto_compact()
-        except Exception as error:
-            # The update has happened, whatever became of the housekeeping after it.
-            _log.warning("%s was not compacted: %s", stack.storage.location, error)
-
-
-def commit_all(additions: Iterable[Addition]) -> None:
-    """Commit several additions: all of them or none, unless the machine dies between two renames.
-
-    Args:
-      additions: to different stacks; all tables are written
-    Raises:
-      StorageError: if a list could not be put in place, and the old ones stand; or if they were put
-        in place, but are not sure to survive a power cut
-      StaleListError: if somebody broke a lock
-    """
-    additions = list(additions)
-    for addition in additions:
-        if addition._lock is None:
-            raise ReftableError("the addition is over")
-    written = [addition for addition in additions if addition._name is not None]
-    try:
-        for addition in written:
-            addition._check()
-        for addition in written:
-            addition._swap()
-    except BaseException as error:
-        _take_back(written, error)
-        raise
-    unsynced: StorageError | None = None
-    for addition in written:
-        try:
-            addition._sync()
-        except StorageError as error:
-            unsynced = error
-    for addition in additions:
-        addition.abort()
-    if unsynced is not None:
-        raise unsynced
-    for addition in written:
-        addition._keep_in_shape()
-
-
-def _take_back(additions: list[Addition], cause: BaseException) -> None:
-    """Undo the swaps that have happened, as others have not."""
-    swapped = [addition for addition in additions if addition._is_swapped()]
-    if len(swapped) == len(additions):
-        return  # only interrupted, and too late
-    for addition in swapped:
-        try:
-            addition._take_back()
-        except ReftableError as error:
-            location = addition._stack.storage.location
-            raise StorageError(
-                None, f"an update stands although one that belongs to it failed: {error}", location
-            ) from cause

@@ -12,6 +12,7 @@ import pytest
 from support.git import EMAIL, NAME, TIMESTAMP, Git, requires_git
 from support.pool import ObjectPool
 
+from dulwich_reftable.engine import addition as addition_module
 from dulwich_reftable.engine import stack as stack_module
 from dulwich_reftable.engine.compaction import run_to_compact
 from dulwich_reftable.engine.directory import DirectoryStorage
@@ -89,8 +90,15 @@ def test_thousand_updates(tmp_path: Path) -> None:
 
 
 @requires_git
-def test_same_shape_as_git(path: Path, pool: ObjectPool, tmp_path: Path) -> None:
-    """After the same updates, both have tables of the same transactions, and of the same size."""
+@pytest.mark.parametrize("most", [0, 2_000, addition_module._SMALL])
+def test_same_shape_as_git(
+    path: Path, pool: ObjectPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """After the same updates, both have tables of the same transactions, and of the same size.
+
+    Whether tables are merged with the new one before it is listed, or after that.
+    """
+    monkeypatch.setattr(addition_module, "_SMALL", most)
     theirs = Git.init(tmp_path / "git")
     pool.lend(theirs.path / ".git")
     refs = refs_at(path)
@@ -210,11 +218,10 @@ def test_lock_that_nobody_holds(stacked: Scene) -> None:
 def uncompacted(directory: Path, number: int) -> Stack:
     """Make tables of the same size."""
     stack = Stack(DirectoryStorage(str(directory), durable=False))
-    keep = stack.auto_compact
-    stack.auto_compact = lambda: False  # type: ignore[method-assign]
+    stack.stays_compact = False
     for i in range(number):
         add(stack, b"refs/heads/n%02d" % i)
-    stack.auto_compact = keep  # type: ignore[method-assign]
+    stack.stays_compact = True
     return stack
 
 
@@ -242,6 +249,7 @@ def test_update_is_done_when_compaction_is_kept_out(
 ) -> None:
     """Somebody takes the list's lock right after the update, and keeps it; even "for ever" ends."""
     monkeypatch.setattr(stack_module, "_PATIENCE", 0.01)
+    monkeypatch.setattr(addition_module, "_SMALL", 0)
     directory = stacked.git_dir / "reftable"
     lock = directory / "tables.list.lock"
     stack = Stack(DirectoryStorage(str(directory), durable=False), lock_timeout=timeout)
@@ -277,6 +285,20 @@ def test_update_is_done_when_compaction_fails(
     assert "was not compacted" in caplog.text
     assert table.name in caplog.text
     assert scenes.stray_files(stacked.git_dir) == []
+
+
+def test_update_is_done_although_what_it_would_merge_is_locked(stacked: Scene) -> None:
+    """Then the new table is listed beside the others; and one that is too large is, too."""
+    directory = stacked.git_dir / "reftable"
+    stack = Stack(DirectoryStorage(str(directory), durable=False))
+    newest = scenes.listed(directory)[-1]
+    (directory / f"{newest}.lock").touch()
+    add(stack, MAIN)
+    assert len(scenes.listed(directory)) == 3
+    assert scenes.stray_files(stacked.git_dir) == [f"reftable/{newest}.lock"]
+    (directory / f"{newest}.lock").unlink()
+    add(stack, MAIN)
+    assert len(scenes.listed(directory)) == 2
 
 
 # What is merged

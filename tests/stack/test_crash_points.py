@@ -19,6 +19,7 @@ import pytest
 from support.git import requires_git
 
 import dulwich_reftable as dr
+from dulwich_reftable.engine import addition as addition_module
 from dulwich_reftable.engine.directory import DirectoryStorage
 from dulwich_reftable.engine.errors import LockError
 from dulwich_reftable.engine.records import RefRecord
@@ -97,9 +98,13 @@ class Play:
             assert all(name.endswith(".ref") and is_new for name in left), (about, left)
 
 
-@pytest.fixture(params=["update", "create", "transaction", "compact", "clean"])
-def play(request: pytest.FixtureRequest) -> Play:
-    if request.param == "update":
+@pytest.fixture(
+    params=["update", "update, then compact", "create", "transaction", "compact", "clean"]
+)
+def play(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Play:
+    if request.param == "update, then compact":
+        monkeypatch.setattr(addition_module, "_SMALL", 0)  # what is larger is merged afterwards
+    if request.param.startswith("update"):
         return Play(request.getfixturevalue("stacked"), scenes.update)
     if request.param == "create":
         return Play(request.getfixturevalue("unborn"), scenes.create)

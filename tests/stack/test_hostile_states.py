@@ -210,7 +210,7 @@ def directory(path: Path) -> Path:
     """A stack of three tables."""
     directory = path / ".git" / "reftable"
     stack = Stack(DirectoryStorage(str(directory), durable=False))
-    stack.auto_compact = lambda: False  # type: ignore[method-assign]
+    stack.stays_compact = False
     shutil.rmtree(directory)
     for name, value in ((ONE, A), (TWO, B), (ONE, C)):
         with stack.addition() as addition:
