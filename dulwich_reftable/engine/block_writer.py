@@ -10,14 +10,18 @@ and the restart table behind it stay within the block size, counted before defla
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 
-from .coding import ONE_BYTE as _ONE_BYTE
-from .coding import encode_uint24, encode_varint, shared_prefix
+from .coding import ONE_BYTE, encode_uint24, encode_varint, shared_prefix
+from .errors import RecordError
 from .layout import LOG
 
-__all__ = ["MAX_RESTARTS", "BlockWriter"]
+__all__ = ["MAX_RESTARTS", "BlockWriter", "Encoded"]
 
 MAX_RESTARTS = (1 << 16) - 1
+
+Encoded = tuple[bytes, int, bytes]
+"""A record: its key, its three bits of type, its encoded value."""
 
 
 class BlockWriter:
@@ -69,37 +73,60 @@ class BlockWriter:
           extra: its three bits of type
           value: its encoded value
         Returns: False if it does not fit; the block is then as it was
+        Raises:
+          RecordError: if the key is not larger
         """
-        prefix = 0
-        if self.entries % self._restart_interval:
-            # Neighbours mostly share what the two before them shared, which is quickly seen.
-            prefix, last = self._prefix, self.last_key
-            if not (
-                key[:prefix] == last[:prefix]
-                and key[prefix : prefix + 1] != last[prefix : prefix + 1]
-            ):
-                prefix = self._prefix = shared_prefix(last, key)
-        head = (len(key) - prefix) << 3 | extra
-        record = b"".join(
-            (
-                _ONE_BYTE[prefix] if prefix < 0x80 else encode_varint(prefix),
-                _ONE_BYTE[head] if head < 0x80 else encode_varint(head),
-                key[prefix:] if prefix else key,
-                value,
-            )
-        )
-        size = self._size + len(record)
-        restarts = self._restarts
-        is_restart = not prefix and len(restarts) < MAX_RESTARTS
-        if size + 3 * (len(restarts) + is_restart) + 2 > self._block_size:
-            return False
-        if is_restart:
-            restarts.append(self._size)
-        self._parts.append(record)
-        self._size = size
-        self.last_key = key
-        self.entries += 1
-        return True
+        return self.add_many(((key, extra, value),)) is None
+
+    def add_many(self, records: Iterable[Encoded]) -> Encoded | None:
+        """Add records for as long as they fit; this is the hot loop of all writing.
+
+        Args:
+          records: key, type and value of each, as for :meth:`add`
+        Returns: the first that does not fit; None if all do
+        Raises:
+          RecordError: if a key is not larger than the one before; the records before it are in
+        """
+        interval = self._restart_interval
+        restarts, add_part = self._restarts, self._parts.append
+        limit = self._block_size - 2 - 3 * len(restarts)
+        size, entries, last, shared = self._size, self.entries, self.last_key, self._prefix
+        try:
+            for encoded in records:
+                key, extra, value = encoded
+                if key <= last:
+                    raise RecordError(f"key {key!r} does not sort behind {last!r}")
+                prefix = 0
+                if entries % interval:
+                    # Neighbours mostly share what the two before them shared, which is quickly
+                    # seen.
+                    prefix = shared
+                    if (
+                        key[:prefix] != last[:prefix]
+                        or key[prefix : prefix + 1] == last[prefix : prefix + 1]
+                    ):
+                        prefix = shared = shared_prefix(last, key)
+                head = (len(key) - prefix) << 3 | extra
+                if prefix < 0x80 and head < 0x80:
+                    record = ONE_BYTE[prefix] + ONE_BYTE[head] + key[prefix:] + value
+                else:
+                    record = encode_varint(prefix) + encode_varint(head) + key[prefix:] + value
+                behind = size + len(record)
+                if prefix or len(restarts) == MAX_RESTARTS:
+                    if behind > limit:
+                        return encoded
+                else:
+                    if behind + 3 > limit:
+                        return encoded
+                    limit -= 3
+                    restarts.append(size)
+                add_part(record)
+                size = behind
+                entries += 1
+                last = key
+            return None
+        finally:
+            self._size, self.entries, self.last_key, self._prefix = size, entries, last, shared
 
     def finish(self) -> bytes:
         """Give the block's bytes, without padding; with the file header if it shares it."""

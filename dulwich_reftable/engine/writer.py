@@ -12,22 +12,33 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, groupby, pairwise
 
-from .block_writer import BlockWriter
+from .block_writer import BlockWriter, Encoded
 from .coding import MAX_UINT64, encode_varint
 from .errors import RecordError
 from .layout import INDEX, LOG, OBJ, REF
-from .records import LogRecord, RefRecord, encode_log, encode_obj, log_key
-from .ref_block_writer import RefBlockWriter
+from .records import (
+    REF_VAL1,
+    LogRecord,
+    RefRecord,
+    encode_log,
+    encode_obj,
+    encode_ref,
+    log_key,
+)
 
 __all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions", "encode_header"]
 
 MAX_BLOCK_SIZE = (1 << 24) - 1
 _MAX_OBJ_ID_LENGTH = 31  # five bits of the footer hold it
 _HASH_IDS = {32: b"s256"}
+
+# Positions that overflow even an empty block are left out.
+_SCAN_ALL = encode_obj(())
 
 # More blocks than this in a section, or on a level of its index, get an index (level) on top.
 _INDEX_THRESHOLD = 3
@@ -109,7 +120,7 @@ class TableWriter:
         self._next = 0  # where the next block goes
         self._padding = 0  # zeros owed before it
         self._block: BlockWriter | None = None
-        self._last_key = b""
+        self._mentioned: list[bytes] = []  # object ids in the ref block that is open
         self._index: list[tuple[bytes, int]] = []  # last key and position of blocks done
         self._blocks_of: dict[bytes, int | list[int]] = {}  # object id -> ref block(s)
         self._ref_index = self._obj = self._obj_id_length = self._obj_index = 0
@@ -130,23 +141,32 @@ class TableWriter:
           RecordError: if a name does not sort behind the one before, an update index is out of
             the table's bounds, an id is of the wrong length, or a record is too large for a block
         """
-        records = iter(records)
-        left: Iterable[RefRecord] = records
-        while True:
-            block = self._block or self._start_block(REF)
-            if not isinstance(block, RefBlockWriter):
-                name = next(iter(left), RefRecord(b"", 0)).name
-                raise RecordError(f"{name!r} comes too late: its section is over")
-            excess = block.add_refs(left)
-            if block.entries:
-                self.is_empty = False
-                self._last_key = block.last_key
-            if excess is None:
-                return
-            if not block.entries:
-                raise self._too_large(excess.name)
-            self._flush_block()
-            left = chain((excess,), records)
+        self._add(REF, self._encoded(records))
+
+    def _encoded(self, records: Iterable[RefRecord]) -> Iterator[Encoded]:
+        smallest, largest, size = self._min, self._max, self._options.hash_size
+        encoded_index = -1
+        for record in records:
+            name, index, value, peeled, target = record
+            if index != encoded_index:  # mostly all of a table have the same
+                if not smallest <= index <= largest:
+                    raise RecordError(f"update index {index} of {name!r} is out of bounds")
+                delta = encode_varint(index - smallest)
+                encoded_index = index
+            if value is None:
+                yield name, *encode_ref(record, smallest)
+                continue
+            if target is not None:
+                raise RecordError(f"{name!r} has both an object id and a target")
+            if len(value) != size or (peeled is not None and len(peeled) != size):
+                raise RecordError(f"object id of {name!r} is not {size} bytes long")
+            if peeled is None:
+                yield name, REF_VAL1, delta + value
+                self._mentioned.append(value)
+            else:
+                yield name, *encode_ref(record, smallest)
+                self._mentioned += (value, peeled)
+            # Who asks for more has put this one into the block that is open now.
 
     def add_log(self, record: LogRecord) -> None:
         """Add a log record; no ref can be added after it.
@@ -177,7 +197,7 @@ class TableWriter:
             self._next -= self._padding  # log blocks are not aligned
             self._padding = 0
             self._start_block(LOG)
-        self._add(LOG, log_key(record.name, record.update_index), log_type, value)
+        self._add(LOG, ((log_key(record.name, record.update_index), log_type, value),))
 
     def finish(self) -> int:
         """Write what is left and the footer.
@@ -205,28 +225,32 @@ class TableWriter:
 
     # Blocks
 
-    def _add(self, kind: int, key: bytes, extra: int, value: bytes) -> None:
-        if key <= self._last_key:
-            raise RecordError(f"key {key!r} does not sort behind {self._last_key!r}")
-        block = self._block or self._start_block(kind)
-        if block.kind != kind:
-            raise RecordError(f"{key!r} comes too late: its section is over")
-        if not block.add(key, extra, value):
-            self._flush_block()
-            if not self._start_block(kind).add(key, extra, value):
-                raise self._too_large(key)
-        self._last_key = key
-        self.is_empty = False
+    def _add(self, kind: int, records: Iterable[Encoded]) -> None:
+        """Add records to the section that is open, block after block."""
+        records = iter(records)
+        left: Iterable[Encoded] = records
+        while True:
+            block = self._block or self._start_block(kind)
+            if block.kind != kind:
+                raise RecordError("a ref comes too late: its section is over")
+            excess = block.add_many(left)
+            if block.entries:
+                self.is_empty = False
+            if excess is None:
+                return
+            if block.entries:
+                self._flush_block()
+            elif kind == OBJ and excess[1:] != _SCAN_ALL:
+                excess = excess[0], *_SCAN_ALL
+            else:
+                size = self._options.block_size
+                raise RecordError(f"record {excess[0]!r} is too large for a block of {size} bytes")
+            left = chain((excess,), records)
 
     def _start_block(self, kind: int) -> BlockWriter:
         options = self._options
         header = b"" if self._next else self._header
-        size, interval = options.block_size, options.restart_interval
-        if kind == REF:
-            bounds = self._min, self._max
-            self._block = RefBlockWriter(size, interval, header, options.hash_size, bounds)
-        else:
-            self._block = BlockWriter(kind, size, interval, header)
+        self._block = BlockWriter(kind, options.block_size, options.restart_interval, header)
         return self._block
 
     def _flush_block(self) -> None:
@@ -240,8 +264,9 @@ class TableWriter:
             self._log = self._next if self._log is None else self._log
         elif options.aligned:
             padding = options.block_size - len(data)
-        if isinstance(block, RefBlockWriter) and options.index_objects:
-            self._note_objects(block.object_ids)
+        if options.index_objects:
+            self._note_objects()
+        self._mentioned.clear()
         self._index.append((block.last_key, self._next))
         self._put(data, padding)
 
@@ -251,10 +276,6 @@ class TableWriter:
         self._write(data)
         self._padding = padding
         self._next += len(data) + padding
-
-    def _too_large(self, key: bytes) -> RecordError:
-        size = self._options.block_size
-        return RecordError(f"record {key!r} is too large for a block of {size} bytes")
 
     # Sections
 
@@ -269,14 +290,11 @@ class TableWriter:
         while len(self._index) > threshold:
             root = self._next
             below, self._index = self._index, []
-            self._last_key = b""
-            for key, position in below:
-                self._add(INDEX, key, 0, encode_varint(position))
+            self._add(INDEX, ((key, 0, encode_varint(position)) for key, position in below))
             self._flush_block()
             if len(self._index) >= len(below):
                 raise RecordError("blocks are too small to be indexed")
         self._index = []
-        self._last_key = b""
         return root
 
     def _finish_refs(self) -> None:
@@ -285,10 +303,10 @@ class TableWriter:
             self._write_objects()
         self._blocks_of = {}
 
-    def _note_objects(self, object_ids: Iterable[bytes]) -> None:
+    def _note_objects(self) -> None:
         """Remember what the ref block that is about to be written mentions."""
         blocks_of, position = self._blocks_of, self._next
-        for object_id in object_ids:
+        for object_id in self._mentioned:
             known = blocks_of.setdefault(object_id, position)
             if isinstance(known, list):
                 if known[-1] != position:
@@ -297,36 +315,30 @@ class TableWriter:
                 blocks_of[object_id] = [known, position]
 
     def _write_objects(self) -> None:
-        blocks_of = self._blocks_of
-        ids = sorted(blocks_of)
-        length = self._obj_id_length = _abbreviation(ids)
+        ids = sorted(self._blocks_of)
+        self._obj_id_length = _abbreviation(ids)
         self._obj = self._next if ids else 0
-        if length < _MAX_OBJ_ID_LENGTH:
-            for object_id in ids:
-                blocks = blocks_of[object_id]
-                self._add_object(
-                    object_id[:length], (blocks,) if isinstance(blocks, int) else tuple(blocks)
-                )
-        else:
-            # Ids that not even the longest abbreviation tells apart share a record.
-            for prefix, same in groupby(ids, lambda object_id: object_id[:length]):
-                positions: set[int] = set()
-                for object_id in same:
-                    blocks = blocks_of[object_id]
-                    positions.update((blocks,) if isinstance(blocks, int) else blocks)
-                self._add_object(prefix, tuple(sorted(positions)))
+        self._add(OBJ, self._encoded_objects(ids))
         self._obj_index = self._finish_section()
 
-    def _add_object(self, prefix: bytes, positions: tuple[int, ...]) -> None:
-        cnt_3, value = encode_obj(positions)
-        block = self._block or self._start_block(OBJ)
-        if block.add(prefix, cnt_3, value):
+    def _encoded_objects(self, ids: list[bytes]) -> Iterator[Encoded]:
+        blocks_of, length = self._blocks_of, self._obj_id_length
+        if length < _MAX_OBJ_ID_LENGTH:
+            encode_one = lru_cache(maxsize=1 << 16)(encode_varint)  # of few blocks, again and again
+            for object_id in ids:
+                blocks = blocks_of[object_id]
+                if isinstance(blocks, int):
+                    yield object_id[:length], 1, encode_one(blocks)
+                else:
+                    yield object_id[:length], *encode_obj(tuple(blocks))
             return
-        self._flush_block()
-        block = self._start_block(OBJ)
-        # Positions that overflow even an empty block are left out: "scan all refs".
-        if not block.add(prefix, cnt_3, value) and not block.add(prefix, *encode_obj(())):
-            raise RecordError("blocks are too small for an obj record")
+        # Ids that not even the longest abbreviation tells apart share a record.
+        for prefix, same in groupby(ids, lambda object_id: object_id[:length]):
+            positions: set[int] = set()
+            for object_id in same:
+                blocks = blocks_of[object_id]
+                positions.update((blocks,) if isinstance(blocks, int) else blocks)
+            yield prefix, *encode_obj(tuple(sorted(positions)))
 
 
 def _abbreviation(ids: list[bytes]) -> int:

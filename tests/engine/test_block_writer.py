@@ -13,11 +13,9 @@ from dulwich_reftable.engine.block_writer import MAX_RESTARTS, BlockWriter
 from dulwich_reftable.engine.coding import encode_varint
 from dulwich_reftable.engine.errors import RecordError
 from dulwich_reftable.engine.layout import INDEX, LOG, REF
-from dulwich_reftable.engine.records import RefRecord, encode_ref
-from dulwich_reftable.engine.ref_block_writer import RefBlockWriter
+from dulwich_reftable.engine.records import encode_ref
 
-from .strategies import BOUNDS, MIN_INDEX, hash_sizes, names, ref_lists
-from .tables import oid
+from .strategies import MIN_INDEX, names, ref_lists
 
 
 def restarts_of(data: bytes) -> list[int]:
@@ -155,47 +153,31 @@ def test_type_bits(extra: int) -> None:
     assert writer.finish()[4:7] == bytes((0, 8 | extra)) + b"k"
 
 
-class TestRefs:
+class TestMany:
     @given(
         st.data(),
-        hash_sizes,
         st.sampled_from([1, 2, 3, 16, 64]),
         st.sampled_from([200, 900, 901, 4096, 1 << 20]),
     )
-    def test_as_records_of_any_kind(
-        self, data: st.DataObject, hash_size: int, interval: int, size: int
-    ) -> None:
-        """The hot loop writes what the plain way writes, however the records are handed over."""
-        records = data.draw(ref_lists(hash_size))
-        plain = BlockWriter(REF, size, interval, bytes(24))
-        expected = None
-        for record in records:
-            if not plain.add(record.name, *encode_ref(record, MIN_INDEX)):
-                expected = record
-                break
-        hot = RefBlockWriter(size, interval, bytes(24), hash_size, BOUNDS)
+    def test_as_one_by_one(self, data: st.DataObject, interval: int, size: int) -> None:
+        """However the records are handed over, the same ones are in the block, and as they were."""
+        refs = data.draw(ref_lists(20))
+        records = [(ref.name, *encode_ref(ref, MIN_INDEX)) for ref in refs]
+        single = BlockWriter(REF, size, interval, bytes(24))
+        expected = next((record for record in records if not single.add(*record)), None)
+        many = BlockWriter(REF, size, interval, bytes(24))
         cut = data.draw(st.integers(0, len(records)))
-        excess = hot.add_refs(records[:cut])
+        excess = many.add_many(records[:cut])
         if excess is None:
-            excess = hot.add_refs(iter(records[cut:]))
+            excess = many.add_many(iter(records[cut:]))
         assert excess == expected
-        assert (hot.entries, hot.last_key) == (plain.entries, plain.last_key)
-        written = records[: hot.entries]
-        assert hot.object_ids == [v for r in written for v in (r.value, r.peeled) if v is not None]
-        if written:
-            assert hot.finish() == plain.finish()
+        assert (many.entries, many.last_key) == (single.entries, single.last_key)
+        if many.entries:
+            assert many.finish() == single.finish()
 
-    def test_those_before_a_bad_one_are_in(self) -> None:
-        writer = RefBlockWriter(4096, 16, b"", 20, (1, 2))
-        good = [RefRecord(b"a", 1, oid(1)), RefRecord(b"b", 2)]
-        for bad, reason in (
-            (RefRecord(b"b", 1), "does not sort behind"),
-            (RefRecord(b"c", 3), "out of bounds"),
-            (RefRecord(b"c", 1, b"short"), "not 20 bytes"),
-            (RefRecord(b"c", 1, oid(1), b""), "not 20 bytes"),
-            (RefRecord(b"c", 1, oid(1), None, b"d"), "both"),
-        ):
-            with pytest.raises(RecordError, match=reason):
-                writer.add_refs([*good, bad])
-            assert (writer.entries, writer.last_key) == (2, b"b")
-            good = []
+    @pytest.mark.parametrize("key", [b"", b"a", b"b"])
+    def test_those_before_a_bad_one_are_in(self, key: bytes) -> None:
+        writer = BlockWriter(REF, 4096, 16)
+        with pytest.raises(RecordError, match="does not sort behind b'b'"):
+            writer.add_many([(b"a", 0, b""), (b"b", 0, b""), (key, 0, b"")])
+        assert (writer.entries, writer.last_key) == (2, b"b")
