@@ -31,6 +31,9 @@ SYMREF_PREFIX = b"ref: "
 LARGEST_SLICED = 1 << 16
 """Up to this many bytes of a block, :func:`ref_values` keeps a slice object for each."""
 
+# Makes a record faster than calling its class does.
+_make: Callable[[type[RefRecord], tuple[object, ...]], RefRecord] = tuple.__new__
+
 # Suffix length by the second byte of a ref record, where that byte alone says it and the value is
 # one object id; -1 for every record that needs the general path.
 _SHORT_VAL1 = [b >> 3 if b < 0x80 and b & 7 == REF_VAL1 else -1 for b in range(256)]
@@ -84,6 +87,10 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
                 if suffix >= rest:
                     key = name if suffix == rest else name[:prefix] + suffix
                     base = layout.min_update_index
+                    is_plain = head & 7 == REF_VAL1 and run[value_at] < 128
+                    if is_plain and value_at + hash_size < end:
+                        value = run[value_at + 1 : value_at + 1 + hash_size]
+                        return _make(RefRecord, (key, base + run[value_at], value, None, None))
                     return decode_ref(key, head & 7, run, value_at, hash_size, base)[0]
                 if prefix:  # mostly they share a byte or two
                     matched = prefix
@@ -210,7 +217,7 @@ def ref_records(
     names: list[bytes] = []
     records: list[RefRecord] = []
     add_name, add_record = names.append, records.append
-    make: Callable[[type[RefRecord], tuple[object, ...]], RefRecord] = tuple.__new__
+    make = _make
     name = head = b""
     cut = start = 0
     try:
