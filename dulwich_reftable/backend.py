@@ -9,7 +9,7 @@ peels to, and who is at work.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .engine.directory import DirectoryStorage
 from .engine.errors import StorageError
@@ -35,7 +35,7 @@ class Backend:
       shared: the stack of shared refs, and of the main worktree's own
       current: the stack of this worktree's own refs
       is_linked: whether those are two
-      git_dir, settings, peel, identity: as given
+      common_dir, git_dir, settings, peel, identity: as given
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Backend:
         self.settings = settings
         self.peel = peel
         self.identity = identity
-        self._common_dir = common_dir
+        self.common_dir = common_dir
         self._others: dict[bytes, Stack] = {}
         self.shared = self._open(common_dir)
         self.is_linked = os.path.realpath(common_dir) != os.path.realpath(git_dir)
@@ -81,6 +81,17 @@ class Backend:
         """Give the stacks that this worktree's refs are in."""
         return (self.shared, self.current) if self.is_linked else (self.shared,)
 
+    def all_stacks(self) -> Iterator[tuple[bytes | None, Stack]]:
+        """Give all stacks of the repository, each with the id of its worktree (None: the main one).
+
+        Worktrees that never had a stack are left out.
+        """
+        yield None, self.shared
+        directory = os.path.join(self.common_dir, "worktrees")
+        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+            if os.path.isdir(os.path.join(directory, name, "reftable")):
+                yield os.fsencode(name), self._other(os.fsencode(name))
+
     def close(self) -> None:
         """Close all stacks."""
         for stack in {self.shared, self.current, *self._others.values()}:
@@ -105,7 +116,7 @@ class Backend:
     def _other(self, worktree: bytes) -> Stack:
         stack = self._others.get(worktree)
         if stack is None:
-            git_dir = os.path.join(self._common_dir, "worktrees", os.fsdecode(worktree))
+            git_dir = os.path.join(self.common_dir, "worktrees", os.fsdecode(worktree))
             if not os.path.isdir(git_dir):
                 raise StorageError(None, "no such worktree", git_dir)
             stack = self._others[worktree] = self._open(git_dir)

@@ -24,6 +24,7 @@ __all__ = [
     "collapse",
     "is_legal",
     "is_root_ref",
+    "is_well_formed",
     "place_of",
     "prefix_end",
 ]
@@ -86,14 +87,19 @@ def is_root_ref(name: bytes) -> bool:
     return name.endswith(b"_HEAD") or name in _ODD_ROOT_REFS
 
 
+def is_well_formed(name: bytes) -> bool:
+    """Tell whether git bears with a name, be it of one component (``check_refname_format``)."""
+    return name not in (b"", b"@") and not _ILLEGAL.search(name)
+
+
 def is_legal(name: bytes) -> bool:
     """Tell whether a ref may have this name; prefixes of worktrees are none of its business."""
-    if name.startswith(b"refs/"):
-        # Most names are made of harmless bytes only, which is told faster than by the expression.
-        if not name.translate(None, _HARMLESS):
-            return b"//" not in name and name[-1:] != b"/"
-        return not _ILLEGAL.search(name)
-    return is_root_ref(name)
+    if not name.startswith(b"refs/"):
+        return is_root_ref(name)
+    # Most names are made of harmless bytes only, which is told faster than by an expression.
+    if not name.translate(None, _HARMLESS):
+        return b"//" not in name and name[-1:] != b"/"
+    return is_well_formed(name)
 
 
 def check_name(name: bytes) -> None:
@@ -102,8 +108,8 @@ def check_name(name: bytes) -> None:
     Raises:
       BadRefNameError: if it is illegal
     """
-    place = place_of(name)
-    if not is_legal(place.name):
+    local = name if name.startswith(b"refs/") else place_of(name).name
+    if not is_legal(local):
         raise BadRefNameError(name)
 
 

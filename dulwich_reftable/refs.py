@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dulwich.config import ConfigFile, StackedConfig
 from dulwich.reflog import Entry
@@ -18,13 +19,16 @@ from dulwich.repo import get_user_identity
 
 from . import reflog
 from .backend import Backend
-from .engine.stack import Snapshot, Stack
+from .engine.snapshot import Snapshot
+from .engine.stack import Stack
 from .errors import as_dulwich
 from .reader import RefsSnapshot
 from .settings import Settings
 from .stamp import Stamp
 from .updater import Logger, RefsUpdater
-from .verify import verify
+
+if TYPE_CHECKING:
+    from .verification import Finding
 
 __all__ = ["ReftableRefsContainer"]
 
@@ -169,12 +173,14 @@ class ReftableRefsContainer(RefsUpdater):
         """Delete a ref; as in ``dulwich.reftable``."""
         self.remove_if_equals(Ref(name), None)
 
-    def verify(self) -> list[str]:
-        """Look for damage.
+    def verify(self) -> list[Finding]:
+        """Look for damage, in the stacks of all worktrees.
 
-        Returns: what is wrong, a sentence each; nothing if all is well
+        Returns: what is wrong, each of which is a line as text; nothing if all is well
         """
-        return [finding for stack in self._backend.stacks() for finding in verify(stack)]
+        from .verification import verify  # here, since few ask for it
+
+        return list(verify(self._backend))
 
     def compact(self) -> None:
         """Merge all tables into one.

@@ -17,7 +17,15 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["LIST", "LOCK_SUFFIX", "TABLE_SUFFIX", "TEMPORARY", "Leftover", "leftovers"]
+__all__ = [
+    "LIST",
+    "LOCK_SUFFIX",
+    "TABLE_NAME",
+    "TABLE_SUFFIX",
+    "TEMPORARY",
+    "Leftover",
+    "leftovers",
+]
 
 LIST = "tables.list"
 TABLE_SUFFIX = ".ref"
@@ -25,8 +33,10 @@ TEMPORARY = ".temp."
 LOCK_SUFFIX = ".lock"
 _PID_SUFFIX = "~pid.lock"
 
-# min, max and a random number; JGit leaves out the 0x.
-_TABLE = re.compile(r"(?:0x)?[0-9a-f]{12,16}-(?:0x)?([0-9a-f]{12,16})-(?:0x)?[0-9a-f]{8}\.ref")
+TABLE_NAME = re.compile(
+    r"(?:0x)?([0-9a-f]{12,16})-(?:0x)?([0-9a-f]{12,16})-(?:0x)?[0-9a-f]{8}\.ref"
+)
+"""How writers name tables: min, max and a random number; JGit leaves out the 0x."""
 
 
 class Leftover(NamedTuple):
@@ -53,9 +63,9 @@ def leftovers(found: Iterable[str], listed: Iterable[str]) -> list[Leftover]:
     is_compacting = any(name + LOCK_SUFFIX in found for name in listed)
     stale = []
     for name in sorted(found - listed):
-        table = _TABLE.fullmatch(name)
+        table = TABLE_NAME.fullmatch(name)
         if table:
-            stale.append(Leftover(name, int(table[1], 16)))
+            stale.append(Leftover(name, int(table[2], 16)))
         elif name.endswith(TABLE_SUFFIX):
             if not is_compacting:
                 stale.append(Leftover(name, 0))

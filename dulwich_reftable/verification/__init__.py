@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Looking for damage in a repository's refs.
+
+First each table by itself (:mod:`.table`, :mod:`.index`), then the stack that it is in
+(:mod:`.stack`), then the refs that the stack's tables make together (:mod:`.refs`). What is wrong
+at one of these does not keep the others from being checked, as far as they do not depend on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ..backend import Backend
+from ..engine.merged import Merged
+from ..errors import BadRefNameError
+from ..names import Owner, place_of
+from .finding import ERROR, INFO, WARNING, Finding, limited
+from .refs import check_refs
+from .stack import StackCheck
+
+__all__ = ["ERROR", "INFO", "WARNING", "Finding", "verify"]
+
+
+def verify(backend: Backend) -> Iterator[Finding]:
+    """Check the refs of a repository, those of all worktrees.
+
+    Nothing is written, and nobody is locked out: what others do meanwhile is no fault.
+
+    Args:
+      backend: the repository's refs
+    Yields: what is wrong
+    """
+    return limited(_verify(backend))
+
+
+def _verify(backend: Backend) -> Iterator[Finding]:
+    merged: dict[bytes | None, Merged | None] = {}
+    for worktree, stack in backend.all_stacks():
+        check = StackCheck(stack)
+        yield from check.findings()
+        merged[worktree] = check.merged
+        if check.merged is None:
+            message = "is damaged, so that its refs were not held against each other"
+            yield Finding(INFO, "refs", stack.storage.location, message)
+    yield from _check_files(backend.common_dir)
+    for worktree, seen in merged.items():
+        if seen is not None:
+            yield from check_refs(seen, worktree, _Sight(merged, worktree).value_of)
+
+
+class _Sight:
+    """The refs as one worktree sees them."""
+
+    def __init__(self, merged: dict[bytes | None, Merged | None], worktree: bytes | None) -> None:
+        self._merged = merged
+        self._worktree = worktree
+
+    def value_of(self, name: bytes) -> bytes | None:
+        """Find a ref."""
+        try:
+            place = place_of(name)
+        except BadRefNameError:
+            return None
+        worktree = self._worktree
+        if place.owner is Owner.OTHER:
+            worktree = place.worktree
+        elif place.owner is not Owner.CURRENT:
+            worktree = None
+        if worktree not in self._merged:
+            return None
+        merged = self._merged[worktree]
+        # What a damaged stack holds is not known; its damage has been told.
+        return b"" if merged is None else merged.ref_value(place.name)
+
+
+def _check_files(common_dir: str) -> Iterator[Finding]:
+    """Look for refs that are files, which nobody reads in a reftable repository."""
+    packed = os.path.join(common_dir, "packed-refs")
+    if os.path.lexists(packed):
+        yield Finding(WARNING, "stray", packed, "nobody reads it in a reftable repository")
+    top = os.path.join(common_dir, "refs")
+    for directory, _, files in os.walk(top):
+        for name in sorted(files):
+            path = os.path.join(directory, name)
+            if path != os.path.join(top, "heads"):  # the stub that is there on purpose
+                yield Finding(WARNING, "stray", path, "nobody reads it in a reftable repository")

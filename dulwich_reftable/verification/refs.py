@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Checking the refs of a stack as they are seen: names, symrefs, refs in each other's way.
+
+One scan in the order of names. Names that are the beginning of the one at hand stand in a short
+list, so that a ref in the way of others is seen without a look back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from ..engine.merged import Merged
+from ..engine.ref_run import SYMREF_PREFIX
+from ..names import PER_WORKTREE, is_legal, is_root_ref, is_well_formed
+from ..plan import MAX_SYMREF_DEPTH
+from .finding import ERROR, INFO, WARNING, Finding
+
+__all__ = ["check_refs"]
+
+_REFS = (b"refs/", b"worktrees/", b"main-worktree/")
+
+
+def check_refs(
+    merged: Merged, worktree: bytes | None, value_of: Callable[[bytes], bytes | None]
+) -> Iterator[Finding]:
+    """Check the refs of a stack.
+
+    Args:
+      merged: its tables
+      worktree: whose stack it is; None for the shared one
+      value_of: finds a ref, as that worktree sees it, as text
+    Yields: what is wrong
+    """
+    prefix = b"" if worktree is None else b"worktrees/" + worktree + b"/"
+    above: list[bytes] = []
+    has_head = False
+    for names, values in merged.ref_values():
+        for name, value in zip(names, values, strict=True):
+            while above and not name.startswith(above[-1]):
+                above.pop()
+            for other in above:
+                if name[len(other)] == ord("/"):
+                    message = f"is in the way of '{os.fsdecode(name)}'"
+                    yield _finding(ERROR, "conflict", prefix + other, message)
+            above.append(name)
+            has_head = has_head or name == b"HEAD"
+            if not is_legal(name):
+                yield from _check_odd_name(prefix, name)
+            elif worktree is not None and b"/" in name and not name.startswith(PER_WORKTREE):
+                message = "belongs to the shared stack, nobody looks for it here"
+                yield _finding(WARNING, "place", prefix + name, message)
+            if value.startswith(SYMREF_PREFIX):
+                target = value[len(SYMREF_PREFIX) :]
+                yield from _check_symref(prefix, name, target, value_of)
+    if merged.tables and not has_head:
+        yield _finding(WARNING, "head", prefix + b"HEAD", "there is no such ref")
+
+
+def _finding(severity: str, check: str, name: bytes, message: str) -> Finding:
+    return Finding(severity, check, os.fsdecode(name), message)
+
+
+def _check_odd_name(prefix: bytes, name: bytes) -> Iterator[Finding]:
+    # What is not even well-formed was found in its table.
+    if is_well_formed(name):
+        message = "is neither below refs/ nor a root ref"
+        yield _finding(WARNING, "name", prefix + name, message)
+
+
+def _check_symref(
+    prefix: bytes, name: bytes, target: bytes, value_of: Callable[[bytes], bytes | None]
+) -> Iterator[Finding]:
+    shown = os.fsdecode(target)
+    if not is_well_formed(target):
+        message = f"points to '{shown}', which is no legal ref name"
+        yield _finding(ERROR, "symref", prefix + name, message)
+        return
+    if name == b"HEAD" and not target.startswith(b"refs/heads/"):
+        message = f"points to '{shown}', which is no branch"
+        yield _finding(ERROR, "head", prefix + name, message)
+    if not target.startswith(_REFS) and not is_root_ref(target):
+        message = f"points to '{shown}', which is no ref"
+        yield _finding(INFO, "symref", prefix + name, message)
+        return
+    following = target
+    for _ in range(MAX_SYMREF_DEPTH - 1):
+        value = value_of(following)
+        if value is None:
+            if name != b"HEAD" or following != target:  # an unborn branch is no fault
+                message = f"points to '{os.fsdecode(following)}', which does not exist"
+                yield _finding(WARNING, "symref", prefix + name, message)
+            return
+        if not value.startswith(SYMREF_PREFIX):
+            return
+        following = value[len(SYMREF_PREFIX) :]
+    message = f"leads through more than {MAX_SYMREF_DEPTH} symrefs, or in a circle"
+    yield _finding(ERROR, "symref", prefix + name, message)

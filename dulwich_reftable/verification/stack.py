@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Checking a stack: its list, each table that the list names, and what else is in its directory.
+
+Readers stop at the first damage; here the list is read line by line and each table is opened by
+itself, so that what is wrong with one says nothing about the others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ..engine.errors import CorruptTableError, ReftableError, StorageError
+from ..engine.leftovers import LIST, LOCK_SUFFIX, TABLE_NAME, leftovers
+from ..engine.merged import Merged
+from ..engine.stack import Stack
+from ..engine.storage import MissingTableError
+from ..engine.table import Table
+from ..inspection import inspect_stack
+from .finding import ERROR, INFO, WARNING, Finding, corrupt
+from .table import check_table
+
+__all__ = ["StackCheck"]
+
+_MISLEADING = frozenset(("table", "block", "record", "order", "index"))
+"""Checks that, where they fail, leave nobody sure of what the table holds."""
+
+
+class StackCheck:
+    """The check of one stack.
+
+    Args:
+      stack: to be checked; one that does not exist is empty
+
+    Attributes:
+      merged: the refs of all tables; None if some may be lost, or the check has not come so far
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._location = stack.storage.location
+        self._are_whole = True
+        self.merged: Merged | None = None
+
+    def findings(self) -> Iterator[Finding]:
+        """Check it.
+
+        Yields: what is wrong
+        """
+        names, faults, inspections = inspect_stack(self._stack.storage)
+        self._are_whole = not faults
+        for fault in faults:
+            yield self._fault(fault)
+        newest = 0
+        tables = []
+        for inspection in inspections:
+            for finding in check_table(inspection):
+                self._are_whole = self._are_whole and finding.check not in _MISLEADING
+                yield finding
+            table = inspection.table
+            if table is not None:
+                yield from self._check_header(table, newest)
+                newest = max(newest, table.max_update_index)
+                tables.append(table)
+        yield from self._check_directory(names, newest)
+        if self._are_whole:
+            self.merged = Merged(tuple(tables))
+
+    def _fault(self, error: CorruptTableError | StorageError) -> Finding:
+        if isinstance(error, CorruptTableError):
+            return corrupt(error, "list")
+        missing = isinstance(error, MissingTableError)
+        message = "is listed, but missing" if missing else error.strerror or str(error)
+        return Finding(ERROR, "list", error.filename or self._location, message)
+
+    def _check_header(self, table: Table, newest: int) -> Iterator[Finding]:
+        """Hold a table against its name, and against the tables before it."""
+
+        def error(check: str, message: str) -> Finding:
+            return Finding(ERROR, check, table.filename, message)
+
+        low, high = table.min_update_index, table.max_update_index
+        named = TABLE_NAME.fullmatch(os.path.basename(table.filename))
+        if named is None:
+            message = "a table of this name is not told from other files"
+            yield Finding(WARNING, "table-name", table.filename, message)
+        elif (int(named[1], 16), int(named[2], 16)) != (low, high):
+            yield error("table-name", f"its name belies its update indexes, {low} to {high}")
+        if low <= newest:
+            message = f"begins at update index {low}, but the tables before it end at {newest}"
+            yield error("update-index", message)
+        hash_size = self._stack.options.hash_size
+        if table.hash_size != hash_size:
+            self._are_whole = False
+            message = f"object ids of {table.hash_size} bytes in a repository of {hash_size}"
+            yield error("hash", message)
+
+    def _check_directory(self, names: list[str], newest: int) -> Iterator[Finding]:
+        """Look at the files that no list names."""
+        try:
+            found = set(os.listdir(self._location))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            yield Finding(ERROR, "directory", self._location, error.strerror or str(error))
+            return
+        unlisted = {leftover.name: leftover for leftover in leftovers(found, names)}
+        for name in sorted(found - {LIST, *names}):
+            path = os.path.join(self._location, name)
+            leftover = unlisted.get(name)
+            if leftover is not None:
+                if self._newest_in(name, leftover.update_index) > newest:
+                    message = f"is not listed, but tells of updates beyond {newest}"
+                    yield Finding(WARNING, "stray", path, message)
+                else:
+                    yield Finding(INFO, "stray", path, "was left by a dead writer")
+            elif name.endswith(LOCK_SUFFIX):
+                message = "a lock: somebody is writing, or was killed"
+                yield Finding(INFO, "lock", path, message)
+            else:
+                yield Finding(WARNING, "stray", path, "does not belong here")
+
+    def _newest_in(self, name: str, update_index: int | None) -> int:
+        """Give the newest update index that a file tells of; 0 if it is no table."""
+        if update_index is None:
+            return 0
+        try:
+            return Table(name, self._stack.storage.open_table(name)).max_update_index
+        except ReftableError:
+            return update_index
