@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """The reftable reference backend for dulwich."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .engine.errors import (
     ConfigurationError,
     CorruptTableError,
@@ -14,17 +17,24 @@ from .engine.errors import (
 )
 from .errors import BadRefNameError
 from .patching import UnsupportedDulwichError
-from .plugin import install, installed, uninstall
 from .reader import RefsSnapshot
 from .refs import ReftableRefsContainer
 from .repo import Repo
 from .transaction import Transaction
+from .verification import Finding
+
+if TYPE_CHECKING:
+    from .migration import Migration, MigrationError, migrate
+    from .plugin import install, installed, uninstall
 
 __all__ = [
     "BadRefNameError",
     "ConfigurationError",
     "CorruptTableError",
+    "Finding",
     "LockError",
+    "Migration",
+    "MigrationError",
     "RecordError",
     "RefConflictError",
     "RefsSnapshot",
@@ -38,5 +48,23 @@ __all__ = [
     "UnsupportedDulwichError",
     "install",
     "installed",
+    "migrate",
     "uninstall",
 ]
+
+_LATER = {
+    "Migration": ".migration",
+    "MigrationError": ".migration",
+    "install": ".plugin",
+    "installed": ".plugin",
+    "migrate": ".migration",
+    "uninstall": ".plugin",
+}
+"""What is imported when it is asked for: it stands on much of dulwich."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_LATER[name], __name__), name)
+    return found

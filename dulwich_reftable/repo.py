@@ -13,6 +13,7 @@ to files, functions of dulwich's are replaced while such a repository is open
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Generator, Iterator
@@ -314,7 +315,11 @@ class Repo(DulwichRepo):
         if ref_format != "reftable" or extension not in _EXTENSIONS:
             raise ValueError(f"unknown ref format {ref_format!r} or extension {extension!r}")
         # dulwich opens the repository before it writes the configuration, and sets HEAD in
-        # between; so this much of the configuration has to be there first.
+        # between; so this much of the configuration has to be there first. Where there is one
+        # already, so is a repository, which dulwich would refuse only after that.
+        config_path = os.path.join(os.fsdecode(controldir), "config")
+        if os.path.lexists(config_path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), config_path)
         config = ConfigFile()
         config.set(b"core", b"repositoryformatversion", b"1")
         config.set(b"extensions", extension.encode(), _EXTENSIONS[extension])
@@ -322,7 +327,7 @@ class Repo(DulwichRepo):
             config.set(b"extensions", b"objectFormat", kwargs["object_format"].encode())
         if kwargs.get("shared_repository") is not None:
             config.set(b"core", b"sharedRepository", kwargs["shared_repository"])
-        config.write_to_path(os.path.join(os.fsdecode(controldir), "config"))
+        config.write_to_path(config_path)
         repo = cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
         write_stubs(repo.controldir(), repo._get_shared_repository_permissions())
         return repo

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Reflogs in files: a file each below ``logs/``, a line each entry, oldest first.
+
+Each entry is given an update index of its own, as the format document wants it ("Importing logs"):
+reflog by reflog in the order of git's walk through ``logs/``, which is what ``git refs migrate``
+does, so that the tables are equal. A table wants them by name and newest first; so the files are
+read twice, once to count, and never more than one is in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from binascii import a2b_hex, b2a_hex
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..engine.records import LogRecord, LogUpdate
+from ..names import is_legal, is_well_formed
+from ..stamp import message_line
+from .layout import GitDir, walk
+from .report import MigrationError, Tally
+
+__all__ = ["ReflogFiles", "format_entry"]
+
+_ENTRY = (
+    rb"^([0-9a-fA-F]{%d}) ([0-9a-fA-F]{%d}) ([^<>\n]*)<([^>\n]*)> "
+    rb"([0-9]{1,19}) ([-+][0-9]{4})\t?([^\n]*)\n"
+)
+
+
+class _Reflog(NamedTuple):
+    name: bytes
+    path: str
+    first_index: int
+    entries: int
+
+
+class ReflogFiles:
+    """The reflogs of one control directory.
+
+    Args:
+      git_dir: the directory
+      hash_size: bytes of an object id
+      block_size: of the table; it limits how long messages may be
+      first_index: the update index of the first entry
+      tally: takes what is broken
+
+    Attributes:
+      last_index: the update index of the last entry; ``first_index`` if there is none
+      entries: how many there are
+    """
+
+    def __init__(
+        self, git_dir: GitDir, hash_size: int, block_size: int, first_index: int, tally: Tally
+    ) -> None:
+        self._pattern = re.compile(_ENTRY % (2 * hash_size, 2 * hash_size), re.MULTILINE)
+        self._marker = LogUpdate(bytes(hash_size), bytes(hash_size), b"", b"", 0, 0, b"")
+        self._block_size = block_size
+        self._first_index = first_index
+        self._reflogs: list[_Reflog] = []
+        index = first_index
+        for name, entry in walk(git_dir.file("logs"), ""):
+            if not entry.is_file(follow_symlinks=False) or not is_well_formed(
+                os.fsencode(entry.name)
+            ):
+                continue  # git does not look at such files
+            if not is_legal(name):
+                tally.broken.append(f"'{entry.path}': is no reflog of a ref with a legal name")
+            elif not git_dir.holds(name):
+                tally.notes.append(f"'{entry.path}': a reflog of this name does not belong there")
+            else:
+                count = self._count(entry.path, tally)
+                self._reflogs.append(_Reflog(name, entry.path, index, count))
+                index += count
+        self._reflogs.sort()
+        self.entries = index - first_index
+        self.last_index = max(index - 1, first_index)
+        tally.reflogs += len(self._reflogs)
+        tally.entries += self.entries
+
+    def _count(self, path: str, tally: Tally) -> int:
+        with open(path, "rb") as file:
+            data = file.read()
+        count = sum(1 for _ in self._pattern.finditer(data))
+        lines = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
+        if lines != count:
+            tally.notes.append(f"'{path}': {lines - count} of {lines} lines are no entries")
+        return count
+
+    def records(self) -> Iterator[LogRecord]:
+        """Read all reflogs.
+
+        Yields: records in the order of their keys; the one of an empty reflog only says that it
+          exists
+        Raises:
+          MigrationError: if a file changes meanwhile
+        """
+        for name, path, first, count in self._reflogs:
+            with open(path, "rb") as file:
+                found = self._pattern.findall(file.read())
+            if len(found) != count:
+                raise MigrationError(f"'{path}' was written to meanwhile")
+            if not found:
+                yield LogRecord(name, self._first_index, self._marker)
+            for at in reversed(range(count)):
+                old, new, who, email, time, zone, message = found[at]
+                update = LogUpdate(
+                    a2b_hex(old),
+                    a2b_hex(new),
+                    who.strip(b" "),
+                    email,
+                    int(time),
+                    int(zone),
+                    message_line(message, self._block_size),
+                )
+                yield LogRecord(name, first + at, update)
+
+
+def format_entry(update: LogUpdate) -> bytes | None:
+    """Give an entry as a line.
+
+    Returns: the line, None if it cannot be one
+    """
+    _, _, name, email, time, zone, message = update
+    who = name + b" <" + email + b">"
+    if b"\n" in who or who.count(b"<") != 1 or who.count(b">") != 1:
+        return None
+    text = b" ".join(message.rstrip(b"\n").split(b"\n"))
+    return b"%b %b %b %d %b%04d%b\n" % (
+        b2a_hex(update.old_id),
+        b2a_hex(update.new_id),
+        who,
+        time,
+        b"-" if zone < 0 else b"+",
+        abs(zone),
+        b"\t" + text if text else b"",
+    )

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Moving a repository from one ref format to the other: what git's ``refs migrate`` does, and more.
+
+The new format is prepared beside the old one, in a directory of its own, under whatever locks keep
+others from writing. Then it is made sure that nobody has written all the same, the formats are
+swapped (:mod:`.swap`), and it is made sure once more. ``config.lock`` is held all the time: it
+keeps two migrations apart, and is what becomes the new configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import warnings
+from contextlib import ExitStack
+from io import BytesIO
+
+from dulwich.config import ConfigFile
+from dulwich.refs import DiskRefsContainer
+from dulwich.repo import Repo as DulwichRepo
+
+from ..engine.errors import ConfigurationError, ReftableError, StorageError
+from ..engine.files import open_directory, sync, write_all
+from ..engine.locking import LockFile
+from ..errors import as_dulwich
+from ..patching import UnsupportedDulwichError
+from ..ref_format import own_config, ref_format_of
+from ..refs import ReftableRefsContainer
+from ..repo import Repo
+from ..settings import Settings
+from .config_text import set_variable, unset_variable
+from .layout import git_dirs, refuse_oddities
+from .report import Migration, MigrationError, Progress, Tally
+from .swap import Workplace, settle
+from .to_files import ToFiles
+from .to_reftable import ToReftable
+
+__all__ = ["migrate"]
+
+_DIRECTIONS: dict[str, type[ToReftable | ToFiles]] = {"reftable": ToReftable, "files": ToFiles}
+
+# What git knows in repositories of version 0, too (setup.c: handle_extension_v0).
+_EXTENSIONS_OF_VERSION_0 = frozenset(
+    (b"noop", b"partialclone", b"preciousobjects", b"worktreeconfig")
+)
+
+
+def migrate(
+    path_or_repo: str | bytes | os.PathLike[str] | DulwichRepo,
+    to: str,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Migration:
+    """Move a repository's refs and reflogs to the other format, linked worktrees included.
+
+    Everything or nothing: a ref that git holds to be broken, or a name that the other format cannot
+    take, is reported, and so is a repository that others write to meanwhile; the old format stays.
+    A migration that was killed leaves a repository that works, in the old format or in the new one.
+    It may leave locks, which have to be removed by hand; the next migration, be it to the format
+    that the repository has by then, clears the rest away.
+
+    Processes that have opened the repository before and write after it, such as a push that is
+    under way, do not know of it. They fail, or write where nobody looks any more. Only what is
+    written to files in the moment of the swap is noticed: that raises, and it is kept.
+
+    Args:
+      path_or_repo: the repository. A :class:`~dulwich_reftable.repo.Repo` goes on working, with new
+        ``refs``; other objects that have the repository open, of whichever class, have to be
+        opened again.
+      to: the new format, ``"reftable"`` or ``"files"``
+      dry_run: whether to leave the repository as it is, and the result in a directory, which is
+        the caller's to remove
+      progress: called with ``"refs"`` or ``"reflogs"``, the number of refs or entries that are
+        done, and their number in all, None if that is not known
+    Returns: what was done
+    Raises:
+      ValueError: if the format is not known
+      MigrationError: if the repository has that format, or cannot be migrated
+      LockError: if somebody else is writing, or was killed while writing
+      StorageError: if reading or writing failed
+    """
+    if to not in _DIRECTIONS:
+        raise ValueError(f"unknown ref format {to!r}")
+    tally = Tally(progress)
+    if isinstance(path_or_repo, Repo):
+        try:
+            return _migrate(path_or_repo, to, dry_run, tally)
+        finally:
+            _reopen_refs(path_or_repo)
+    path = path_or_repo.path if isinstance(path_or_repo, DulwichRepo) else path_or_repo
+    with Repo(path) as repo:
+        return _migrate(repo, to, dry_run, tally)
+
+
+def _migrate(repo: Repo, to: str, dry_run: bool, tally: Tally) -> Migration:
+    common_dir = os.path.realpath(repo.commondir())
+    try:
+        with as_dulwich():
+            refuse_oddities(common_dir)
+            run = _dry_run if dry_run else _run
+            path = run(repo, common_dir, to, tally)
+    except ReftableError:
+        raise
+    except OSError as error:
+        path = error.filename if isinstance(error.filename, str) else common_dir
+        raise StorageError.of(error, "migrate", path) from error
+    return Migration(
+        to,
+        path,
+        tally.refs,
+        tally.reflogs,
+        tally.entries,
+        len(git_dirs(common_dir)) - 1,
+        tuple(tally.notes),
+    )
+
+
+def _direction(repo: Repo, common_dir: str, to: str, tally: Tally) -> ToReftable | ToFiles:
+    if ref_format_of(own_config(repo)) == to:
+        raise MigrationError(f"'{common_dir}' is in the {to} format already")
+    settings = Settings.of(repo.get_config_stack())
+    return _DIRECTIONS[to](common_dir, settings, repo._peel, tally)
+
+
+def _dry_run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
+    direction = _direction(repo, common_dir, to, tally)
+    tree = tempfile.mkdtemp(prefix="ref_migration.", dir=common_dir)
+    try:
+        direction.prepare(tree)
+        direction.check()
+    except BaseException:
+        shutil.rmtree(tree)
+        raise
+    return tree
+
+
+def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
+    settings = Settings.of(repo.get_config_stack())
+    with ExitStack() as held:
+        config = LockFile(os.path.join(common_dir, "config"), settings.lock_timeout)
+        held.callback(config.release)
+        before = ref_format_of(own_config(repo))
+        work = Workplace(common_dir, settings.shared)
+        if work.exists():
+            work.create()
+            settle(before, git_dirs(common_dir), work)
+            work.remove()
+            if before == to:
+                tally.notes.append("a migration that had been interrupted was finished")
+                return common_dir
+        direction = _direction(repo, common_dir, to, tally)
+        direction.lock(held)
+        work.create()
+        try:
+            direction.prepare(work.tree)
+            _write_config(config, common_dir, to, durable=settings.durable)
+        except BaseException:
+            work.remove()
+            raise
+        try:
+            direction.put(work)
+            if settings.durable and hasattr(os, "sync"):
+                os.sync()  # of many files at once, which costs less than one by one
+            direction.check()
+            config.commit()
+            if settings.durable:
+                sync(open_directory(common_dir))
+        except BaseException:
+            settle(to if config.is_committed else before, git_dirs(common_dir), work)
+            work.remove()
+            raise
+        settle(to, git_dirs(common_dir), work)
+        if direction.is_late(work):
+            settle(to, git_dirs(common_dir), work)
+            raise MigrationError(
+                f"the repository is in the {to} format now, but in the moment of the swap somebody "
+                f"has written to it in the {before} format; what was written is in '{work.keep()}'"
+            )
+        work.remove()
+    return common_dir
+
+
+def _write_config(config: LockFile, common_dir: str, to: str, *, durable: bool) -> None:
+    """Write the new configuration to its lock file."""
+    path = os.path.join(common_dir, "config")
+    with open(path, "rb") as file:
+        text = file.read()
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    text = _new_config(text, to)
+    try:
+        os.chmod(config.path, mode)
+        write_all(config.fd, text)
+        if durable:
+            os.fsync(config.fd)
+    except OSError as error:
+        raise StorageError.of(error, "write", config.path) from error
+    config.close()
+
+
+def _new_config(text: bytes, to: str) -> bytes:
+    """Say in a configuration which format the refs are in, as git does.
+
+    Raises:
+      ConfigurationError: if the text is no configuration
+    """
+    text = unset_variable(text, b"extensions", b"reftable")
+    if to == "reftable":
+        text = set_variable(text, b"core", b"repositoryformatversion", b"1")
+        text = set_variable(text, b"extensions", b"refstorage", b"reftable")
+    else:
+        text = unset_variable(text, b"extensions", b"refstorage")
+        left = {key.lower() for key, _ in _parsed(text).items((b"extensions",))}
+        version = b"0" if left <= _EXTENSIONS_OF_VERSION_0 else b"1"
+        text = set_variable(text, b"core", b"repositoryformatversion", version)
+    if ref_format_of(_parsed(text)) != to:
+        raise ConfigurationError("the configuration cannot be changed")
+    return text
+
+
+def _parsed(text: bytes) -> ConfigFile:
+    return ConfigFile.from_file(BytesIO(text), expand_includes=False)
+
+
+def _reopen_refs(repo: Repo) -> None:
+    """Give an open repository refs in the format that it has by now."""
+    from ..plugin import AROUND_REPO  # here, as in repo
+
+    ref_format = ref_format_of(own_config(repo))
+    if ref_format == repo.ref_format:
+        return
+    if isinstance(repo.refs, ReftableRefsContainer):
+        repo.refs.close()
+    if ref_format == "reftable":
+        repo.refs = repo._reftable_refs(repo.get_config_stack())
+        try:
+            AROUND_REPO.hold(repo)
+        except UnsupportedDulwichError as error:
+            warnings.warn(str(error), RuntimeWarning, stacklevel=3)
+    else:
+        git_dir = repo.controldir()
+        repo.refs = DiskRefsContainer(repo.commondir(), git_dir, logger=repo._write_reflog)
+        repo._rely_on_install()

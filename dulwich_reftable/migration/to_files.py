@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Preparing files out of reftables.
+
+As in ``git refs migrate``, refs go to ``packed-refs``, and to files of their own those that it
+cannot hold: symrefs and root refs; here also those that belong to one worktree, since everybody
+reads ``packed-refs``. Files are created as new ones. So what the file system does not tell apart,
+or refuses, shows before anything has changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from binascii import b2a_hex
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import chain, groupby
+
+from ..engine.errors import ReftableError, StorageError
+from ..engine.files import create, write_all
+from ..engine.merged import Merged
+from ..engine.records import LogRecord, RefRecord
+from ..engine.ref_run import SYMREF_PREFIX
+from ..engine.snapshot import Snapshot
+from ..names import PER_WORKTREE, is_legal
+from ..settings import Settings
+from .in_order import ConflictFinder
+from .layout import GitDir, git_dirs
+from .ref_files import Peel
+from .reflog_files import format_entry
+from .report import WRITTEN_MEANWHILE, MigrationError, Tally
+from .swap import Workplace, put_files
+from .to_reftable import open_stack
+
+__all__ = ["ToFiles"]
+
+_HEADER = b"# pack-refs with: peeled fully-peeled sorted \n"
+_WRITE_AT_ONCE = 4096  # lines
+
+_BECAUSE_OF_NAME = frozenset(
+    (
+        errno.EEXIST,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+    )
+)
+"""What file systems say of a name that they do not allow, or do not tell from another one."""
+
+
+class ToFiles:
+    """A migration from reftables to files.
+
+    Args:
+      common_dir: the repository's control directory
+      settings: of the repository
+      peel: tells of a ref what it points to, where the tables do not
+      tally: counts, and takes what is broken
+    """
+
+    def __init__(self, common_dir: str, settings: Settings, peel: Peel, tally: Tally) -> None:
+        self._common_dir = common_dir
+        self._settings = settings
+        self._peel = peel
+        self._tally = tally
+        self._git_dirs = git_dirs(common_dir)
+        self._stacks = {
+            git_dir: open_stack(git_dir.path, settings)
+            for git_dir in sorted(
+                self._git_dirs, key=lambda git_dir: os.path.realpath(git_dir.path)
+            )
+        }
+        self._snapshots: dict[GitDir, Snapshot] = {}
+
+    def lock(self, held: ExitStack) -> None:
+        """Keep others from writing to any of the stacks."""
+        for stack in self._stacks.values():
+            held.enter_context(stack.addition())
+
+    def prepare(self, tree: str) -> None:
+        """Write the files.
+
+        Args:
+          tree: directory that they are put into, laid out like a control directory
+        Raises:
+          MigrationError: if something cannot be carried over
+        """
+        self._snapshots = {git_dir: stack.snapshot() for git_dir, stack in self._stacks.items()}
+        for git_dir in self._git_dirs:
+            writer = _Writer(git_dir, git_dir.within(tree), self._settings, self._peel, self._tally)
+            writer.write(self._snapshots[git_dir])
+        self._tally.raise_broken()
+
+    def check(self) -> None:
+        """Make sure that nobody has written to the repository meanwhile.
+
+        Raises:
+          MigrationError: if somebody has
+        """
+        is_same = self._git_dirs == git_dirs(self._common_dir) and all(
+            stack.snapshot() is self._snapshots[git_dir] for git_dir, stack in self._stacks.items()
+        )
+        if not is_same:
+            raise MigrationError(WRITTEN_MEANWHILE)
+
+    def put(self, work: Workplace) -> None:
+        """Put what was prepared in place."""
+        put_files(self._git_dirs, work)
+
+    def is_late(self, work: Workplace) -> bool:
+        """Tell whether somebody has written to the stacks after :meth:`check`; locks forbid it."""
+        return False
+
+
+class _Writer:
+    """Writes the files of one control directory."""
+
+    def __init__(
+        self,
+        git_dir: GitDir,
+        target: GitDir,
+        settings: Settings,
+        peel: Peel,
+        tally: Tally,
+    ) -> None:
+        self._git_dir = git_dir
+        self._target = target
+        self._settings = settings
+        self._adjust_mode = settings.adjust_mode
+        self._peel = peel
+        self._tally = tally
+        self._made: set[str] = set()
+
+    def write(self, snapshot: Merged) -> None:
+        self._make_directory(self._target.file("refs"))
+        refs = self._tally.watched("refs", self._refs(snapshot), None)
+        if self._git_dir.is_main:
+            self._make_directory(self._target.file("refs", "heads"))
+            self._make_directory(self._target.file("refs", "tags"))
+            path = self._target.file("packed-refs")
+            self._create(path, self._packed_lines(refs), durable=self._settings.durable)
+        else:
+            for record in refs:
+                self._write_loose(record)
+        logs = self._tally.watched("reflogs", _logs(snapshot), None)
+        self._write_logs(logs)
+
+    # Refs
+
+    def _refs(self, snapshot: Merged) -> Iterator[RefRecord]:
+        """Give the refs that can be carried over."""
+        find_conflict = ConflictFinder().find
+        count = 0
+        for _, records in snapshot.ref_records():
+            for record in records:
+                if record.is_deletion:
+                    continue
+                name = record.name
+                if not is_legal(name):
+                    self._broken("ref", name, "is no legal name of a ref")
+                elif not self._git_dir.holds(name):
+                    self._tally.notes.append(f"ref '{os.fsdecode(name)}' is not a worktree's own")
+                elif (other := find_conflict(name)) is not None:
+                    self._broken("ref", name, f"'{os.fsdecode(other)}' is in its way")
+                else:
+                    count += 1
+                    yield record
+        self._tally.refs += count
+
+    def _packed_lines(self, records: Iterator[RefRecord]) -> Iterator[bytes]:
+        """Give the lines of ``packed-refs``; what it cannot hold is written on the way."""
+        yield _HEADER
+        for record in records:
+            name, _, value, peeled, _ = record
+            if value is None or name[:5] != b"refs/" or name.startswith(PER_WORKTREE):
+                self._write_loose(record)
+                continue
+            yield b"%b %b\n" % (b2a_hex(value), name)
+            if peeled is not None:
+                yield b"^%b\n" % b2a_hex(peeled)
+            elif name.startswith(b"refs/tags/"):
+                # Not every writer peels (see RefsReader.get_peeled).
+                found = self._peel(b2a_hex(value))
+                if found is not None:
+                    yield b"^%b\n" % found
+
+    def _write_loose(self, record: RefRecord) -> None:
+        if record.target is not None:
+            value = SYMREF_PREFIX + record.target
+        else:
+            value = b2a_hex(record.value or b"")
+        self._create_named("ref", "", record.name, (value + b"\n",))
+
+    # Reflogs
+
+    def _write_logs(self, logs: Iterator[LogRecord]) -> None:
+        find_conflict = ConflictFinder().find
+        for name, records in groupby(logs, key=lambda record: record.name):
+            if not is_legal(name):
+                self._broken("reflog", name, "is no legal name of a ref")
+            elif not self._git_dir.holds(name):
+                self._tally.notes.append(f"reflog '{os.fsdecode(name)}' is not a worktree's own")
+            elif (other := find_conflict(name)) is not None:
+                self._broken("reflog", name, f"that of '{os.fsdecode(other)}' is in its way")
+            else:
+                lines = self._log_lines(name, records)
+                self._create_named("reflog", "logs", name, lines)
+                self._tally.reflogs += 1
+                self._tally.entries += len(lines)
+
+    def _log_lines(self, name: bytes, records: Iterable[LogRecord]) -> list[bytes]:
+        lines = []
+        for record in records:
+            if record.update is None or record.update.is_existence_marker:
+                continue
+            line = format_entry(record.update)
+            if line is None:
+                self._broken("reflog", name, f"the committer of {record.update.time} is no line")
+            else:
+                lines.append(line)
+        lines.reverse()
+        return lines
+
+    # Files
+
+    def _broken(self, kind: str, name: bytes, reason: str) -> None:
+        self._tally.broken.append(f"{kind} '{os.fsdecode(name)}': {reason}")
+
+    def _create_named(self, kind: str, inner: str, name: bytes, lines: Iterable[bytes]) -> None:
+        """Create the file of a ref or reflog; one that cannot be is reported."""
+        path = self._target.file(inner, *os.fsdecode(name).split("/"))
+        try:
+            self._make_directory(os.path.dirname(path))
+            self._create(path, lines)
+        except OSError as error:
+            if error.errno not in _BECAUSE_OF_NAME:
+                raise
+            self._broken(kind, name, f"its file cannot be made: {error.strerror}")
+
+    def _make_directory(self, path: str) -> None:
+        if path not in self._made and not os.path.isdir(path):
+            self._make_directory(os.path.dirname(path))
+            os.mkdir(path)
+            if self._adjust_mode is not None:
+                self._adjust_mode(path)
+        self._made.add(path)
+
+    def _create(self, path: str, lines: Iterable[bytes], *, durable: bool = False) -> None:
+        fd = create(path)
+        try:
+            try:
+                some: list[bytes] = []
+                for line in lines:
+                    some.append(line)
+                    if len(some) == _WRITE_AT_ONCE:
+                        write_all(fd, b"".join(some))
+                        some.clear()
+                write_all(fd, b"".join(some))
+                if durable:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if isinstance(error, ReftableError):
+                raise
+            raise StorageError.of(error, "write", path) from error
+        if self._adjust_mode is not None:
+            self._adjust_mode(path)
+
+
+def _logs(snapshot: Merged) -> Iterator[LogRecord]:
+    """Give the log records that are no tombstones."""
+    chunks = (records for _, records in snapshot.log_records())
+    return (record for record in chain.from_iterable(chunks) if record.update is not None)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Preparing reftables out of files: one table a stack, written in one go.
+
+As in ``git refs migrate``, all refs are one transaction, with update index 1, and the entries of
+reflogs have the indexes from there on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from ..backend import Backend
+from ..engine.locking import LockFile
+from ..engine.records import RefRecord
+from ..engine.stack import Stack
+from ..settings import Settings
+from ..stubs import write_stubs
+from .in_order import ConflictFinder
+from .layout import Fingerprint, GitDir, fingerprint, git_dirs
+from .ref_files import Peel, RefFiles
+from .reflog_files import ReflogFiles
+from .report import WRITTEN_MEANWHILE, MigrationError, Tally
+from .swap import Workplace, put_reftables
+
+__all__ = ["ToReftable", "open_stack"]
+
+
+def open_stack(path: str, settings: Settings) -> Stack:
+    """Open the stack of a control directory."""
+    return Backend(path, path, settings, lambda oid: None, lambda: b"").shared
+
+
+class ToReftable:
+    """A migration from files to reftables.
+
+    Args:
+      common_dir: the repository's control directory
+      settings: of the repository
+      peel: tells of tags what they point to
+      tally: counts, and takes what is broken
+    """
+
+    def __init__(self, common_dir: str, settings: Settings, peel: Peel, tally: Tally) -> None:
+        self._common_dir = common_dir
+        self._settings = settings
+        self._peel = peel
+        self._tally = tally
+        self._git_dirs = git_dirs(common_dir)
+        self._before: Fingerprint | None = None
+
+    def lock(self, held: ExitStack) -> None:
+        """Keep others from packing and deleting refs, and from updating ``HEAD`` or its branch.
+
+        There is no lock that kept them from all; :meth:`check` tells of the rest.
+        """
+        for git_dir in self._git_dirs:
+            for name in ("packed-refs", "HEAD") if git_dir.is_main else ("HEAD",):
+                lock = LockFile(git_dir.file(name), self._settings.lock_timeout)
+                held.callback(lock.release)
+
+    def prepare(self, tree: str) -> None:
+        """Write the stacks, with stubs beside them.
+
+        Args:
+          tree: directory that they are put into, laid out like a control directory
+        Raises:
+          MigrationError: if something cannot be carried over
+        """
+        self._before = fingerprint(self._common_dir)
+        for git_dir in self._git_dirs:
+            target = git_dir.within(tree)
+            os.makedirs(target.path, exist_ok=True)
+            self._write(git_dir, open_stack(target.path, self._settings))
+            write_stubs(target.path, self._settings.shared)
+        self._tally.raise_broken()
+
+    def check(self) -> None:
+        """Make sure that nobody has written to the repository meanwhile.
+
+        Raises:
+          MigrationError: if somebody has
+        """
+        if fingerprint(self._common_dir) != self._before:
+            raise MigrationError(WRITTEN_MEANWHILE)
+
+    def put(self, work: Workplace) -> None:
+        """Put what was prepared in place."""
+        put_reftables(self._git_dirs, work)
+
+    def is_late(self, work: Workplace) -> bool:
+        """Tell whether somebody has written to the files after :meth:`check`.
+
+        It is asked when they are retired. Whoever comes still later finds no directory for
+        branches; other refs would be written beside the stub.
+        """
+        assert self._before is not None
+        retired = fingerprint(work.retired, is_retired=True)
+        return retired.others != self._before.others or any(
+            os.listdir(git_dir.file("refs")) != ["heads"] for git_dir in self._git_dirs
+        )
+
+    def _write(self, git_dir: GitDir, stack: Stack) -> None:
+        tally = self._tally
+        hash_size, block_size = stack.options.hash_size, stack.options.block_size
+        with stack.addition() as addition:
+            index = addition.next_update_index
+            refs = RefFiles(git_dir, hash_size, self._peel, tally)
+            logs = ReflogFiles(git_dir, hash_size, block_size, index, tally)
+            total = refs.count() if tally.progress else None
+            addition.write(
+                tally.watched("refs", _checked(refs.records(index), tally), total),
+                tally.watched("reflogs", logs.records(), logs.entries),
+                logs.last_index,
+            )
+            addition.commit()
+        stack.close()
+
+
+def _checked(records: Iterator[RefRecord], tally: Tally) -> Iterator[RefRecord]:
+    """Count the records, and leave out those that are in another's way."""
+    find_conflict = ConflictFinder().find
+    count = 0
+    for record in records:
+        other = find_conflict(record.name)
+        if other is not None:
+            name, in_the_way = os.fsdecode(record.name), os.fsdecode(other)
+            tally.broken.append(f"ref '{name}': '{in_the_way}' is in its way")
+            continue
+        count += 1
+        yield record
+    tally.refs += count

@@ -1,0 +1,1 @@
+"""Tests of moving repositories between the formats."""
