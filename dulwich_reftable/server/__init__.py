@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""A git server: handlers for dulwich's servers, and servers to put them in.
+
+``HANDLERS`` drops into ``TCPGitServer(..., handlers=HANDLERS)`` and
+``make_wsgi_chain(..., handlers=HANDLERS)``. A push is one transaction, and what the client is told
+of it is true; listing refs streams. Repositories on files are served as well as files allow.
+
+``GitServer`` and ``HTTPGitServer`` serve a ``Folder`` of repositories to many clients at once;
+``Application`` is the latter for any WSGI server.
+"""
+
+from .folder import Folder
+from .handlers import HANDLERS
+from .receive import ReceivePackHandler
+from .serving import Server, run
+from .tcp import GitServer
+from .upload import UploadPackHandler
+from .web import Application, HTTPGitServer
+
+__all__ = [
+    "HANDLERS",
+    "Application",
+    "Folder",
+    "GitServer",
+    "HTTPGitServer",
+    "ReceivePackHandler",
+    "Server",
+    "UploadPackHandler",
+    "run",
+]

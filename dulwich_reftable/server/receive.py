@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``git-receive-pack``: what pushes talk to.
+
+In git's order: the refs are advertised, the commands read, the pack is received into quarantine and
+its completeness checked; hidden refs and ``pre-receive`` may refuse; the objects move into the
+repository; each command passes the repository's rules and ``update``; what is left is done in one
+transaction (:mod:`.applying`); and the client is told of each ref what became of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from dulwich.config import Config
+from dulwich.errors import GitProtocolError
+from dulwich.objects import valid_hexsha
+from dulwich.protocol import (
+    CAPABILITY_ATOMIC,
+    CAPABILITY_NO_DONE,
+    CAPABILITY_REPORT_STATUS,
+    CAPABILITY_SIDE_BAND_64K,
+    SIDE_BAND_CHANNEL_DATA,
+    SIDE_BAND_CHANNEL_PROGRESS,
+    Protocol,
+    capability_agent,
+    pkt_line,
+)
+from dulwich.server import Backend
+from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
+
+from ..refs import ReftableRefsContainer
+from .applying import Applier
+from .commands import Command, Policy, pending
+from .errors import RefusedError, telling
+from .hooks import Hooks
+from .lines import FLUSH, advertise, read_line
+from .quarantine import Quarantine
+from .settings import ReceiveSettings
+from .upload import protocol_version
+from .view import view_of
+
+__all__ = ["ReceivePackHandler"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_COMMANDS = 2_000_000
+
+
+class ReceivePackHandler(DulwichReceivePackHandler):
+    """Serves pushes.
+
+    Args:
+      backend: opens the repository
+      args: its path, and what else the client said, such as ``b"version=1"``
+      proto: the connection
+      stateless_rpc: whether it is one request of HTTP
+      advertise_refs: whether it is the one for the refs
+      git_protocol: protocol versions that the client understands, as ``"version=1"``
+      committer: for the reflogs, as ``b"Name <address>"``; None for the server's own identity
+
+    Attributes:
+      lock_timeout: seconds to wait for a lock that somebody else holds, unless the repository has
+        ``reftable.lockTimeout``
+    """
+
+    lock_timeout = 10.0
+
+    def __init__(
+        self,
+        backend: Backend,
+        args: Sequence[str],
+        proto: Protocol,
+        stateless_rpc: bool = False,
+        advertise_refs: bool = False,
+        *,
+        git_protocol: str | None = None,
+        committer: bytes | None = None,
+    ) -> None:
+        super().__init__(backend, args, proto, stateless_rpc, advertise_refs)
+        self.version = protocol_version(args[1:], git_protocol)
+        self.committer = committer
+
+    @cached_property
+    def config(self) -> Config:
+        """The repository's configuration, as it is now; it takes time to read."""
+        repo: Any = self.repo
+        config: Config = repo.get_config_stack()
+        return config
+
+    @cached_property
+    def settings(self) -> ReceiveSettings:
+        """What the repository's configuration says."""
+        repo: Any = self.repo
+        return ReceiveSettings.of(self.config, bare=repo.bare)
+
+    def capabilities(self) -> Iterable[bytes]:
+        """Return the list of capabilities that are advertised."""
+        offered = [cap for cap in super().capabilities() if cap != CAPABILITY_NO_DONE]
+        return [*offered, capability_agent()]
+
+    def handle(self) -> None:
+        """Serve the request."""
+        with telling(self.proto):
+            if self.advertise_refs or not self.stateless_rpc:
+                if self.version == 1:
+                    self.proto.write_pkt_line(b"version 1\n")
+                self._advertise()
+                if self.advertise_refs:
+                    return
+            commands = self._read_commands()
+        if commands:
+            self._serve(commands)
+
+    def _advertise(self) -> None:
+        repo: Any = self.repo
+        advertise(
+            self.proto,
+            view_of(repo.refs, repo.object_store, self.settings.hidden),
+            self.capabilities(),
+            peel=False,
+            hex_size=repo.object_format.hex_length,
+            shallow=sorted(repo.get_shallow()),
+        )
+
+    def _read_commands(self) -> list[Command]:
+        """Read what the client wants to update, up to the flush.
+
+        Raises:
+          RefusedError: if it is not well-formed
+        """
+        commands: list[Command] = []
+        for _ in range(_MAX_COMMANDS):
+            line = read_line(self.proto)
+            if line is None:
+                return commands
+            if self._client_capabilities is None and not line.startswith(b"shallow "):
+                line, _, capabilities = line.partition(b"\0")
+                self._note_capabilities(capabilities.split())
+            words = line.split(b" ", 2)
+            if words[0] == b"shallow" and len(words) == 2:
+                continue  # whether anything is missing is found out by a walk
+            hex_size = self.repo.object_format.hex_length
+            if len(words) != 3 or any(
+                len(oid) != hex_size or not valid_hexsha(oid) for oid in words[:2]
+            ):
+                raise RefusedError(f"receive-pack: expected old/new/ref, got {line[:80]!r}")
+            old, new, name = words
+            commands.append(Command(old.lower(), new.lower(), name))
+        raise RefusedError("receive-pack: too many commands")
+
+    def _note_capabilities(self, capabilities: Iterable[bytes]) -> None:
+        known = [cap for cap in capabilities if not cap.startswith(b"session-id=")]
+        try:
+            self.set_client_capabilities(known)
+        except GitProtocolError as error:
+            raise RefusedError(f"receive-pack: {error}") from error
+
+    def _serve(self, commands: list[Command]) -> None:
+        repo: Any = self.repo
+        hooks = Hooks(repo, self.config, self._tell)
+        atomic = self.has_capability(CAPABILITY_ATOMIC)
+        unpacked = b"ok"
+        durable, limit = self._is_durable(), self.settings.unpack_limit
+        with Quarantine(repo.object_store, durable=durable, unpack_limit=limit) as quarantine:
+            if not all(command.deletes for command in commands):
+                unpacked = self._unpack(quarantine)
+            if unpacked != b"ok":
+                _refuse(commands, b"unpacker error")
+            else:
+                hooks.environment = quarantine.environment
+                self._judge(commands, quarantine, hooks, atomic)
+                hooks.environment = {}
+            if pending(commands):
+                self._apply(commands, quarantine, hooks, atomic)
+        self._report(unpacked, commands)
+        done = [command for command in commands if command.refusal is None]
+        if done:
+            hooks.post_receive(command.line for command in done)
+            hooks.post_update(command.name for command in done)
+        if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+            self.proto.write(FLUSH)
+
+    def _unpack(self, quarantine: Quarantine) -> bytes:
+        """Receive the pack; gives ``b"ok"``, or what is wrong with it."""
+        recv = getattr(self.proto, "recv", None)
+        try:
+            quarantine.receive(self.proto.read, recv, self.settings.max_input_size)
+        except Exception as error:  # dulwich's parser raises whatever the bytes lead it to
+            _log.warning("a pack was refused: %s: %s", type(error).__name__, error)
+            # The text may be of many lines, and name files of ours.
+            said = "" if isinstance(error, OSError) and error.filename else str(error)
+            line = " ".join(said.split())[:200] or type(error).__name__
+            return line.encode("utf-8", "backslashreplace")
+        return b"ok"
+
+    def _judge(
+        self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool
+    ) -> None:
+        """Ask everybody who may refuse the push before its objects are let in."""
+        tips = [command.new for command in commands if not command.deletes]
+        if not quarantine.is_complete(tips):
+            _refuse((c for c in commands if not c.deletes), b"missing necessary objects")
+        for command in pending(commands):
+            if command.name in self.settings.hidden:
+                doing = b"deleting" if command.deletes else b"updating"
+                command.refusal = b"deny %s a hidden ref" % doing
+        if atomic and len(pending(commands)) < len(commands):
+            _refuse(commands, b"atomic push failure")
+        asked = pending(commands)
+        if asked and not hooks.pre_receive(command.line for command in asked):
+            _refuse(asked, b"pre-receive hook declined")
+
+    def _apply(
+        self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool
+    ) -> None:
+        repo: Any = self.repo
+        try:
+            quarantine.release()
+        except OSError as error:
+            _log.error("objects could not be moved into the repository: %s", error)
+            _refuse(commands, b"unable to migrate objects to permanent storage")
+            return
+        policy = Policy(repo, self.settings, repo.object_store, self._tell)
+        policy.resolve(commands)
+        for command in pending(commands):
+            command.refusal = policy.check(command)
+            if command.refusal is None and not hooks.update(*_update_arguments(command)):
+                self._tell(b"error: hook declined to update %s\n" % command.name)
+                command.refusal = b"hook declined"
+            if atomic and command.refusal is not None:
+                break
+        if atomic and any(command.refusal is not None for command in commands):
+            _refuse(commands, b"atomic push failure")
+        applier = Applier(repo, hooks, policy.is_logged, self.committer, self._patience())
+        applier.apply(commands, atomic=atomic)
+        by_target = {command.target: command for command in commands if not command.is_done}
+        for command in commands:
+            if command.is_done:  # by another name of the same ref
+                command.refusal = by_target[command.target].refusal
+
+    def _is_durable(self) -> bool:
+        """Tell whether objects are synced to disk: as the refs that will point to them."""
+        refs = self.repo.refs
+        return not isinstance(refs, ReftableRefsContainer) or refs._backend.settings.durable
+
+    def _patience(self) -> float:
+        """Wait for locks as long as a server should; gives the seconds."""
+        refs = self.repo.refs
+        if not isinstance(refs, ReftableRefsContainer):
+            return self.lock_timeout
+        try:
+            self.config.get((b"reftable",), b"lockTimeout")
+        except KeyError:
+            for stack in refs._backend.stacks():
+                stack.lock_timeout = self.lock_timeout
+        return self.lock_timeout
+
+    # What the client is told
+
+    def _tell(self, text: bytes) -> None:
+        """Have the client show something to its user, if it can."""
+        if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+            self.proto.write_sideband(SIDE_BAND_CHANNEL_PROGRESS, text)
+
+    def _report(self, unpacked: bytes, commands: list[Command]) -> None:
+        """Tell what became of each command."""
+        if not self.has_capability(CAPABILITY_REPORT_STATUS):
+            return
+        lines = [pkt_line(b"unpack %s\n" % unpacked)]
+        for command in commands:
+            if command.refusal is None:
+                lines.append(pkt_line(b"ok %s\n" % command.name))
+            else:
+                lines.append(pkt_line(b"ng %s %s\n" % (command.name, command.refusal)))
+        lines.append(FLUSH)
+        report = b"".join(lines)
+        if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+            self.proto.write_sideband(SIDE_BAND_CHANNEL_DATA, report)
+        else:
+            self.proto.write(report)
+
+
+def _update_arguments(command: Command) -> tuple[bytes, bytes, bytes]:
+    return command.name, command.old, command.new
+
+
+def _refuse(commands: Iterable[Command], reason: bytes) -> None:
+    for command in commands:
+        command.refusal = command.refusal or reason

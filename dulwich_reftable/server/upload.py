@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``git-upload-pack``: what clones and fetches talk to.
+
+The class speaks protocol version 0, and hands version 2 to :mod:`.upload_v2`. The refs come from
+one view for as long as the connection lasts. Wants are not compared with a set of all tips, but
+looked up one by one, by the object index; over HTTP, where the refs may have moved since they were
+advertised, whatever can be reached from them will do, as with git. The acknowledgements of version
+0 are dulwich's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from functools import cached_property, partial
+from typing import Any
+
+from dulwich.errors import GitProtocolError
+from dulwich.object_filters import FilterSpec, parse_filter_spec
+from dulwich.objects import ObjectID, valid_hexsha
+from dulwich.protocol import (
+    CAPABILITY_ALLOW_REACHABLE_SHA1_IN_WANT,
+    CAPABILITY_ALLOW_TIP_SHA1_IN_WANT,
+    CAPABILITY_FILTER,
+    CAPABILITY_INCLUDE_TAG,
+    CAPABILITY_NO_DONE,
+    CAPABILITY_NO_PROGRESS,
+    CAPABILITY_OFS_DELTA,
+    CAPABILITY_SIDE_BAND_64K,
+    SIDE_BAND_CHANNEL_DATA,
+    SIDE_BAND_CHANNEL_PROGRESS,
+    Protocol,
+    ack_type,
+    capability_agent,
+    extract_want_line_capabilities,
+    format_shallow_line,
+    format_unshallow_line,
+)
+from dulwich.server import Backend, _ProtocolGraphWalker
+from dulwich.server import UploadPackHandler as DulwichUploadPackHandler
+
+from .errors import RefusedError, telling
+from .history import all_lead_to, is_reachable
+from .lines import FLUSH, advertise, read_line
+from .packing import Fetch, send_pack
+from .settings import UploadSettings
+from .upload_v2 import serve_v2
+from .view import View, view_of
+
+__all__ = ["UploadPackHandler"]
+
+_log = logging.getLogger(__name__)
+
+MAX_LINES = 1_000_000
+"""How many wants, haves and the like a client may send in one go."""
+
+
+class UploadPackHandler(DulwichUploadPackHandler):
+    """Serves clones and fetches.
+
+    Args:
+      backend: opens the repository
+      args: its path, and what else the client said, such as ``b"version=2"``
+      proto: the connection
+      stateless_rpc: whether it is one request of HTTP
+      advertise_refs: whether it is the one for the refs
+      git_protocol: protocol versions that the client understands, as ``"version=2"``
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        args: Sequence[str],
+        proto: Protocol,
+        stateless_rpc: bool = False,
+        advertise_refs: bool = False,
+        *,
+        git_protocol: str | None = None,
+    ) -> None:
+        super().__init__(backend, args, proto, stateless_rpc, advertise_refs)
+        self.version = protocol_version(args[1:], git_protocol)
+
+    @cached_property
+    def settings(self) -> UploadSettings:
+        """What the repository's configuration says."""
+        repo: Any = self.repo
+        return UploadSettings.of(repo.get_config_stack())
+
+    @cached_property
+    def view(self) -> View:
+        """The refs that the client sees."""
+        return view_of(self.repo.refs, self.repo.object_store, self.settings.hidden)
+
+    def capabilities(self) -> list[bytes]:
+        """Return the list of capabilities that are advertised."""
+        settings = self.settings
+        offered = [
+            capability
+            for capability in super().capabilities()
+            if capability != CAPABILITY_FILTER or settings.allow_filter
+        ]
+        if settings.allow_tip or settings.allow_any:
+            offered.append(CAPABILITY_ALLOW_TIP_SHA1_IN_WANT)
+        if settings.allow_reachable or settings.allow_any:
+            offered.append(CAPABILITY_ALLOW_REACHABLE_SHA1_IN_WANT)
+        return offered
+
+    @classmethod
+    def required_capabilities(cls) -> tuple[bytes, ...]:
+        """Return the list of capabilities that a client must have: our packs have such deltas."""
+        return (CAPABILITY_OFS_DELTA,)
+
+    def handle(self) -> None:
+        """Serve the request."""
+        with telling(self.proto):
+            if self.version == 2:
+                serve_v2(self)
+            else:
+                self._serve_v0()
+
+    # Protocol version 0
+
+    def _serve_v0(self) -> None:
+        repo: Any = self.repo
+        if self.advertise_refs or not self.stateless_rpc:
+            if self.version == 1:
+                self.proto.write_pkt_line(b"version 1\n")
+            advertise(
+                self.proto,
+                self.view,
+                [*self.capabilities(), capability_agent()],
+                peel=True,
+                hex_size=self.repo.object_format.hex_length,
+                shallow=sorted(repo.get_shallow()),
+            )
+            if self.advertise_refs:
+                return
+        fetch = self._read_wants()
+        if not fetch.wants:
+            return
+        shallow, unshallow = fetch.cut(self.repo)
+        if fetch.is_cut:
+            for oid in shallow:
+                self.proto.write_pkt_line(format_shallow_line(oid))
+            for oid in unshallow:
+                self.proto.write_pkt_line(format_unshallow_line(oid))
+            self.proto.write(FLUSH)
+        if self.stateless_rpc and self.proto.eof():
+            return  # it wanted to know what will be shallow; the rest comes with a new request
+        walker = _GraphWalker(self, fetch)
+        fetch.haves = list(self.repo.object_store.find_common_revisions(walker))
+        if not walker.handle_done(not self.has_capability(CAPABILITY_NO_DONE), self._done_received):
+            return
+        fetch.include_tags = self.has_capability(CAPABILITY_INCLUDE_TAG)
+        if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+            self.send(fetch, quiet=self.has_capability(CAPABILITY_NO_PROGRESS))
+            self.proto.write(FLUSH)
+        else:
+            send_pack(self.repo, self.view, fetch, self.proto.write, lambda line: None)
+
+    def send(self, fetch: Fetch, *, quiet: bool) -> None:
+        """Send a pack, by side bands.
+
+        Args:
+          fetch: what to send
+          quiet: whether the client does not want to know how it goes on
+        """
+        write = partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_DATA)
+        progress = partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_PROGRESS)
+        send_pack(self.repo, self.view, fetch, write, (lambda _: None) if quiet else progress)
+
+    def _read_wants(self) -> Fetch:
+        """Read what the client wants, up to the first flush."""
+        fetch = Fetch()
+        line = read_line(self.proto)
+        if line is None:
+            return fetch
+        line, capabilities = extract_want_line_capabilities(line)
+        self.set_client_capabilities(capabilities)
+        self._ack_type = ack_type(capabilities)
+        for _ in range(MAX_LINES):
+            if line is None:
+                break
+            if not self.read_argument(line, fetch):
+                raise RefusedError(f"upload-pack: unexpected line {line[:60]!r}")
+            line = read_line(self.proto)
+        else:
+            raise RefusedError("upload-pack: too many lines")
+        self._check_wants(fetch)
+        fetch.filter = fetch.filter or self.filter_spec
+        return fetch
+
+    def set_client_capabilities(self, caps: Iterable[bytes]) -> None:
+        """Take note of the client's capabilities.
+
+        Args:
+          caps: as it sent them
+        Raises:
+          RefusedError: if one was not offered, or one is missing
+        """
+        # The session's name is of no use to us, and some clients send it unasked.
+        caps = [cap for cap in caps if not cap.startswith(b"session-id=")]
+        try:
+            super().set_client_capabilities(caps)
+        except GitProtocolError as error:
+            raise RefusedError(f"upload-pack: {error}") from error
+
+    def read_argument(self, line: bytes, fetch: Fetch) -> bool:
+        """Read a line that protocol versions have in common.
+
+        Args:
+          line: without newline
+          fetch: takes what it says
+        Returns: whether it is such a line
+        Raises:
+          RefusedError: if it is not well-formed
+        """
+        key, _, value = line.partition(b" ")
+        if key == b"want":
+            fetch.wants.append(self.object_id(value))
+        elif key == b"shallow":
+            fetch.client_shallow.add(self.object_id(value))
+        elif key == b"deepen":
+            depth = _number(value)
+            if depth < 1:
+                raise RefusedError(f"upload-pack: invalid depth {value[:20]!r}")
+            fetch.depth = depth
+        elif key == b"filter" and self.settings.allow_filter:
+            fetch.filter = self._filter(value)
+        else:
+            return False
+        return True
+
+    def object_id(self, value: bytes) -> bytes:
+        """Check an object id, which may be in capitals.
+
+        Raises:
+          RefusedError: if it is none
+        """
+        if len(value) != self.repo.object_format.hex_length or not valid_hexsha(value):
+            raise RefusedError(f"upload-pack: invalid object id {value[:80]!r}")
+        return value.lower()
+
+    def _filter(self, spec: bytes) -> FilterSpec:
+        try:
+            return parse_filter_spec(spec, object_store=self.repo.object_store)
+        except (ValueError, KeyError) as error:
+            raise RefusedError(f"upload-pack: invalid filter: {error}") from error
+
+    def _check_wants(self, fetch: Fetch) -> None:
+        """Refuse what the client must not have.
+
+        Raises:
+          RefusedError: if it asks for that
+        """
+        settings, store = self.settings, self.repo.object_store
+        hidden_too = settings.allow_tip or settings.allow_reachable
+        others = {oid for oid in fetch.wants if not self.view.is_tip(oid, hidden_too=hidden_too)}
+        if not others:
+            return
+        absent = next((oid for oid in others if ObjectID(oid) not in store), None)
+        if absent is None:
+            if settings.allow_any:
+                return
+            may_be_reachable = self.stateless_rpc or settings.allow_reachable
+            if may_be_reachable and is_reachable(store, others, self.view.tips()):
+                return
+        refused = absent or min(others)
+        raise RefusedError(f"upload-pack: not our ref {refused.decode()}")
+
+
+class _GraphWalker(_ProtocolGraphWalker):
+    """Asks the client what it has, and acknowledges it.
+
+    Args:
+      handler: of the request
+      fetch: what the client wants
+    """
+
+    def __init__(self, handler: UploadPackHandler, fetch: Fetch) -> None:
+        super().__init__(
+            handler, handler.repo.object_store, handler.repo.refs.get_peeled, lambda: {}
+        )
+        self._fetch = fetch
+        self.set_wants([ObjectID(oid) for oid in fetch.wants])
+        self.set_ack_type(handler._ack_type)
+
+    def all_wants_satisfied(self, haves: AbstractSet[ObjectID]) -> bool:
+        """Tell whether enough is known of what the client has.
+
+        Args:
+          haves: what it has
+        """
+        if not haves:
+            return False
+        return all_lead_to(self.store, self._fetch.wants, haves, self._fetch.shallow)  # type: ignore[arg-type]
+
+
+def protocol_version(args: Iterable[str | bytes], git_protocol: str | None) -> int:
+    """Find the protocol version that a client asks for.
+
+    Args:
+      args: what it said beside the path
+      git_protocol: as of the header ``Git-Protocol``
+    Returns: 0, 1 or 2
+    """
+    said = [arg.decode("latin-1") if isinstance(arg, bytes) else arg for arg in args]
+    said += (git_protocol or "").split(":")
+    known = {"version=1": 1, "version=2": 2}
+    return max((known.get(word, 0) for word in said), default=0)
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) < 12 else -1

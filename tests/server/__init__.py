@@ -1,0 +1,1 @@
+"""Tests of the server; the clients are the real git, over loopback."""

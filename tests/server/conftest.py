@@ -1,0 +1,107 @@
+"""Fixtures: a repository that is served, and one that pushes to it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support.git import Git
+
+from dulwich_reftable.server import Server
+
+from .serving import running
+
+
+@pytest.fixture(params=["tcp-reftable", "http-reftable", "tcp-files"])
+def served(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """What is served how; over HTTP files are no other matter than over TCP."""
+    kind, ref_format = request.param.split("-")
+    return kind, ref_format
+
+
+@pytest.fixture
+def kind(served: tuple[str, str]) -> str:
+    """The server: over TCP or HTTP."""
+    return served[0]
+
+
+@pytest.fixture
+def ref_format(served: tuple[str, str]) -> str:
+    """The format of the refs that are served."""
+    return served[1]
+
+
+@pytest.fixture
+def object_format() -> str:
+    """The hash; few tests care."""
+    return "sha1"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder that is served."""
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+@pytest.fixture(scope="session")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Give the repositories that all tests begin with; made once a run, to be copied."""
+
+    @cache
+    def working_tree(object_format: str) -> Git:
+        git = Git.init(tmp_path_factory.mktemp("work"), object_format=object_format)
+        for number in range(3):
+            (git.path / f"file{number}").write_text(f"{number}\n")
+            git.run("add", ".")
+            git.run("commit", "-q", "-m", f"c{number}", env=git.date(10**9 + number, 0))
+        git.run("tag", "-a", "-m", "a tag", "v1", "HEAD~1")
+        return git
+
+    @cache
+    def give(object_format: str, ref_format: str) -> Path:
+        work = working_tree(object_format)
+        if not ref_format:
+            return work.path
+        path = tmp_path_factory.mktemp("origin")
+        Git.init(path, bare=True, ref_format=ref_format, object_format=object_format)
+        work.run("push", "-q", str(path), "main", "v1")
+        return path
+
+    return give
+
+
+@pytest.fixture
+def work(tmp_path: Path, object_format: str, seeds: Callable[[str, str], Path]) -> Git:
+    """A working tree with three commits, and a tag."""
+    shutil.copytree(seeds(object_format, ""), tmp_path / "work")
+    return Git(tmp_path / "work", object_format)
+
+
+@pytest.fixture
+def origin(
+    root: Path, ref_format: str, object_format: str, seeds: Callable[[str, str], Path]
+) -> Iterator[Git]:
+    """A bare repository in the folder, with ``main`` and ``v1`` of the working tree."""
+    shutil.copytree(seeds(object_format, ref_format), root / "origin.git")
+    git = Git(root / "origin.git", object_format)
+    yield git
+    assert git.complaints() == b""
+    assert not list((git.path / "objects").glob("tmp_*")), "left in quarantine"
+    assert not list(git.path.glob("reftable/*.lock"))
+
+
+@pytest.fixture
+def server(root: Path, kind: str) -> Iterator[Server]:
+    """Serve the folder."""
+    with running(root, kind) as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: Server, origin: Git) -> str:
+    """Where the repository is served."""
+    return server.url + "origin.git"

@@ -1,0 +1,29 @@
+"""Serving a folder from the process of the tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dulwich_reftable.server import HANDLERS, Folder, GitServer, HTTPGitServer, Server
+from dulwich_reftable.server.handlers import Handlers
+
+KINDS = {"tcp": GitServer, "http": HTTPGitServer}
+
+
+@contextmanager
+def running(
+    root: Path, kind: str, *, create: bool = False, handlers: Handlers = HANDLERS
+) -> Iterator[Server]:
+    """Run a server at any free port."""
+    server: Server = KINDS[kind](Folder(root, create=create), "127.0.0.1", 0, handlers)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

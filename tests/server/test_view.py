@@ -1,0 +1,140 @@
+"""What a server works out from refs and history, without a client."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from binascii import a2b_hex
+from pathlib import Path
+
+import pytest
+from dulwich.protocol import Protocol
+from support.git import Git, requires_git
+
+import dulwich_reftable as dr
+from dulwich_reftable.engine.records import RefRecord
+from dulwich_reftable.server.history import all_lead_to, boundary, is_reachable
+from dulwich_reftable.server.lines import advertise, list_refs
+from dulwich_reftable.server.settings import HiddenRefs
+from dulwich_reftable.server.view import view_of
+
+pytestmark = requires_git
+
+
+@pytest.fixture
+def served() -> tuple[str, str]:
+    """No server, but the one format."""
+    return "", "reftable"
+
+
+def test_listing_many_refs_takes_little_memory(origin: Git) -> None:
+    """No more than a few blocks, however many there are."""
+    count = 20_000
+    sizes = []
+    with dr.Repo(str(origin.path)) as repo:
+        tip = repo.refs[b"refs/heads/main"]
+        with repo.refs.transaction() as transaction:
+            for number in range(count):
+                transaction.create(b"refs/changes/%02d/%d/1" % (number % 100, number), tip)
+        for hidden in (HiddenRefs([]), HiddenRefs([b"refs/heads", b"!refs/heads/main"])):
+            proto = Protocol(lambda size: b"", lambda data: sizes.append(len(data)))
+            view = view_of(repo.refs, repo.object_store, hidden)
+            tracemalloc.start()
+            advertise(proto, view, [b"x"], peel=True, hex_size=40)
+            list_refs(proto, view, [], peel=True, symrefs=True, unborn=True)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert sum(sizes) > 2 * count * 60
+            assert max(sizes) < 1 << 17
+            assert peak < 1 << 20
+            sizes.clear()
+
+
+def test_prefixes_are_sought(origin: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not asked for is not read, nor what is hidden."""
+    with dr.Repo(str(origin.path)) as repo:
+        tip = repo.refs[b"refs/heads/main"]
+        names = [b"refs/%s/%04d" % (kind, i) for kind in (b"a", b"m", b"z") for i in range(2000)]
+        with repo.refs.transaction() as transaction:
+            for name in names:
+                transaction.create(name, tip)
+        repo.refs.compact()
+        view = view_of(repo.refs, repo.object_store, HiddenRefs([b"refs/m", b"refs/m/1"]))
+        scanned: list[tuple[bytes, bytes | None]] = []
+        snapshot = type(repo.refs._backend.shared.snapshot())
+        scan = snapshot.ref_records
+
+        def noted(self: object, start: bytes, stop: bytes | None) -> object:
+            scanned.append((start, stop))
+            return scan(self, start, stop)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(snapshot, "ref_records", noted)
+        shown = [ref.name for chunk in view.refs(b"refs/z/01") for ref in chunk]
+        assert shown == [name for name in names if name.startswith(b"refs/z/01")]
+        assert scanned == [(b"refs/z/01", b"refs/z/02")]
+        scanned.clear()
+        assert not [ref for chunk in view.refs(b"refs/m/") for ref in chunk]
+        assert not [ref for chunk in view.refs(b"nothing") for ref in chunk]
+        assert not scanned
+        shown = [ref.name for chunk in view.refs() for ref in chunk]
+        assert len(shown) == 4002
+        assert scanned == [(b"refs/", b"refs/m/"), (b"refs/m0", b"refs0")]
+
+
+def test_history(tmp_path: Path) -> None:
+    """A random history with merges, and times that are in no order; git's walk is the judge."""
+    git = Git.init(tmp_path / "r.git", bare=True)
+    draw = random.Random(11)
+    text = []
+    for mark in range(1, 41):
+        time = 10**9 + 1000 * mark + draw.randrange(3000)
+        parents = sorted(draw.sample(range(1, mark), min(mark - 1, draw.choice((1, 1, 1, 2, 3)))))
+        text.append(b"commit refs/heads/c%d\nmark :%d\ncommitter A <a> %d +0000\ndata 0\n" % (
+            mark, mark, time,
+        ))  # fmt: skip
+        for role, parent in zip((b"from", b"merge", b"merge"), parents[::-1], strict=False):
+            text.append(b"%s :%d\n" % (role, parent))
+        text.append(b"\n")
+    git.run("fast-import", "--quiet", stdin=b"".join(text))
+    tips = [git.run("rev-parse", f"c{mark}").strip() for mark in range(1, 41)]
+    below = {tip: set(git.run("rev-list", tip).split()) for tip in tips}
+    with dr.Repo(str(git.path)) as repo:
+        store = repo.object_store
+        for _ in range(300):
+            starts, goals = draw.sample(tips, draw.choice((1, 2))), draw.sample(tips, 2)
+            truth = all(below[start] & set(goals) for start in starts)
+            assert all_lead_to(store, starts, goals, exact=True) == truth
+            # Where times are in no order, this may err on the careful side.
+            assert all_lead_to(store, starts, goals) <= truth
+            assert is_reachable(store, starts, goals) == all(
+                any(start in below[goal] for goal in goals) for start in starts
+            )
+        assert not is_reachable(store, [b"1" * 40], tips)
+        assert all_lead_to(store, tips[5:], tips[:1]) == all(tips[0] in below[t] for t in tips[5:])
+        assert not all_lead_to(store, tips, [])
+        for since, without in ((10**9 + 20_000, []), (None, [tips[12]]), (10**9 + 9000, [tips[5]])):
+            edge, inner = boundary(store, tips[-1:], since, without)
+            args = [f"^{oid.decode()}" for oid in without]
+            args += [f"--since=@{since}"] if since else []
+            listed = set(git.run("rev-list", tips[-1], *args).split())
+            assert edge | inner >= listed - {tips[-1]} if since else edge | inner == listed
+            assert not edge & inner
+
+
+def test_names_that_would_break_lines_are_not_shown(origin: Git) -> None:
+    """A table that somebody made up; nobody can push such names."""
+    with dr.Repo(str(origin.path)) as repo:
+        stack = repo.refs._backend.shared
+        tip = a2b_hex(repo.refs[b"refs/heads/main"])
+        with stack.addition() as addition:
+            names = [b"refs/heads/a\nb", b"refs/heads/c\0d", b"refs/heads/e f"]
+            index = addition.next_update_index
+            addition.write([RefRecord(name, index, tip) for name in names], [])
+            addition.commit()
+        view = view_of(repo.refs, repo.object_store, HiddenRefs([]))
+        shown = [ref.name for chunk in view.refs() for ref in chunk]
+        assert shown == [b"refs/heads/main", b"refs/tags/v1"]
+        with stack.addition() as addition:
+            index = addition.next_update_index
+            addition.write([RefRecord(name, index) for name in names], [])
+            addition.commit()

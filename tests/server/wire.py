@@ -1,0 +1,51 @@
+"""Talking to the server by hand, for what no client would say."""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+ZERO = b"0" * 40
+
+
+def line(text: bytes) -> bytes:
+    """Frame a line."""
+    return b"%04x%s" % (len(text) + 4, text)
+
+
+def connect(url: str) -> socket.socket:
+    """Connect to the host of an address."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    return socket.create_connection((parts.hostname, parts.port or 0), timeout=30)
+
+
+def ask(url: str, service: str, body: bytes, *, version: int = 0) -> bytes:
+    """Send what follows the advertisement; gives all that the server answers."""
+    if url.startswith("http"):
+        headers = {
+            "Content-Type": f"application/x-{service}-request",
+            "Git-Protocol": f"version={version}",
+        }
+        request = urllib.request.Request(f"{url}/{service}", body, headers)
+        with urllib.request.urlopen(request) as answer:
+            return bytes(answer.read())
+    with connect(url) as connection:
+        path = urlsplit(url).path
+        connection.sendall(line(f"{service} {path}\0host=x\0\0version={version}\0".encode()))
+        with connection.makefile("rb") as stream:
+            while (size := int(stream.read(4), 16)) > 0:
+                stream.read(size - 4)
+            connection.sendall(body)
+            with suppress(OSError):  # the server may have had enough
+                connection.shutdown(socket.SHUT_WR)
+            return stream.read()
+
+
+def push(url: str, *commands: bytes, pack: bytes = b"", capabilities: bytes = b"") -> bytes:
+    """Push by hand; gives what the server reports."""
+    first, *rest = commands
+    body = line(first + b"\0 report-status " + capabilities) + b"".join(map(line, rest))
+    return ask(url, "git-receive-pack", body + b"0000" + pack)
