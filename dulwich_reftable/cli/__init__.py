@@ -15,12 +15,24 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from dulwich.errors import NotGitRepository
+from dulwich.repo import InvalidUserIdentity, UnsupportedExtension, UnsupportedVersion
 
 from ..engine.errors import ReftableError
 
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "clean": "remove the files that dead writers left",
+    "compact": "merge the tables of each stack into one",
+    "dump": "show what is in a table, byte by byte",
+    "init": "make a repository",
+    "migrate": "move a repository from one ref format to the other",
+    "reflog": "show and change reflogs",
+    "serve": "serve a folder of repositories, over git:// or smart HTTP",
+    "show-ref": "list refs",
+    "stats": "show sizes, and what compaction would gain",
+    "update-ref": "update refs, all or nothing",
+    "verify": "look for damage",
     "dulwich": "run dulwich's own command line, reftable repositories included",
 }
 """The subcommands, and what each does; a dash in a name is an underscore in its module's."""
@@ -46,6 +58,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     except NotGitRepository as error:
         message = f"not a git repository: {error}"
+    except (UnsupportedExtension, UnsupportedVersion) as error:
+        message = f"repository of an unknown format: {error}"
+    except InvalidUserIdentity as error:
+        message = f"not an identity: {str(error)!r}"
     except (ReftableError, OSError, ValueError) as error:
         message = str(error)
     print(f"{parser.prog}: {message}", file=sys.stderr)

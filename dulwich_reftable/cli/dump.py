@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``dulwich-reftable dump``: what is in a table, or in all tables of a repository.
+
+A table is shown as far as it can be read, and where it cannot be, that is said, too. Blocks are
+shown as they come, so that tables of any size can be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from ..engine.block import Block
+from ..engine.directory import DirectoryStorage
+from ..engine.errors import CorruptTableError
+from ..engine.layout import INDEX, LOG, OBJ, REF
+from ..inspection import Inspection, Lost, inspect_stack, salvaged
+from ..verification.finding import limited
+from ..verification.table import check_table
+from .dump_json import JsonDump
+from .dump_text import TextDump
+from .repository import add_repository, opened
+
+__all__ = ["add_arguments", "run"]
+
+_CONTRADICTIONS = frozenset(
+    ("footer", "index", "object", "order", "padding", "update-index"),
+)
+"""Checks that hold the parts of a table against each other."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell what the command takes."""
+    parser.epilog = (
+        "Without any of --refs, --logs, --objs and --index, all blocks are shown. "
+        "Exit code 1 tells of damage."
+    )
+    parser.add_argument("--refs", action="store_true", help="show ref blocks")
+    parser.add_argument("--logs", action="store_true", help="show log blocks")
+    parser.add_argument("--objs", action="store_true", help="show obj blocks")
+    parser.add_argument("--index", action="store_true", help="show index blocks")
+    parser.add_argument("--no-records", action="store_true", help="show blocks without records")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON document; bytes that are not UTF-8 become lone surrogates in it",
+    )
+    add_repository(
+        parser, "TABLE|REPO", "a table file, or a directory in a repository (the current one)"
+    )
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run the command."""
+    chosen = {
+        kind
+        for kind, is_chosen in (
+            (REF, parsed.refs),
+            (LOG, parsed.logs),
+            (OBJ, parsed.objs),
+            (INDEX, parsed.index),
+        )
+        if is_chosen
+    }
+    dump: TextDump | JsonDump = JsonDump() if parsed.json else TextDump()
+    walk = _Walk(dump, chosen or {REF, LOG, OBJ, INDEX}, not parsed.no_records)
+    if os.path.isdir(parsed.repository):
+        with opened(parsed.repository) as (_, refs):
+            dump.begin()
+            for worktree, stack in refs._backend.all_stacks():
+                names, faults, tables = inspect_stack(stack.storage)
+                dump.begin_stack(stack.storage.location, worktree, names)
+                for fault in faults:
+                    walk.is_damaged = True
+                    dump.fault(fault)
+                for table in tables:
+                    walk.table(table)
+                dump.end_stack()
+            dump.end()
+    else:
+        directory, name = os.path.split(parsed.repository)
+        buffer = DirectoryStorage(directory or os.curdir).open_table(name)
+        walk.table(Inspection(parsed.repository, buffer))
+    return int(walk.is_damaged)
+
+
+class _Walk:
+    """Goes through tables.
+
+    Args:
+      dump: shows them
+      chosen: kinds of blocks to be shown
+      with_records: whether to show records
+
+    Attributes:
+      is_damaged: whether anything could not be read
+    """
+
+    def __init__(self, dump: TextDump | JsonDump, chosen: set[int], with_records: bool) -> None:
+        self._dump = dump
+        self._chosen = chosen
+        self._with_records = with_records
+        self.is_damaged = False
+
+    def table(self, inspection: Inspection) -> None:
+        """Go through one table."""
+        self._dump.begin_table(inspection)
+        self.is_damaged = self.is_damaged or inspection.damage is not None
+        section = 0
+        for block in inspection.blocks():
+            if isinstance(block, Lost):
+                self.is_damaged = True
+                self._dump.damage(block.error)
+                left = salvaged(inspection, block)
+                if left is None:
+                    continue
+                block = left
+            if block.kind != INDEX:
+                section = block.kind
+            self._block(block, section)
+        # What each block by itself does not tell.
+        findings = [
+            finding
+            for finding in limited(check_table(inspection))
+            if finding.check in _CONTRADICTIONS
+        ]
+        self.is_damaged = self.is_damaged or bool(findings)
+        self._dump.end_table(findings)
+
+    def _block(self, block: Block, section: int) -> None:
+        entries = []
+        damage: CorruptTableError | None = None
+        try:
+            for entry in block.entries():
+                entries.append(entry)
+            _ = block.restart_directory()
+        except CorruptTableError as error:
+            self.is_damaged = True
+            damage = error
+        self._dump.count(block, section, len(entries))
+        if block.kind in self._chosen or damage is not None:
+            shown = entries if self._with_records and block.kind in self._chosen else None
+            self._dump.block(block, section, len(entries), shown, damage)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``dulwich-reftable migrate``: move a repository from one ref format to the other.
+
+A bar on stderr shows the progress, where stderr is a terminal. It is drawn a few times a second at
+the most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TextIO
+
+__all__ = ["add_arguments", "run"]
+
+_WIDTH = 30
+_PAUSE = 0.1  # seconds between two drawings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell what the command takes."""
+    parser.add_argument(
+        "--to", choices=("reftable", "files"), required=True, help="the format to move to"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="leave the repository as it is, and the result in a directory, which is named",
+    )
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", default=".", help="the repository (this directory)"
+    )
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..migration import migrate
+
+    bar = _Bar(sys.stderr) if sys.stderr.isatty() else None
+    try:
+        done = migrate(parsed.path, parsed.to, dry_run=parsed.dry_run, progress=bar)
+    finally:
+        if bar is not None:
+            bar.clear()
+    for note in done.notes:
+        print(f"note: {note}", file=sys.stderr)
+    counts = [(done.refs, "ref"), (done.reflogs, "reflog"), (done.entries, "reflog entry")]
+    if done.worktrees:
+        counts.append((done.worktrees, "linked worktree"))
+    print(", ".join(_counted(*count) for count in counts))
+    if parsed.dry_run:
+        print(f"the repository is as it was; the result is in {done.path}")
+    else:
+        print(f"{done.path} is in the {done.ref_format} format now")
+    return 0
+
+
+def _counted(count: int, noun: str) -> str:
+    if count != 1:
+        noun = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{count:,} {noun}"
+
+
+class _Bar:
+    """Draws the progress; called as :data:`~dulwich_reftable.migration.report.Progress` says."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._drawn = 0.0
+        self._length = 0
+
+    def __call__(self, phase: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if done != total and now - self._drawn < _PAUSE:
+            return
+        self._drawn = now
+        text = f"{phase}: {done:,}"
+        if total:
+            filled = _WIDTH * min(done, total) // total
+            text = f"{phase}: [{'#' * filled:{_WIDTH}}] {done:,} of {total:,}"
+        self._stream.write("\r" + text.ljust(self._length))
+        self._stream.flush()
+        self._length = len(text)
+
+    def clear(self) -> None:
+        """Wipe it out."""
+        self._stream.write("\r" + " " * self._length + "\r")
+        self._stream.flush()

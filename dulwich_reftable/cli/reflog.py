@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``dulwich-reftable reflog``: show reflogs and change them, in git's words."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+
+from dulwich.approxidate import parse_approxidate
+from dulwich.config import Config
+from dulwich.objectspec import parse_ref
+from dulwich.refs import Ref
+
+from ..engine.errors import ReftableError
+from ..refs import ReftableRefsContainer
+from ..repo import Repo
+from .repository import add_directory, opened, write
+
+__all__ = ["add_arguments", "run"]
+
+_ACTIONS = ("show", "list", "expire", "delete", "exists")
+_ENTRY = re.compile(r"(.*)@\{(\d+)\}", re.S)
+_DAY = 24 * 60 * 60
+_ALWAYS = sys.maxsize  # later than any entry
+_NEVER = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell what the command takes."""
+    parser.epilog = "Without an action, show. Refs may be told in short, as main for a branch."
+    add_directory(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    show = actions.add_parser("show", help="print the entries of a ref, the newest first")
+    show.add_argument("--abbrev", type=int, default=7, metavar="DIGITS", help="of object ids (7)")
+    show.add_argument("-n", dest="most", type=int, default=None, help="print so many at the most")
+    show.add_argument("ref", nargs="?", default="HEAD", metavar="REF")
+    actions.add_parser("list", help="print the names of refs that have a reflog")
+    expire = actions.add_parser("expire", help="remove old entries")
+    expire.add_argument(
+        "--expire",
+        metavar="TIME",
+        help="entries before it go; never, all, or a time (gc.reflogExpire, or 90 days ago)",
+    )
+    expire.add_argument(
+        "--expire-unreachable",
+        metavar="TIME",
+        help="as well as those before it that cannot be reached from a ref "
+        "(gc.reflogExpireUnreachable, or 30 days ago)",
+    )
+    expire.add_argument("--all", action="store_true", help="look at all reflogs")
+    expire.add_argument("-n", "--dry-run", action="store_true", help="only say how many would go")
+    expire.add_argument("refs", nargs="*", metavar="REF")
+    delete = actions.add_parser("delete", help="remove single entries")
+    delete.add_argument(
+        "--rewrite",
+        action="store_true",
+        help="let the next newer entry go on where the next older one ended",
+    )
+    delete.add_argument("entries", nargs="+", metavar="REF@{N}", help="0 is the newest")
+    exists = actions.add_parser("exists", help="say by the exit code whether a ref has a reflog")
+    exists.add_argument("ref", metavar="REF")
+    parser.set_defaults(action="show", ref="HEAD", abbrev=7, most=None)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run the command."""
+    with opened(parsed.repository) as (repo, refs):
+        if parsed.action == "show":
+            _show(refs, parsed.ref, parsed.abbrev, parsed.most)
+        elif parsed.action == "list":
+            for name in refs.reflogs():
+                write(name + b"\n")
+        elif parsed.action == "expire":
+            _expire(repo, refs, parsed)
+        elif parsed.action == "delete":
+            for entry in parsed.entries:
+                _delete(refs, entry, parsed.rewrite)
+        elif not refs.reflog_exists(os.fsencode(parsed.ref)):
+            return 1
+    return 0
+
+
+def _full_name(refs: ReftableRefsContainer, name: str) -> Ref:
+    """Find the ref that a short name means, among refs and among reflogs."""
+    short = os.fsencode(name)
+    if refs.reflog_exists(short):
+        return Ref(short)
+    try:
+        return parse_ref(refs, short)
+    except KeyError:
+        raise ReftableError(f"there is no ref or reflog '{name}'") from None
+
+
+def _show(refs: ReftableRefsContainer, name: str, abbrev: int, most: int | None) -> None:
+    shown = os.fsencode(name)
+    for n, entry in enumerate(refs.read_reflog(_full_name(refs, name), newest_first=True)):
+        if n == most:
+            return
+        write(b"%b %b@{%d}: %b\n" % (entry.new_sha[:abbrev], shown, n, entry.message))
+
+
+def _delete(refs: ReftableRefsContainer, text: str, rewrite: bool) -> None:
+    entry = _ENTRY.fullmatch(text)
+    if entry is None:
+        raise ReftableError(f"not the name of an entry, such as main@{{1}}: '{text}'")
+    refs.drop_reflog_entry(_full_name(refs, entry[1] or "HEAD"), int(entry[2]), rewrite)
+
+
+def _expire(repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace) -> None:
+    from dulwich import porcelain  # here, since it imports most of dulwich
+
+    if not parsed.all and not parsed.refs:
+        raise ReftableError("tell which refs, or --all")
+    config = repo.get_config_stack()
+    names = [None] if parsed.all else [_full_name(refs, name) for name in parsed.refs]
+    for name in names:
+        counts = porcelain.reflog_expire(
+            repo,
+            name,
+            all=parsed.all,
+            expire_time=_limit(parsed.expire, config, b"reflogExpire", 90),
+            expire_unreachable_time=_limit(
+                parsed.expire_unreachable, config, b"reflogExpireUnreachable", 30
+            ),
+            dry_run=parsed.dry_run,
+        )
+        for ref, count in counts.items():
+            if count:
+                went = b"would go" if parsed.dry_run else b"went"
+                write(b"%b: %d %b\n" % (ref, count, went))
+
+
+def _limit(text: str | None, config: Config, key: bytes, days: int) -> int:
+    """Give the time before which entries go."""
+    if text is None:
+        try:
+            text = os.fsdecode(config.get((b"gc",), key))
+        except KeyError:
+            return int(time.time()) - days * _DAY
+    if text in ("never", "false"):
+        return _NEVER
+    return _ALWAYS if text in ("all", "now") else parse_approxidate(text.removeprefix("@"))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""What subcommands share: finding the repository, naming objects, and writing bytes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from dulwich.objects import ObjectID, ShaFile
+from dulwich.objectspec import AmbiguousShortId, parse_object, parse_ref, scan_for_short_id
+
+from ..engine.errors import ReftableError
+from ..refs import ReftableRefsContainer
+from ..repo import Repo
+
+__all__ = ["add_directory", "add_repository", "object_id", "opened", "printable", "write"]
+
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+_SHORTEST = 4  # digits of an abbreviated id, as in git
+
+
+_WHERE = "a directory in the repository (the current one)"
+
+
+def add_repository(
+    parser: argparse.ArgumentParser, metavar: str = "REPO", what: str = _WHERE
+) -> None:
+    """Let a command take a repository as its last argument."""
+    parser.add_argument("repository", nargs="?", default=os.curdir, metavar=metavar, help=what)
+
+
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """Let a command whose arguments are refs take a repository as an option."""
+    parser.add_argument("-C", dest="repository", default=os.curdir, metavar="REPO", help=_WHERE)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[tuple[Repo, ReftableRefsContainer]]:
+    """Open the repository that a directory is in.
+
+    Raises:
+      NotGitRepository: if it is in none
+      ReftableError: if the repository's refs are in another format
+    """
+    with cast(Repo, Repo.discover(path)) as repo:
+        if not isinstance(repo.refs, ReftableRefsContainer):
+            raise ReftableError(f"the refs of {repo.path} are not in the reftable format")
+        yield repo, repo.refs
+
+
+def object_id(repo: Repo, name: bytes) -> bytes | None:
+    """Find out which object somebody means.
+
+    Args:
+      repo: the repository
+      name: a hex object id, whether there is such an object or not; or a ref, full or short; or
+        the beginning of an object's id; or whatever dulwich takes for a revision
+    Returns: a hex object id; None if the name means nothing
+    """
+    if len(name) == repo.object_format.hex_length and _HEX.issuperset(name):
+        return name.lower()
+    try:
+        return repo.refs[parse_ref(repo.refs, name)]
+    except (KeyError, ValueError, ReftableError):
+        pass
+    try:
+        if len(name) >= _SHORTEST and _HEX.issuperset(name):
+            return ObjectID(scan_for_short_id(repo.object_store, name.lower(), ShaFile).id)
+        return ObjectID(parse_object(repo, name).id)
+    except (KeyError, ValueError, AmbiguousShortId, NotImplementedError):
+        return None
+
+
+def printable(data: bytes | str) -> str:
+    """Show bytes that may be anything on one line."""
+    raw = data if isinstance(data, bytes) else os.fsencode(data)
+    text = raw.decode(errors="backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def write(data: bytes) -> None:
+    """Write bytes to standard output."""
+    sys.stdout.buffer.write(data)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``dulwich-reftable show-ref``: refs and the objects that they point to, as git prints them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+
+from dulwich.objects import ObjectID
+from dulwich.refs import HEADREF, Ref, SymrefLoop
+
+from ..engine.errors import ReftableError
+from ..engine.ref_run import SYMREF_PREFIX
+from ..refs import ReftableRefsContainer
+from ..repo import Repo
+from .repository import add_directory, object_id, opened, write
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell what the command takes."""
+    parser.epilog = "Exit code 1 says that there is no such ref."
+    add_directory(parser)
+    parser.add_argument(
+        "--points-at",
+        metavar="OBJECT",
+        help="show refs to this object only, or to tags of it; they are found by the obj blocks, "
+        "which know nothing of symrefs",
+    )
+    parser.add_argument("--head", action="store_true", help="show HEAD as well")
+    parser.add_argument(
+        "-d", "--dereference", action="store_true", help="show what tags finally point to as well"
+    )
+    parser.add_argument(
+        "prefix", nargs="?", default="", metavar="PREFIX", help="of full names, such as refs/tags/"
+    )
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run the command."""
+    code = 1
+    prefix = os.fsencode(parsed.prefix)
+    with opened(parsed.repository) as (repo, refs):
+        if parsed.points_at is None:
+            pairs = _all(refs, prefix)
+        else:
+            pairs = _pointing_at(repo, refs, os.fsencode(parsed.points_at), prefix)
+        for name, value in pairs:
+            if name == HEADREF and not (parsed.head or prefix):
+                continue
+            code = 0
+            write(value + b" " + name + b"\n")
+            if parsed.dereference:
+                peeled = repo.get_peeled(name)
+                if peeled != value:
+                    write(peeled + b" " + name + b"^{}\n")
+    return code
+
+
+def _all(refs: ReftableRefsContainer, prefix: bytes) -> Iterator[tuple[Ref, bytes]]:
+    for name, value in refs.iter_refs(prefix):
+        if not value.startswith(SYMREF_PREFIX):
+            yield name, value
+            continue
+        try:
+            found: ObjectID | None = refs.follow(name)[1]
+        except SymrefLoop:
+            continue
+        if found is not None:
+            yield name, found
+
+
+def _pointing_at(
+    repo: Repo, refs: ReftableRefsContainer, wanted: bytes, prefix: bytes
+) -> Iterator[tuple[Ref, bytes]]:
+    oid = object_id(repo, wanted)
+    if oid is None:
+        raise ReftableError(f"'{os.fsdecode(wanted)}' is no object")
+    for name in refs.refs_for_object(oid):
+        value = refs.read_ref(name) if name.startswith(prefix) else None
+        if value is not None:
+            yield name, value

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``dulwich-reftable update-ref``: one update, or those that standard input tells, as git does.
+
+Reflogs follow git's rules here, not dulwich's: an entry needs no message, and which refs start a
+reflog is up to ``core.logAllRefUpdates``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+
+from dulwich.approxidate import parse_approxidate
+from dulwich.config import Config
+from dulwich.objects import Commit
+
+from ..engine.errors import ReftableError
+from ..engine.ref_run import SYMREF_PREFIX
+from ..refs import ReftableRefsContainer
+from ..repo import Repo
+from ..stamp import Stamp
+from ..transaction import Transaction, is_zero
+from .repository import add_directory, object_id, opened
+from .update_commands import Commands
+from .update_words import read_lines, read_strings
+
+__all__ = ["add_arguments", "run"]
+
+_DATE = re.compile(r"@?(\d+) ([-+])(\d\d)(\d\d)")
+_LOGGED = (b"refs/heads/", b"refs/remotes/", b"refs/notes/")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell what the command takes."""
+    parser.usage = (
+        "%(prog)s [OPTION ...] REF NEW [OLD]\n"
+        "       %(prog)s [OPTION ...] -d REF [OLD]\n"
+        "       %(prog)s [OPTION ...] --stdin [-z]"
+    )
+    parser.epilog = (
+        "With --stdin, the commands are those of git update-ref --stdin: update, create, delete, "
+        "verify, symref-update, symref-create, symref-delete, symref-verify, option no-deref, "
+        "start, prepare, commit and abort. Without a start, all of them are one transaction."
+    )
+    add_directory(parser)
+    parser.add_argument("-m", dest="message", metavar="MESSAGE", help="for the reflogs")
+    parser.add_argument("-d", dest="delete", action="store_true", help="delete the ref")
+    parser.add_argument(
+        "--no-deref", action="store_true", help="update REF itself, not what it points to"
+    )
+    parser.add_argument(
+        "--create-reflog", action="store_true", help="start reflogs, whatever the settings say"
+    )
+    parser.add_argument("--stdin", action="store_true", help="read commands from standard input")
+    parser.add_argument("-z", dest="nul", action="store_true", help="which end in a NUL")
+    parser.add_argument("arguments", nargs="*", metavar="REF NEW OLD")
+    parser.set_defaults(wrong_use=parser.error)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run the command."""
+    given = len(parsed.arguments)
+    if parsed.stdin:
+        if given or parsed.delete:
+            parsed.wrong_use("--stdin takes no REF")
+    elif parsed.nul:
+        parsed.wrong_use("-z goes with --stdin")
+    elif not 1 + (not parsed.delete) <= given <= 2 + (not parsed.delete):
+        parsed.wrong_use("a REF and its NEW object are needed, or -d and a REF")
+    if parsed.message == "":
+        raise ReftableError("refusing to update with an empty message")
+    with opened(parsed.repository) as (repo, refs):
+        commands = Commands(
+            begin=_transactions(repo, refs, parsed),
+            resolve=lambda name: object_id(repo, name),
+            check=_object_check(repo),
+            hex_size=repo.object_format.hex_length,
+            follow=not parsed.no_deref,
+            reply=lambda text: print(text, flush=True),
+        )
+        if not parsed.stdin:
+            commands.run_one(*_command(parsed, b"0" * repo.object_format.hex_length))
+        elif parsed.nul:
+            commands.run(read_strings(sys.stdin.buffer), b"\0")
+        else:
+            commands.run(read_lines(sys.stdin.buffer), b"\n")
+    return 0
+
+
+def _command(parsed: argparse.Namespace, zero: bytes) -> tuple[bytes, list[bytes]]:
+    """Give the command that the arguments stand for, and its own arguments."""
+    ref, *ids = (os.fsencode(argument) for argument in parsed.arguments)
+    if parsed.delete:
+        # Nothing and zero both are "don't care" here, as ever in git.
+        return b"delete", [ref, *(old for old in ids if not is_zero(old)), b""][:2]
+    if not ids[0]:
+        raise ReftableError("the new object id is empty")
+    # Nothing as old id says that there must not be such a ref.
+    return b"update", [ref, ids[0], *(old or zero for old in ids[1:]), b""][:3]
+
+
+def _transactions(
+    repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace
+) -> Callable[[], Transaction]:
+    """Give what makes transactions that log as git does."""
+    policy = _policy(repo.get_config_stack(), repo.bare)
+    message = os.fsencode(parsed.message or "")
+
+    def begin() -> Transaction:
+        when, zone = _now()
+        stamp = Stamp.of(refs._backend, message, None, when, zone)
+        return Transaction(
+            refs._backend,
+            stamp,
+            starts_reflog=(lambda name: True) if parsed.create_reflog else policy,
+        )
+
+    return begin
+
+
+def _policy(config: Config, is_bare: bool) -> Callable[[bytes], bool]:
+    """Tell which refs start a reflog (git: ``should_autocreate_reflog``)."""
+    try:
+        setting = config.get((b"core",), b"logAllRefUpdates").strip().lower()
+    except KeyError:
+        setting = b"false" if is_bare else b"true"
+    if setting == b"always":
+        return lambda name: True
+    if setting in (b"false", b"no", b"off", b"0", b""):
+        return lambda name: False
+    return lambda name: name == b"HEAD" or name.startswith(_LOGGED)
+
+
+def _now() -> tuple[int | None, int | None]:
+    """Tell time and zone by ``GIT_COMMITTER_DATE``; None for those of the clock."""
+    text = os.environ.get("GIT_COMMITTER_DATE")
+    if not text:
+        return None, None
+    raw = _DATE.fullmatch(text.strip())
+    if raw is None:
+        return parse_approxidate(text), None
+    zone = int(raw[3]) * 3600 + int(raw[4]) * 60
+    return int(raw[1]), -zone if raw[2] == "-" else zone
+
+
+def _object_check(repo: Repo) -> Callable[[bytes, bytes], None]:
+    """Give what refuses objects that are not there, and branches that are no commits, as git does.
+
+    It takes the name of a ref and its value.
+    """
+
+    @lru_cache(maxsize=1 << 16)
+    def type_of(oid: bytes) -> int | None:
+        try:
+            return repo.object_store.get_raw(oid)[0]  # type: ignore[arg-type]
+        except KeyError:
+            return None
+
+    def check(ref: bytes, new: bytes) -> None:
+        if new.startswith(SYMREF_PREFIX):
+            return
+        found = type_of(new)
+        if found is None:
+            message = f"there is no object {new.decode()}"
+        elif found != Commit.type_num and (ref == b"HEAD" or ref.startswith(b"refs/heads/")):
+            message = f"object {new.decode()} is no commit"
+        else:
+            return
+        raise ReftableError(f"cannot update ref '{os.fsdecode(ref)}': {message}")
+
+    return check

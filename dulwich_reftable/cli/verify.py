@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``dulwich-reftable verify``: look for damage; a line for each finding."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..verification import ERROR, INFO, WARNING
+from ..verification import verify as find_faults
+from .repository import add_repository, opened, printable
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell what the command takes."""
+    parser.epilog = (
+        "Exit code 1 tells of errors, with --strict also of warnings; notes of the kind 'info' "
+        "never count."
+    )
+    parser.add_argument("--strict", action="store_true", help="let warnings count as errors")
+    parser.add_argument("-q", "--quiet", action="store_true", help="leave out the notes")
+    add_repository(parser)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run the command."""
+    counted = {ERROR, WARNING} if parsed.strict else {ERROR}
+    code = 0
+    with opened(parsed.repository) as (_, refs):
+        for finding in find_faults(refs._backend):
+            if finding.severity in counted:
+                code = 1
+            if not (parsed.quiet and finding.severity == INFO):
+                print(printable(str(finding)))
+    return code
