@@ -188,7 +188,7 @@ CASES = [
     ),
     Case(
         "ls-remote",
-        "ls-remote of all from dulwich's server",
+        "ls-remote of all, from our server (dulwich: from its own)",
         {"ours": _ls_remote("ours"), "dulwich": _ls_remote("dulwich")},
         Target("10x faster than dulwich", ratios={"dulwich": 1 / 10}),
     ),

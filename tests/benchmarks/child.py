@@ -134,17 +134,20 @@ def _other(source: str, *arguments: str) -> tuple[float, int]:
 
 
 def _serve(kind: str, path: str) -> None:
-    """Serve a repository by dulwich's TCP server; prints the port, ends with the input."""
+    """Serve a repository by our server or dulwich's; prints the port, ends with the input."""
+    import socketserver
     import threading
 
-    from dulwich.repo import Repo as DulwichRepo
-    from dulwich.server import BackendRepo, DictBackend, TCPGitServer
+    server: socketserver.TCPServer
+    if kind == "dulwich":
+        from dulwich.repo import Repo
+        from dulwich.server import DictBackend, TCPGitServer
 
-    from dulwich_reftable import Repo
+        server = TCPGitServer(DictBackend({b"/": Repo(path)}), "127.0.0.1", 0)
+    else:
+        from dulwich_reftable.server import Folder, GitServer
 
-    repo = DulwichRepo(path) if kind == "dulwich" else Repo(path)
-    repositories: dict[bytes, BackendRepo] = {b"/": repo}
-    server = TCPGitServer(DictBackend(repositories), "127.0.0.1", 0)
+        server = GitServer(Folder(path), "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_address[1], flush=True)
     sys.stdin.read()
