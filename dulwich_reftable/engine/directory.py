@@ -141,12 +141,12 @@ class DirectoryStorage:
         base = f"0x{min_update_index:012x}-0x{max_update_index:012x}"
         return _NewTable(self, base)
 
-    def lock_list(self, timeout: float | None) -> _ListLock:
+    def lock_list(self, timeout: float | None, *, create: bool = True) -> _ListLock:
         """Create ``tables.list.lock``, and the directory if it is missing."""
         try:
             lock = LockFile(self._list_path, timeout)
         except StorageError as error:
-            if error.errno != errno.ENOENT:
+            if error.errno != errno.ENOENT or not create:
                 raise
             self._create_directory()
             lock = LockFile(self._list_path, timeout)

@@ -123,8 +123,11 @@ class Stack:
         Returns: a context manager; what was not committed when it ends is undone
         Raises:
           LockError: if the lock stayed taken
+          StorageError: if the stack is not there any more
         """
-        lock = self.storage.lock_list(self.lock_timeout)
+        # Where there were tables, there may now be a repository that keeps its refs elsewhere.
+        is_known = self._snapshot is not None and bool(self._snapshot.listing.names)
+        lock = self.storage.lock_list(self.lock_timeout, create=not is_known)
         try:
             return Addition(self, lock, self.snapshot())
         except BaseException:

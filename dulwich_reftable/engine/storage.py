@@ -137,13 +137,15 @@ class Storage(Protocol):
     def new_table(self, min_update_index: int, max_update_index: int) -> NewTable:
         """Begin a table."""
 
-    def lock_list(self, timeout: float | None) -> ListLock:
+    def lock_list(self, timeout: float | None, *, create: bool = True) -> ListLock:
         """Take the lock of the list.
 
         Args:
           timeout: seconds to wait for it; 0 to try once, None for ever
+          create: whether to make the place of the stack, where there is none yet
         Raises:
           LockError: if it stayed taken
+          StorageError: if there is no such place
         """
 
     def lock_table(self, name: str) -> TableLock:
