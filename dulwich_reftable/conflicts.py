@@ -16,6 +16,9 @@ from .engine.snapshot import Snapshot
 
 __all__ = ["refuse_conflicts"]
 
+_ABOVE_ALL = len(b"refs")
+"""No ref can have this name."""
+
 
 def refuse_conflicts(
     snapshot: Snapshot, records: Mapping[bytes, RefRecord], before: Mapping[bytes, bytes | None]
@@ -39,7 +42,7 @@ def refuse_conflicts(
     parents: dict[bytes, bytes] = {}
     for name in created:
         end = name.rfind(b"/")
-        while end > 0 and name[:end] not in parents:
+        while end > _ABOVE_ALL and name[:end] not in parents:
             parents[name[:end]] = name
             end = name.rfind(b"/", 0, end)
     # Above: a ref where a directory is needed.
