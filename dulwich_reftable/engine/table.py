@@ -12,6 +12,7 @@ import struct
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from .block import Block
@@ -37,6 +38,9 @@ _REFS_SCANNED_PER_SEARCH = 8
 
 _WORTH_A_BLOCK = 8
 """For so many searches in a block, to decode all of it costs less."""
+
+_BYTES_DECODED = 1 << 19
+"""Bytes of the blocks that are kept decoded, for which it takes about ten times as many."""
 
 _LARGEST_FILTERED = 8 << 20
 """Bytes of the largest table that gets a filter: to make one then takes a third of a second."""
@@ -138,6 +142,9 @@ class Table:
             self.logs = Section(layout, LOG, log, log_index, starts)
             if first == LOG:
                 self.logs.block(log)  # what cannot be inflated may be refs
+        # Who looks for many refs looks for what is above and below them as well.
+        kept = _BYTES_DECODED // (self.block_size or len(buffer))
+        self._decoded_at = lru_cache(maxsize=kept)(partial(_values_at, self.refs))
         self._by_name: dict[bytes, RefRecord] | None = None
         self._filter: NameFilter | None = None
         self._searches = 0
@@ -252,7 +259,7 @@ class Table:
             block = None
             if position is not None and len(group) >= _WORTH_A_BLOCK:
                 block = self.refs.block_for(group[0])
-            decoded = block.ref_values() if block else None
+            decoded = self._decoded_at(block.position) if block else None
             if decoded and block and self.refs.index_position and decoded[0][-1] < group[-1]:
                 raise self.refs.beyond(block.position)
             yield group, decoded, following
@@ -343,6 +350,10 @@ class Table:
                 yield keys, records
             if is_end:
                 return
+
+
+def _values_at(refs: Section | None, position: int) -> _Decoded:
+    return refs.block(position).ref_values() if refs else ([], [])
 
 
 def _chunks(
