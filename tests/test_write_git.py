@@ -261,7 +261,7 @@ class Player:
 @requires_git
 @pytest.mark.parametrize(
     ("object_format", "bare", "seed", "count"),
-    [("sha1", False, 11, 3000), ("sha1", True, 12, 800), ("sha256", False, 13, 1500)],
+    [("sha1", False, 11, 1500), ("sha1", True, 12, 800), ("sha256", False, 13, 800)],
 )
 def test_git_shows_what_we_wrote(
     tmp_path: Path,
