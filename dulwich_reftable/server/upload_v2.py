@@ -10,19 +10,19 @@ spoil it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from dulwich.errors import HangupException
 from dulwich.objects import ObjectID
+from dulwich.protocol import Protocol as Connection
 from dulwich.protocol import capability_agent, capability_object_format, pkt_line
 
 from .errors import RefusedError
 from .history import all_lead_to
 from .lines import DELIMITER, FLUSH, Mark, list_refs, read_packet
 from .packing import Fetch
-
-if TYPE_CHECKING:
-    from .upload import UploadPackHandler
+from .settings import UploadSettings
+from .view import View
 
 __all__ = ["serve_v2"]
 
@@ -31,7 +31,33 @@ _MAX_PREFIXES = 65536
 """From so many on, git, too, rather lists everything."""
 
 
-def serve_v2(handler: UploadPackHandler) -> None:
+class _Handler(Protocol):
+    """What is needed of an ``UploadPackHandler``."""
+
+    proto: Connection
+    repo: Any
+    advertise_refs: bool
+    stateless_rpc: bool
+
+    @property
+    def settings(self) -> UploadSettings:
+        """What the repository's configuration says."""
+
+    @property
+    def view(self) -> View:
+        """The refs as the client sees them."""
+
+    def object_id(self, value: bytes) -> bytes:
+        """Read an object id."""
+
+    def read_argument(self, line: bytes, fetch: Fetch) -> bool:
+        """Read an argument that both protocol versions have."""
+
+    def send(self, fetch: Fetch, *, quiet: bool) -> None:
+        """Send the pack."""
+
+
+def serve_v2(handler: _Handler) -> None:
     """Serve requests until the client has no more.
 
     Args:
@@ -73,7 +99,7 @@ def serve_v2(handler: UploadPackHandler) -> None:
             return
 
 
-def _read_command(handler: UploadPackHandler) -> tuple[bytes, bool] | None:
+def _read_command(handler: _Handler) -> tuple[bytes, bool] | None:
     """Read the head of a request.
 
     Returns: the command, and whether arguments follow; None if the client has had enough
@@ -100,7 +126,7 @@ def _read_command(handler: UploadPackHandler) -> tuple[bytes, bool] | None:
     return None if command is None else (command, line is Mark.DELIMITER)
 
 
-def _arguments(handler: UploadPackHandler) -> Iterator[bytes]:
+def _arguments(handler: _Handler) -> Iterator[bytes]:
     """Read the arguments of a request."""
     for _ in range(_MAX_ARGUMENTS):
         line = read_packet(handler.proto)
@@ -112,7 +138,7 @@ def _arguments(handler: UploadPackHandler) -> Iterator[bytes]:
     raise RefusedError("too many arguments")
 
 
-def _ls_refs(handler: UploadPackHandler, arguments: Iterator[bytes]) -> None:
+def _ls_refs(handler: _Handler, arguments: Iterator[bytes]) -> None:
     prefixes: list[bytes] = []
     flags: set[bytes] = set()
     for argument in arguments:
@@ -134,7 +160,7 @@ def _ls_refs(handler: UploadPackHandler, arguments: Iterator[bytes]) -> None:
     )
 
 
-def _fetch(handler: UploadPackHandler, arguments: Iterator[bytes]) -> None:
+def _fetch(handler: _Handler, arguments: Iterator[bytes]) -> None:
     repo: Any = handler.repo
     store = repo.object_store
     fetch, flags = _read_fetch(handler, arguments)
@@ -168,7 +194,7 @@ def _fetch(handler: UploadPackHandler, arguments: Iterator[bytes]) -> None:
     proto.write(FLUSH)
 
 
-def _read_fetch(handler: UploadPackHandler, arguments: Iterator[bytes]) -> tuple[Fetch, set[bytes]]:
+def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, set[bytes]]:
     """Read the arguments of ``fetch``: what is asked for, and the words that stand for themselves.
 
     Among those words is ``have``, if the client named something, be it unknown to us.
@@ -204,7 +230,7 @@ def _read_fetch(handler: UploadPackHandler, arguments: Iterator[bytes]) -> tuple
     return fetch, flags
 
 
-def _revision(handler: UploadPackHandler, name: bytes) -> bytes:
+def _revision(handler: _Handler, name: bytes) -> bytes:
     """Find what ``deepen-not`` names: a ref, in full or as git completes it."""
     for rule in (b"%s", b"refs/%s", b"refs/tags/%s", b"refs/heads/%s"):
         wanted = rule % name
