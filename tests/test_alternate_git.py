@@ -172,7 +172,7 @@ def test_writers_in_turns(
     model = RefModel(git.zero, {b"HEAD": b"ref: refs/heads/main"})
     orders = Orders(seed, model, pool)
     writers: list[Writer] = [GitWriter(git), ContainerWriter(refs)]
-    for step in range(250):
+    for step in range(180):
         orders.give(orders.random.choice(writers))
         assert dict(refs.iter_refs()) == model.refs, f"step {step}"
         assert git.raw_refs(model.dangling()) == model.refs, f"step {step}"

@@ -19,6 +19,7 @@ from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from ..engine.merged import merge_chunks
 from ..engine.records import RefRecord
+from ..engine.ref_run import SYMREF_PREFIX
 from ..engine.stack import Stack
 from ..names import is_legal, prefix_end
 from ..reader import RefsSnapshot
@@ -208,7 +209,7 @@ class CopiedView(_View):
         self._head = super().head()
         self._unborn = super().unborn_head()
         self._values = refs.as_dict()
-        self._symrefs = refs.get_symrefs()
+        self._symrefs = _symrefs_of(refs)
         self._names = sorted(
             name for name in self._values if name.startswith(b"refs/") and is_legal(name)
         )
@@ -242,6 +243,16 @@ class CopiedView(_View):
 
     def is_tip(self, oid: bytes, *, hidden_too: bool = False) -> bool:
         return oid in (self._all_oids if hidden_too else self._oids)
+
+
+def _symrefs_of(refs: RefsContainer) -> dict[Ref, Ref]:
+    """Read the symrefs among refs in files; dulwich takes it ill if a ref is deleted meanwhile."""
+    found = {}
+    for name in refs.allkeys():
+        value = refs.read_ref(name)
+        if value is not None and value.startswith(SYMREF_PREFIX):
+            found[name] = Ref(value[len(SYMREF_PREFIX) :])
+    return found
 
 
 def _records(

@@ -151,7 +151,7 @@ def test_process_is_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_call_fails(play: Play) -> None:
     fault = Failure(errno.EIO)
-    for at, call in play.points(fault, every=2):
+    for at, call in play.points(fault, every=3):
         about = f"{fault.name} at call {at}, {call}"
         play.reset()
         error = error_of(play, fault, at)
@@ -174,7 +174,7 @@ def error_of(play: Play, fault: Fault, at: int) -> dr.ReftableError | None:
 
 def test_call_is_interrupted(play: Play) -> None:
     fault = Interrupt()
-    for at, call in play.points(fault, every=3):
+    for at, call in play.points(fault, every=4):
         about = f"{fault.name} at call {at}, {call}"
         play.reset()
         with pytest.raises(KeyboardInterrupt), struck(play.git_dir, fault, at):

@@ -50,6 +50,24 @@ def test_listing_many_refs_takes_little_memory(origin: Git) -> None:
             sizes.clear()
 
 
+def test_ref_in_files_that_is_deleted_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look for names and the look for values, somebody else has its turn."""
+    git = Git.init(tmp_path / "files", ref_format="files")
+    git.run("commit", "--quiet", "--allow-empty", "-m", "one")
+    git.run("symbolic-ref", "refs/heads/sym", "refs/heads/main")
+    with dr.Repo(str(git.path)) as repo:
+        names = repo.refs.allkeys()
+        monkeypatch.setattr(repo.refs, "allkeys", lambda: {*names, b"refs/heads/gone"})
+        view = view_of(repo.refs, repo.object_store, HiddenRefs([]))
+        shown = [ref for chunk in view.refs() for ref in chunk]
+    assert [(ref.name, ref.target) for ref in shown] == [
+        (b"refs/heads/main", None),
+        (b"refs/heads/sym", b"refs/heads/main"),
+    ]
+
+
 def test_prefixes_are_sought(origin: Git, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not asked for is not read, nor what is hidden."""
     with dr.Repo(str(origin.path)) as repo:
