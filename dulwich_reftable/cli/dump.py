@@ -133,7 +133,7 @@ class _Walk:
         try:
             for entry in block.entries():
                 entries.append(entry)
-            _ = block.restart_directory()
+            block.check_restarts()
         except CorruptTableError as error:
             self.is_damaged = True
             damage = error

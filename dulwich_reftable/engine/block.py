@@ -220,27 +220,31 @@ class Block:
             self._check_run(i - 1)
         return self.key_at(self.restarts[i])
 
-    def _restart_before(self, key: bytes) -> int:
-        """Give the offset of the last restart whose key is not beyond ``key`` (or of the first)."""
+    def _run_with(self, key: bytes) -> int:
+        """Give the number of the last restart whose key is not beyond ``key`` (or of the first)."""
         restarts = self.restarts
         i = bisect_right(range(len(restarts)), key, key=self._restart_key)
         i = max(i - 1, 0)
         self._check_run(i)
-        return restarts[i]
+        return i
+
+    def _restart_before(self, key: bytes) -> int:
+        return self.restarts[self._run_with(key)]
 
     def seek_ref(self, name: bytes) -> RefRecord | None:
         """Find the first ref that is not before ``name``, without decoding the block."""
-        offset = self._restart_before(name)
-        run = self.data[offset : self.restart_offset]
-        return seek_ref(self.layout, run, self.position + offset, name)
+        i = self._run_with(name)
+        # If it is not in the run behind this restart, it is the first of the next one.
+        ends = self.restarts[i + 2 : i + 3]
+        start, end = self.restarts[i], ends[0] if ends else self.restart_offset
+        return seek_ref(self.layout, self.data[start:end], self.position + start, name)
 
-    def restart_directory(self) -> tuple[list[bytes], list[int]]:
-        """Give the keys at all restarts; and their positions in the file, and that of the table."""
+    def check_restarts(self) -> None:
+        """See that restarts stand at records with keys that are not compressed and ascend."""
         keys = [self._restart_key(i) for i in range(len(self.restarts))]
         self._check_run(len(keys) - 1)
         if any(after <= before for before, after in pairwise(keys)):
             raise self._corrupt("keys at restarts do not ascend", self.restart_offset)
-        return keys, [self.position + offset for offset in (*self.restarts, self.restart_offset)]
 
     def seek_index(self, key: bytes) -> int | None:
         """Find, in an index block, the position of the block that would hold ``key``."""

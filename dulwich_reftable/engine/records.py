@@ -10,7 +10,8 @@ behind it. Object ids are raw bytes (20 or 32) throughout the engine.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from .coding import MAX_UINT64, decode_varint, encode_varint
 
@@ -31,6 +32,7 @@ __all__ = [
     "encode_obj",
     "encode_ref",
     "log_key",
+    "make_record",
 ]
 
 # Value types of a ref record (format: "ref record").
@@ -141,6 +143,10 @@ def encode_ref(record: RefRecord, min_update_index: int) -> tuple[int, bytes]:
     if peeled is None:
         return REF_VAL1, delta + value
     return REF_VAL2, delta + value + peeled
+
+
+# Makes a record of all its fields in a tuple; this is faster than calling its class.
+make_record: Callable[[type[RefRecord], tuple[Any, ...]], RefRecord] = tuple.__new__
 
 
 def decode_ref(

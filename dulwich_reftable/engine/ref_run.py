@@ -8,7 +8,6 @@ the plain way, in which a :class:`~.block.Block` reads records of every kind; th
 from __future__ import annotations
 
 from binascii import b2a_hex
-from collections.abc import Callable
 from functools import lru_cache
 
 from .coding import decode_varint, shared_prefix
@@ -21,6 +20,7 @@ from .records import (
     REF_VAL2,
     RefRecord,
     decode_ref,
+    make_record,
 )
 
 __all__ = ["LARGEST_SLICED", "SYMREF_PREFIX", "ref_records", "ref_text", "ref_values", "seek_ref"]
@@ -30,9 +30,6 @@ SYMREF_PREFIX = b"ref: "
 
 LARGEST_SLICED = 1 << 16
 """Up to this many bytes of a block, :func:`ref_values` keeps a slice object for each."""
-
-# Makes a record faster than calling its class does.
-_make: Callable[[type[RefRecord], tuple[object, ...]], RefRecord] = tuple.__new__
 
 # Suffix length by the second byte of a ref record, where that byte alone says it and the value is
 # one object id; -1 for every record that needs the general path.
@@ -90,7 +87,9 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
                     is_plain = head & 7 == REF_VAL1 and run[value_at] < 128
                     if is_plain and value_at + hash_size < end:
                         value = run[value_at + 1 : value_at + 1 + hash_size]
-                        return _make(RefRecord, (key, base + run[value_at], value, None, None))
+                        return make_record(
+                            RefRecord, (key, base + run[value_at], value, None, None)
+                        )
                     return decode_ref(key, head & 7, run, value_at, hash_size, base)[0]
                 if prefix:  # mostly they share a byte or two
                     matched = prefix
@@ -217,7 +216,7 @@ def ref_records(
     names: list[bytes] = []
     records: list[RefRecord] = []
     add_name, add_record = names.append, records.append
-    make = _make
+    make = make_record
     name = head = b""
     cut = start = 0
     try:

@@ -3,8 +3,9 @@
 
 To find the block that would hold a key, a section that was just opened walks down the index from
 restart to restart, which touches one block a level. A section that is asked again and again
-flattens the lowest level of its index into two lists, last keys and positions, and bisects those.
-Sections without an index have few blocks; their first keys serve in its place.
+flattens the lowest level of its index into two lists, last keys and positions, and bisects those;
+and of ref blocks that it is asked for again it makes directories (:mod:`.ref_directory`). Sections
+without an index have few blocks; their first keys serve in its place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from itertools import islice
 from .block import Block
 from .errors import CorruptTableError
 from .layout import INDEX, Layout
+from .records import RefRecord
+from .ref_directory import RefDirectory
 
 __all__ = ["Section"]
 
@@ -54,13 +57,8 @@ class Section:
         self.block = lru_cache(maxsize=_BLOCKS_KEPT)(partial(Block, layout))
         self._sound_gaps: set[int] = set()
         self._searches = 0
-        self._directories: dict[int, tuple[list[bytes], list[int]]] = {}
+        self._directories: dict[int, RefDirectory | None] = {}
         self._flat: tuple[list[bytes], list[int]] | None = None
-
-    @property
-    def is_warm(self) -> bool:
-        """Whether it was asked often enough to remember more of it."""
-        return self._flat is not None
 
     @cached_property
     def is_one_block(self) -> bool:
@@ -159,31 +157,51 @@ class Section:
             yield positions[i], keys[at:upto], following
             at = upto
 
-    def run_for(self, key: bytes) -> tuple[int, int, bool] | None:
-        """Give where the records from one restart to the next stand that would hold ``key``.
+    def lookup_ref(self, name: bytes) -> RefRecord | None:
+        """Find a ref.
 
-        The keys at restarts of the blocks that were asked for are remembered: with them, a search
-        in a large section comes down to two bisections.
-
-        Returns: position in the file, that behind the records, and whether these are the last of
-          their block; None if there are none
+        Returns: its record, or None if it is not in the section
+        Raises:
+          CorruptTableError: if what had to be read of the section is damaged
         """
-        position = self.find(key)
+        position = self.find(name)
         if position is None:
-            self._check_end(key)
+            self._check_end(name)
             return None
-        directory = self._directories.get(position)
-        if directory is None:
+        if self._flat is not None:
+            directory = self._directories.get(position) or self._directory(position)
+            if directory is not None:
+                record = directory.lookup(name)
+                if record is None and name < directory.first_name:
+                    self._check_gap(name, self.block(position))
+                return record
+        block = self._checked(self.block(position))
+        self._check_gap(name, block)
+        found = block.seek_ref(name)
+        if found is None and self.index_position:
+            raise self.beyond(position)
+        return found if found is not None and found.name == name else None
+
+    def _directory(self, position: int) -> RefDirectory | None:
+        """Make the directory of a block that is asked for again, if it is not too large for one.
+
+        One costs as much as three or four searches without.
+        """
+        if position not in self._directories:
             if len(self._directories) >= _DIRECTORIES_KEPT:
                 self._directories.clear()
-            block = self._checked(Block(self.layout, position))
-            directory = self._directories[position] = block.restart_directory()
-        keys, positions = directory
-        i = bisect_right(keys, key)
-        if i:
-            return positions[i - 1], positions[i], i == len(keys)
-        self._check_gap(key, self.block(position))
-        return None
+            self._directories[position] = None
+            return None
+        block = self._checked(self.block(position))
+        if len(block.data) > RefDirectory.LARGEST:
+            return None
+        directory = RefDirectory(block)
+        if self.index_position:
+            keys, positions = self._flatten()
+            if keys[bisect_left(positions, position)] != directory.last_name:
+                raise self.beyond(position)
+        self._directories[position] = directory
+        return directory
 
     def _check_gap(self, key: bytes, block: Block) -> None:
         """See that a key before the first of its block is not in the block before that.

@@ -18,9 +18,9 @@ from typing import TypeVar
 from .block import Block
 from .errors import CorruptTableError
 from .layout import LOG, OBJ, REF, Buffer, Layout
-from .name_filter import NameFilter
 from .records import LogRecord, RefRecord
-from .ref_run import ref_text, seek_ref
+from .ref_directory import RefDirectory
+from .ref_run import ref_text
 from .section import Section
 
 __all__ = ["HASH_SIZES", "HEADER", "POSITIONS", "Table"]
@@ -33,17 +33,14 @@ POSITIONS = struct.Struct(">QQQQQI")
 _BYTES_PER_REF = 24
 """A ref takes so many bytes at the least, or hardly fewer."""
 
-_REFS_SCANNED_PER_SEARCH = 8
-"""A search costs about as much as it costs to scan so many refs."""
+_REFS_DECODED_PER_SEARCH = 8
+"""A search costs about as much as it costs to decode so many refs."""
 
 _WORTH_A_BLOCK = 8
 """For so many searches in a block, to decode all of it costs less."""
 
 _BYTES_DECODED = 1 << 19
 """Bytes of the blocks that are kept decoded, for which it takes about ten times as many."""
-
-_LARGEST_FILTERED = 8 << 20
-"""Bytes of the largest table that gets a filter: to make one then takes a third of a second."""
 
 HASH_SIZES = {b"sha1": 20, b"s256": 32}
 
@@ -146,7 +143,6 @@ class Table:
         kept = _BYTES_DECODED // (self.block_size or len(buffer))
         self._decoded_at = lru_cache(maxsize=kept)(partial(_values_at, self.refs))
         self._by_name: dict[bytes, RefRecord] | None = None
-        self._filter: NameFilter | None = None
         self._searches = 0
 
     def __repr__(self) -> str:
@@ -161,52 +157,14 @@ class Table:
         """
         if self._by_name is not None:
             return self._by_name.get(name)
-        if self.refs is None or (self._filter is not None and not self._filter.may_hold(name)):
+        if self.refs is None:
             return None
-        record = self._search(self.refs, name)
-        if record is not None and record.name != name:
-            record = None
-        if record is None or self.refs.is_one_block:
+        if self.refs.is_one_block and self.size <= RefDirectory.LARGEST:
             self._searches += 1
-            if self._searches * _REFS_SCANNED_PER_SEARCH > self.size // _BYTES_PER_REF:
-                self._spare_searches(self.refs)
-        return record
-
-    def _search(self, refs: Section, name: bytes) -> RefRecord | None:
-        """Find the first ref that is not before ``name``."""
-        if refs.is_warm:
-            run = refs.run_for(name)
-            if run is None:
-                return None
-            position, end, is_last = run
-            found = seek_ref(self.layout, self.layout.buffer[position:end], position, name)
-        else:
-            block = refs.block_for(name)
-            if block is None:
-                return None
-            position, is_last = block.position, True
-            found = block.seek_ref(name)
-        if found is None and is_last and refs.index_position:
-            raise refs.beyond(position)
-        return found
-
-    def _spare_searches(self, refs: Section) -> None:
-        """Remember what the table mentions.
-
-        This is done when the searches that it would have spared have cost about as much, so that
-        it never costs more than twice what the better of both ways would have.
-        """
-        self._searches = 0
-        try:
-            if refs.is_one_block:
-                self._by_name = dict(zip(*refs.block(0).ref_records(), strict=True))
-            elif self.size <= _LARGEST_FILTERED and self._filter is None:
-                names = NameFilter(self.size // _BYTES_PER_REF)
-                for chunk, _ in self.ref_values():
-                    names.add(chunk)
-                self._filter = names
-        except CorruptTableError:
-            return  # what is sound of the table can still be searched
+            if self._searches * _REFS_DECODED_PER_SEARCH > self.size // _BYTES_PER_REF:
+                # From now on the searches would cost more.
+                self._by_name = dict(zip(*self.refs.block(0).ref_records(), strict=True))
+        return self.refs.lookup_ref(name)
 
     def values_among(self, names: Sequence[bytes]) -> dict[bytes, bytes | None]:
         """Find what the table says of many refs; a block that several are in is decoded once.

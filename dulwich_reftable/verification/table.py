@@ -114,7 +114,7 @@ class _Walk:
     def _check_block(self, block: Block) -> Iterator[Finding]:
         yield from self._check_padding(block)
         try:
-            block.restart_directory()
+            block.check_restarts()
             if block.kind == REF:
                 names, refs = block.ref_records()
                 yield from self._check_refs(block, refs)

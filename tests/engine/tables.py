@@ -6,18 +6,20 @@ import hashlib
 import struct
 import zlib
 from binascii import b2a_hex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
 from dulwich_reftable.engine.block import Block
-from dulwich_reftable.engine.layout import Layout
-from dulwich_reftable.engine.records import LogRecord, LogUpdate, RefRecord, log_key
+from dulwich_reftable.engine.block_writer import BlockWriter
+from dulwich_reftable.engine.layout import REF, Layout
+from dulwich_reftable.engine.records import LogRecord, LogUpdate, RefRecord, encode_ref, log_key
 from dulwich_reftable.engine.table import Table
 from dulwich_reftable.engine.writer import TableWriter, WriteOptions
 
 _T = TypeVar("_T")
 
+LARGEST_BLOCK = (1 << 24) - 1
 FOOTER = {1: 68, 2: 72}
 HEADER = {1: 24, 2: 28}
 
@@ -137,3 +139,16 @@ def reseal(
     body = data[HEADER[version] : -FOOTER[version]]
     footer = header + struct.pack(">QQQQQ", *(positions or footer_positions(data)))
     return header + body + footer + struct.pack(">I", zlib.crc32(footer))
+
+
+def ref_block(
+    records: Sequence[RefRecord], interval: int = 16, *, size: int = 20, base: int = 1_000
+) -> Block:
+    """A block of refs that follows a file's header."""
+    writer = BlockWriter(REF, LARGEST_BLOCK, interval, bytes(24))
+    for record in records:
+        assert writer.add(record.name, *encode_ref(record, base))
+    data = writer.finish()
+    return Block(
+        layout_of(data, hash_size=size, header_size=24, min_update_index=base), 0
+    )  # fmt: skip

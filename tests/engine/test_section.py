@@ -215,6 +215,18 @@ class TestDamaged:
         ring.index(ring.entries)
         assert_found_out(ring.finish(ref_index=ring.at[2]), ring.keys, "not an index block")
 
+    def test_index_key_that_is_not_the_last_of_its_block(self) -> None:
+        ring = Ring()
+        keys, at = ring.keys, ring.at
+        for wrong in (keys[1] + b"!", keys[1][:-1] + b"0!"):
+            root = ring.index([(keys[0], at[0]), (wrong, at[1]), *ring.entries[2:]])
+            section = refs_section(ring.finish(ref_index=root))
+            section._searches = SEARCHES_UNTIL_FLAT
+            assert section.lookup_ref(keys[0]) == ref(keys[0], 0)
+            with pytest.raises(CorruptTableError, match="index disagrees with the block"):
+                for _ in range(2):  # at the first time, by chance, it may not matter
+                    section.lookup_ref(wrong)
+
     def test_section_that_begins_with_another_block(self) -> None:
         ring = Ring()
         data = ring.finish(log=ring.at[1])
