@@ -12,6 +12,7 @@ import os
 from binascii import a2b_hex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .backend import Backend
 from .conflicts import refuse_conflicts
@@ -118,7 +119,6 @@ class Plan:
         self._peel = peel
         self._starts_reflog = starts_reflog
         self._plans = {stack: _StackPlan(addition) for stack, addition in additions.items()}
-        self._head_stack, self._head = self._head_target()
 
     def add(self, edits: Collection[Edit]) -> None:
         """Work out all edits.
@@ -157,13 +157,11 @@ class Plan:
             plan.values = dict.fromkeys(wanted)
             plan.values.update(plan.snapshot.values_of(wanted))
 
-    def _head_target(self) -> tuple[Stack, bytes | None]:
-        """Give the stack of HEAD, and the branch that HEAD points to."""
-        stack = self._backend.current
-        value = self._snapshot_of(stack).ref_value(b"HEAD")
-        if value is None or not value.startswith(SYMREF_PREFIX):
-            return stack, None
-        return stack, value[len(SYMREF_PREFIX) :]
+    @cached_property
+    def _head(self) -> bytes | None:
+        """The branch that HEAD points to, which only reflogs ask for."""
+        value = self._snapshot_of(self._backend.current).ref_value(b"HEAD")
+        return value[len(SYMREF_PREFIX) :] if value and _is_symref(value) else None
 
     def _snapshot_of(self, stack: Stack) -> Snapshot:
         """Give what can be read of a stack, be it locked or not."""
@@ -250,7 +248,7 @@ class Plan:
         # The refs on the way are logged as well, and HEAD if this is the branch it points to.
         logged = chain[:-1] if after is None and not was_symref else chain
         if name == self._head and not any(local == b"HEAD" for _, local in chain):
-            head_plan = self._plan(self._head_stack)
+            head_plan = self._plan(self._backend.current)
             head_plan.claim(b"HEAD", edit.name)
             logged = [*logged, (head_plan, b"HEAD")]
         for log_plan, local in logged:

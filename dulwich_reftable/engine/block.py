@@ -14,7 +14,6 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import TypeVar
 
 from .coding import decode_uint24, decode_varint
@@ -29,7 +28,7 @@ from .records import (
     decode_obj,
     decode_ref,
 )
-from .ref_run import LARGEST_SLICED, ref_records, ref_text, ref_values, seek_ref
+from .ref_run import LARGEST_SLICED, plain_steps, ref_records, ref_text, ref_values, seek_ref
 
 __all__ = ["Block"]
 
@@ -120,11 +119,13 @@ class Block:
     def restarts(self) -> list[int]:
         """The offsets of the restarts; ascending, from the first record on."""
         if self._restarts is None:
-            data, table = self.data, self.restart_offset
-            offsets = [decode_uint24(data, at) for at in range(table, len(data) - 2, 3)]
+            table = self.restart_offset
+            numbers = self.data[table:-2]
+            parts = zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+            offsets = [(high << 16) | (middle << 8) | low for high, middle, low in parts]
             if offsets[0] != self.first or offsets[-1] >= table:
                 raise self._corrupt("restarts do not agree with the records", table)
-            if any(after <= before for before, after in pairwise(offsets)):
+            if offsets != sorted(set(offsets)):
                 raise self._corrupt("restarts do not ascend", table)
             self._restarts = offsets
         return self._restarts
@@ -148,17 +149,18 @@ class Block:
         data, pos, start = self.data, restarts[i], restarts[i]
         # Bytes of a ref's value by its type; other kinds have varints only.
         size = self.layout.hash_size if self.kind == REF else 0
+        steps, behind_key = plain_steps(size), 1 + size
         is_obj = self.kind == OBJ
         try:
             while pos < end:
+                step = steps[data[pos + 1]]
+                if step and data[pos] < 0x80 and data[pos + step - behind_key] < 0x80:
+                    pos += step  # most refs are such
+                    continue
                 start = pos
-                head = data[pos + 1]
-                if data[pos] < 0x80 and head < 0x80:
-                    pos += 2 + (head >> 3)
-                else:
-                    _, pos = decode_varint(data, pos)
-                    head, pos = decode_varint(data, pos)
-                    pos += head >> 3
+                _, pos = decode_varint(data, pos)
+                head, pos = decode_varint(data, pos)
+                pos += head >> 3
                 extra = head & 7
                 if is_obj:
                     if not extra:
@@ -215,16 +217,16 @@ class Block:
             return self._decode_log
         return decode_obj if self.kind == OBJ else _decode_position
 
-    def _restart_key(self, i: int) -> bytes:
+    def _run_with(self, key: bytes) -> int:
+        """Give the number of the last restart whose key is not beyond ``key`` (or of the first).
+
+        Those that bisection comes by need not be right for it to be: it is where the restart found
+        and the next one stand at records, between which the key belongs.
+        """
+        offsets = self.restarts
+        i = max(bisect_right(offsets, key, key=self.key_at) - 1, 0)
         if i:
             self._check_run(i - 1)
-        return self.key_at(self.restarts[i])
-
-    def _run_with(self, key: bytes) -> int:
-        """Give the number of the last restart whose key is not beyond ``key`` (or of the first)."""
-        restarts = self.restarts
-        i = bisect_right(range(len(restarts)), key, key=self._restart_key)
-        i = max(i - 1, 0)
         self._check_run(i)
         return i
 
@@ -241,9 +243,10 @@ class Block:
 
     def check_restarts(self) -> None:
         """See that restarts stand at records with keys that are not compressed and ascend."""
-        keys = [self._restart_key(i) for i in range(len(self.restarts))]
-        self._check_run(len(keys) - 1)
-        if any(after <= before for before, after in pairwise(keys)):
+        for i in range(len(self.restarts)):
+            self._check_run(i)
+        keys = [self.key_at(offset) for offset in self.restarts]
+        if keys != sorted(set(keys)):
             raise self._corrupt("keys at restarts do not ascend", self.restart_offset)
 
     def seek_index(self, key: bytes) -> int | None:

@@ -78,7 +78,7 @@ class Merged:
         """
         chunks = merge_chunks([table.ref_values(start, stop) for table in self.tables])
         for names, values in chunks:
-            if None in values:
+            if not all(values):
                 living = [pair for pair in zip(names, values, strict=True) if pair[1] is not None]
                 if not living:
                     continue
@@ -96,7 +96,7 @@ class Merged:
         for table in self.tables:
             for names, values in table.ref_values():
                 refs.update(zip(names, values, strict=False))
-                is_odd = names[0] < b"refs/" or names[-1] >= b"refs0" or None in values
+                is_odd = names[0] < b"refs/" or names[-1] >= b"refs0" or not all(values)
                 # With no None among them, they can be compared.
                 if is_odd or max(values) > _HIGHEST_ID:  # type: ignore[type-var, operator]
                     odd.update(names)

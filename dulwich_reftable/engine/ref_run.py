@@ -23,7 +23,15 @@ from .records import (
     make_record,
 )
 
-__all__ = ["LARGEST_SLICED", "SYMREF_PREFIX", "ref_records", "ref_text", "ref_values", "seek_ref"]
+__all__ = [
+    "LARGEST_SLICED",
+    "SYMREF_PREFIX",
+    "plain_steps",
+    "ref_records",
+    "ref_text",
+    "ref_values",
+    "seek_ref",
+]
 
 SYMREF_PREFIX = b"ref: "
 """How a symref's value is told apart from an object id where both are text."""
@@ -53,7 +61,7 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
       CorruptTableError: if the records are damaged, as far as that is seen
     """
     hash_size = layout.hash_size
-    steps, behind_key = _steps(hash_size), 1 + hash_size
+    steps, behind_key = plain_steps(hash_size), 1 + hash_size
     end = len(run)
     sought = name + b"\0"  # so that there is a byte behind what of the name is matched
     following = sought[0]
@@ -266,12 +274,15 @@ def ref_text(record: RefRecord) -> bytes | None:
     return None if record.value is None else b2a_hex(record.value)
 
 
-@lru_cache(maxsize=2)
-def _steps(hash_size: int) -> list[int]:
+@lru_cache(maxsize=3)
+def plain_steps(hash_size: int) -> list[int]:
     """Give, by the second byte of a ref record, its length, where other bytes do not matter.
 
-    That is so if the update index takes one byte; 0 stands where the byte does not say it.
+    That is so if the shared prefix and the update index take one byte each; 0 stands where the
+    byte does not say it, and everywhere if there are no object ids.
     """
+    if not hash_size:
+        return [0] * 256
     return [2 + length + 1 + hash_size if length > 0 else 0 for length in _SHORT_VAL1]
 
 

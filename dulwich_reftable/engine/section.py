@@ -11,8 +11,9 @@ without an index have few blocks; their first keys serve in its place.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache, partial
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from itertools import islice
 
 from .block import Block
@@ -24,6 +25,9 @@ from .ref_directory import RefDirectory
 __all__ = ["Section"]
 
 _SEARCHES_BEFORE_FLATTENING = 16
+# What a search in a warm block costs more than one by a directory; what it costs more to read the
+# block, too; and what a directory costs.
+_WARM_SEARCH, _READ, _DIRECTORY = 1, 2, 15
 _BLOCKS_KEPT = 128
 _DIRECTORIES_KEPT = 1 << 14
 _END = -1  # where a block behind the last one would be
@@ -53,12 +57,24 @@ class Section:
         self.position = position
         self.index_position = index_position
         self._starts = starts
-        # Warm blocks. A table never changes, so neither does what is remembered of it.
-        self.block = lru_cache(maxsize=_BLOCKS_KEPT)(partial(Block, layout))
         self._sound_gaps: set[int] = set()
         self._searches = 0
-        self._directories: dict[int, RefDirectory | None] = {}
+        self._spent: defaultdict[int, int] = defaultdict(int)
+        self._directories: dict[int, RefDirectory] = {}
         self._flat: tuple[list[bytes], list[int]] | None = None
+
+    @cached_property
+    def block(self) -> Callable[[int], Block]:
+        """What gives the block at a position; warm ones are kept, as a table never changes."""
+        layout, spent = self.layout, self._spent
+
+        # This knows nothing of the section: tables shall be closed as soon as they are let go.
+        @lru_cache(maxsize=_BLOCKS_KEPT)
+        def read(position: int) -> Block:
+            spent[position] += _READ
+            return Block(layout, position)
+
+        return read
 
     @cached_property
     def is_one_block(self) -> bool:
@@ -183,14 +199,9 @@ class Section:
         return found if found is not None and found.name == name else None
 
     def _directory(self, position: int) -> RefDirectory | None:
-        """Make the directory of a block that is asked for again, if it is not too large for one.
-
-        One costs as much as three or four searches without.
-        """
-        if position not in self._directories:
-            if len(self._directories) >= _DIRECTORIES_KEPT:
-                self._directories.clear()
-            self._directories[position] = None
+        """Make the directory of a block that is asked for again, if it is not too large for one."""
+        self._spent[position] += _WARM_SEARCH
+        if self._spent[position] < _DIRECTORY:
             return None
         block = self._checked(self.block(position))
         if len(block.data) > RefDirectory.LARGEST:
@@ -200,8 +211,22 @@ class Section:
             keys, positions = self._flatten()
             if keys[bisect_left(positions, position)] != directory.last_name:
                 raise self.beyond(position)
+        if len(self._directories) >= _DIRECTORIES_KEPT:
+            self._directories.clear()
         self._directories[position] = directory
         return directory
+
+    def first_key_behind(self, block: Block) -> bytes | None:
+        """Give the first key of the block that follows one; None if that is the last.
+
+        Raises:
+          CorruptTableError: if there is an index, which tells what each block reaches to
+        """
+        if self.index_position:
+            raise self.beyond(block.position)
+        keys, positions = self._flatten()
+        i = bisect_right(positions, block.position)
+        return keys[i] if i < len(keys) else None
 
     def _check_gap(self, key: bytes, block: Block) -> None:
         """See that a key before the first of its block is not in the block before that.

@@ -12,7 +12,7 @@ import struct
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import TypeVar
 
 from .block import Block
@@ -139,14 +139,20 @@ class Table:
             self.logs = Section(layout, LOG, log, log_index, starts)
             if first == LOG:
                 self.logs.block(log)  # what cannot be inflated may be refs
-        # Who looks for many refs looks for what is above and below them as well.
-        kept = _BYTES_DECODED // (self.block_size or len(buffer))
-        self._decoded_at = lru_cache(maxsize=kept)(partial(_values_at, self.refs))
         self._by_name: dict[bytes, RefRecord] | None = None
         self._searches = 0
 
     def __repr__(self) -> str:
         return f"<Table {self.filename}>"
+
+    @cached_property
+    def _decoded_at(self) -> Callable[[int], _Decoded]:
+        """What decodes the block at a position, and remembers the latest.
+
+        Who looks for many refs looks for what is above and below them as well.
+        """
+        kept = _BYTES_DECODED // (self.block_size or self.size)
+        return lru_cache(maxsize=kept)(partial(_values_at, self.refs))
 
     # Refs
 
@@ -227,10 +233,9 @@ class Table:
         block = self.refs.block_for(start) if self.refs else None
         if block is None or self.refs is None:
             return False
-        first = block.seek_ref(start)
-        if first is None:  # without an index it can be the next block's first, if there is one
-            return not self.refs.is_one_block and any(True for _ in self.ref_values(start, stop))
-        return first.name < stop
+        found = block.seek_ref(start)
+        first = self.refs.first_key_behind(block) if found is None else found.name
+        return first is not None and first < stop
 
     def ref_values(
         self, start: bytes = b"", stop: bytes | None = None

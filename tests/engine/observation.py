@@ -89,6 +89,13 @@ def observe(data: bytes, known: Known) -> Observation:
     for i, name in enumerate(known.names):
         for asked in (name, name[:-1] if i % 2 else name + b"!"):
             seen.ask(("warm", asked), lambda asked=asked: warm.lookup_ref(asked))
+    hot = fresh().refs
+    if hot is not None:
+        hot._searches = SEARCHES
+        hot._spent.default_factory = lambda: 100  # so that each block gets its directory
+        for name in known.names:
+            for asked in (name, name[:-1], name + b"!"):
+                seen.ask(("hot", asked), lambda asked=asked: hot.lookup_ref(asked))
     table = fresh()
     for key in known.log_keys:
         seen.ask(("log", key), lambda key=key: flat(table.log_records(key, key + b"\0")))
@@ -109,7 +116,7 @@ def lookups_that_disagree(seen: Observation) -> list[tuple[object, ...]]:
     wrong = [
         key
         for key, answer in seen.answers.items()
-        if (key[0] in ("cold", "warm") and answer != by_name.get(key[1]))  # type: ignore[call-overload]
+        if (key[0] in ("cold", "warm", "hot") and answer != by_name.get(key[1]))  # type: ignore[call-overload]
         or (key[0] == "from" and answer != [r for r in [by_name.get(key[1])] if r])  # type: ignore[call-overload]
     ]
     if seen.answers.get(("values",)) != [(r.name, as_text(r)) for r in records]:
