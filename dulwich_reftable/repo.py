@@ -16,8 +16,9 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import Any, BinaryIO, cast
 
@@ -40,6 +41,8 @@ __all__ = ["Repo", "opening"]
 
 _EXTENSIONS = {"refStorage": b"reftable", "reftable": b"true"}
 """The configuration keys that select the format, and their values."""
+
+_PEELED_KEPT = 1024
 
 
 @contextmanager
@@ -148,13 +151,23 @@ class Repo(DulwichRepo):
     def _peel(self, oid: bytes) -> bytes | None:
         """Tell what an annotated tag finally points to; None for all other objects."""
         try:
+            return self._peeled(oid)
+        except (KeyError, AssertionError):
+            # Not there; or asked of an alternate that dulwich opened with the other hash.
+            return None
+
+    @cached_property
+    def _peeled(self) -> Callable[[bytes], bytes | None]:
+        """Do as :meth:`_peel`, and remember the latest; what an object is never changes."""
+
+        @lru_cache(maxsize=_PEELED_KEPT)
+        def peeled(oid: bytes) -> bytes | None:
             type_num, _ = self.object_store.get_raw(oid)  # type: ignore[arg-type]
             if type_num != Tag.type_num:
                 return None
             return self.object_store.peel(oid)[1].id  # type: ignore[arg-type]
-        except (KeyError, AssertionError):
-            # Not there; or asked of an alternate that dulwich opened with the other hash.
-            return None
+
+        return peeled
 
     # Reflogs
 

@@ -75,6 +75,18 @@ def test_not_peeled(repo: dr.Repo) -> None:
     assert repo.refs.get_peeled(b"refs/tags/none") is None
 
 
+def test_a_tag_that_comes_after_its_ref(repo: dr.Repo) -> None:
+    """That an object is not there is not remembered."""
+    bare = dr.Repo.init_bare(Path(repo.path) / "other", mkdir=True)
+    ids = add_objects(bare)
+    tag = ids["tag of commit"]
+    repo.refs[b"refs/tags/before"] = tag
+    add_objects(repo)
+    repo.refs[b"refs/tags/after"] = tag
+    assert repo.refs.get_peeled(b"refs/tags/before") is None
+    assert repo.refs.get_peeled(b"refs/tags/after") == ids["commit"]
+
+
 def test_every_writer_peels(repo: dr.Repo) -> None:
     ids = add_objects(repo)
     refs, tag = repo.refs, ids["tag of commit"]

@@ -25,9 +25,9 @@ from .ref_directory import RefDirectory
 __all__ = ["Section"]
 
 _SEARCHES_BEFORE_FLATTENING = 16
-# What a search in a warm block costs more than one by a directory; what it costs more to read the
-# block, too; and what a directory costs.
-_WARM_SEARCH, _READ, _DIRECTORY = 1, 2, 15
+# What a search in a warm block costs more than one by a directory; what it costs to read the block,
+# too; and when so much was spent that a directory is made, which costs about twice as much.
+_WARM_SEARCH, _READ, _DIRECTORY = 1, 3, 12
 _BLOCKS_KEPT = 128
 _DIRECTORIES_KEPT = 1 << 14
 _END = -1  # where a block behind the last one would be

@@ -19,7 +19,7 @@ from .foreign import Assembly
 from .tables import footer_positions, log, numbered, ref, section_blocks, table_of, write
 
 SEARCHES_UNTIL_FLAT = 16
-SEARCHES_UNTIL_DIRECTORY = 13  # of a block that is read once
+SEARCHES_UNTIL_DIRECTORY = 9  # of a block that is read once
 
 
 def refs_section(data: bytes) -> Section:
