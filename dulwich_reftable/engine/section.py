@@ -59,7 +59,7 @@ class Section:
         self._starts = starts
         self._sound_gaps: set[int] = set()
         self._searches = 0
-        self._spent: defaultdict[int, int] = defaultdict(int)
+        self._spent: defaultdict[int, int] = defaultdict(int)  # by searches, on each block
         self._directories: dict[int, RefDirectory] = {}
         self._flat: tuple[list[bytes], list[int]] | None = None
 
