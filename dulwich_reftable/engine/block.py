@@ -27,6 +27,7 @@ from .records import (
     decode_log,
     decode_obj,
     decode_ref,
+    skip_log,
 )
 from .ref_run import LARGEST_SLICED, plain_steps, ref_records, ref_text, ref_values, seek_ref
 
@@ -141,7 +142,7 @@ class Block:
         restarts = self.restarts
         end = restarts[i + 1] if i + 1 < len(restarts) else self.restart_offset
         if self.kind == LOG:
-            behind = next(at for _, _, at in self._walk(self._decode_log, restarts[i]) if at >= end)
+            behind = next(at for _, _, at in self._walk(self._skip_log, restarts[i]) if at >= end)
             if behind != end:
                 raise self._corrupt("records do not agree with the restarts", restarts[i])
             self._sound_runs.add(i)
@@ -316,18 +317,25 @@ class Block:
 
         Returns: keys, records, and whether ``stop`` was reached
         """
+
+        def decode(key: bytes, extra: int, data: bytes, pos: int) -> tuple[LogRecord | None, int]:
+            return (self._skip_log if key < start else self._decode_log)(key, extra, data, pos)
+
         keys: list[bytes] = []
         records: list[LogRecord] = []
-        for key, record, _ in self._walk(self._decode_log, self._restart_before(start)):
+        for key, record, _ in self._walk(decode, self._restart_before(start)):
             if stop is not None and key >= stop:
                 return keys, records, True
-            if key >= start:
+            if record is not None:
                 keys.append(key)
                 records.append(record)
         return keys, records, False
 
     def _decode_log(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[LogRecord, int]:
         return decode_log(key, extra, data, pos, self.layout.hash_size)
+
+    def _skip_log(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[None, int]:
+        return None, skip_log(extra, data, pos, self.layout.hash_size)
 
     def obj_records(self) -> tuple[list[bytes], list[ObjRecord]]:
         """Decode all records of an obj block."""
@@ -369,7 +377,11 @@ class Block:
         try:
             while pos < end:
                 start = pos
-                prefix, pos = decode_varint(data, pos)
+                prefix = data[pos]
+                if prefix < 0x80:
+                    pos += 1
+                else:
+                    prefix, pos = decode_varint(data, pos)
                 head, pos = decode_varint(data, pos)
                 if prefix > len(key):
                     raise ValueError("prefix is longer than the key before")

@@ -33,6 +33,7 @@ __all__ = [
     "encode_ref",
     "log_key",
     "make_record",
+    "skip_log",
 ]
 
 # Value types of a ref record (format: "ref record").
@@ -243,14 +244,33 @@ def decode_log(
     if log_type != _LOG_UPDATE:
         raise ValueError(f"unknown log type {log_type}")
     middle, end = pos + hash_size, pos + 2 * hash_size
-    old_id, new_id = _take(data, pos, middle), _take(data, middle, end)
+    old_id, new_id = data[pos:middle], data[middle:end]
+    # That all of this is there is seen at the end: a string that runs out of the block is refused.
     who, pos = _decode_string(data, end)
     email, pos = _decode_string(data, pos)
     time, pos = decode_varint(data, pos)
-    (tz_offset,) = _INT16.unpack(_take(data, pos, pos + 2))
+    tz_offset = data[pos] << 8 | data[pos + 1]
+    if tz_offset > 0x7FFF:
+        tz_offset -= 0x10000
     message, pos = _decode_string(data, pos + 2)
     update = LogUpdate(old_id, new_id, who, email, time, tz_offset, message)
     return LogRecord(name, update_index, update), pos
+
+
+def skip_log(log_type: int, data: bytes, pos: int, hash_size: int) -> int:
+    """Give the position behind a log record's value, of which no more is wanted.
+
+    Raises:
+      IndexError, ValueError: if the value is malformed
+    """
+    if log_type == _LOG_DELETION:
+        return pos
+    if log_type != _LOG_UPDATE:
+        raise ValueError(f"unknown log type {log_type}")
+    pos = _skip_string(data, _skip_string(data, pos + 2 * hash_size))
+    while data[pos] > 0x7F:  # the time
+        pos += 1
+    return _skip_string(data, pos + 3)
 
 
 def encode_obj(positions: tuple[int, ...]) -> tuple[int, bytes]:
@@ -294,9 +314,21 @@ def decode_obj(prefix: bytes, cnt_3: int, data: bytes, pos: int) -> tuple[ObjRec
 
 
 def _decode_string(data: bytes, pos: int) -> tuple[bytes, int]:
-    length, pos = decode_varint(data, pos)
+    length = data[pos]
+    if length < 0x80:  # as most are
+        pos += 1
+    else:
+        length, pos = decode_varint(data, pos)
     end = pos + length
     return _take(data, pos, end), end
+
+
+def _skip_string(data: bytes, pos: int) -> int:
+    length = data[pos]
+    if length < 0x80:
+        return pos + 1 + length
+    length, pos = decode_varint(data, pos)
+    return pos + length
 
 
 def _take(data: bytes, pos: int, end: int) -> bytes:

@@ -25,6 +25,7 @@ from dulwich_reftable.engine.records import (
     encode_obj,
     encode_ref,
     log_key,
+    skip_log,
 )
 
 from .strategies import MIN_INDEX, hash_sizes, log_records, names, ref_records
@@ -114,10 +115,13 @@ class TestLogs:
     def test_deletion(self) -> None:
         assert encode_log(LogRecord(b"r", 3)) == (0, b"")
         assert decode_log(log_key(b"r", 3), 0, b"x", 1, 20) == (LogRecord(b"r", 3), 1)
+        assert skip_log(0, b"x", 1, 20) == 1
 
     def test_unknown_type(self) -> None:
         with pytest.raises(ValueError, match="log type 2"):
             decode_log(log_key(b"r", 3), 2, bytes(200), 0, 20)
+        with pytest.raises(ValueError, match="unknown log type 2"):
+            skip_log(2, bytes(200), 0, 20)
 
     @given(st.data(), hash_sizes)
     def test_round_trip(self, data: st.DataObject, size: int) -> None:
@@ -126,6 +130,7 @@ class TestLogs:
         buffer = b"\xff\xff" + value + b"\xff"
         key = log_key(record.name, record.update_index)
         assert decode_log(key, log_type, buffer, 2, size) == (record, 2 + len(value))
+        assert skip_log(log_type, buffer, 2, size) == 2 + len(value)
 
     @given(st.data(), hash_sizes)
     def test_cut_short(self, data: st.DataObject, size: int) -> None:
