@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain, groupby
 
+from ..conflicts import ConflictFinder
 from ..engine.errors import ReftableError, StorageError
 from ..engine.files import create, write_all
 from ..engine.merged import Merged
@@ -24,7 +25,6 @@ from ..engine.ref_run import SYMREF_PREFIX
 from ..engine.snapshot import Snapshot
 from ..names import PER_WORKTREE, is_legal
 from ..settings import Settings
-from .in_order import ConflictFinder
 from .layout import GitDir, git_dirs
 from .ref_files import Peel
 from .reflog_files import format_entry
@@ -151,20 +151,11 @@ class _Writer:
 
     def _refs(self, snapshot: Merged) -> Iterator[RefRecord]:
         """Give the refs that can be carried over."""
-        find_conflict = ConflictFinder().find
+        conflicts = ConflictFinder()
         count = 0
         for _, records in snapshot.ref_records():
             for record in records:
-                if record.is_deletion:
-                    continue
-                name = record.name
-                if not is_legal(name):
-                    self._broken("ref", name, "is no legal name of a ref")
-                elif not self._git_dir.holds(name):
-                    self._tally.notes.append(f"ref '{os.fsdecode(name)}' is not a worktree's own")
-                elif (other := find_conflict(name)) is not None:
-                    self._broken("ref", name, f"'{os.fsdecode(other)}' is in its way")
-                else:
+                if not record.is_deletion and self._is_fit("ref", record.name, conflicts):
                     count += 1
                     yield record
         self._tally.refs += count
@@ -196,15 +187,9 @@ class _Writer:
     # Reflogs
 
     def _write_logs(self, logs: Iterator[LogRecord]) -> None:
-        find_conflict = ConflictFinder().find
+        conflicts = ConflictFinder()
         for name, records in groupby(logs, key=lambda record: record.name):
-            if not is_legal(name):
-                self._broken("reflog", name, "is no legal name of a ref")
-            elif not self._git_dir.holds(name):
-                self._tally.notes.append(f"reflog '{os.fsdecode(name)}' is not a worktree's own")
-            elif (other := find_conflict(name)) is not None:
-                self._broken("reflog", name, f"that of '{os.fsdecode(other)}' is in its way")
-            else:
+            if self._is_fit("reflog", name, conflicts):
                 lines = self._log_lines(name, records)
                 self._create_named("reflog", "logs", name, lines)
                 self._tally.reflogs += 1
@@ -223,10 +208,25 @@ class _Writer:
         lines.reverse()
         return lines
 
-    # Files
+    # What cannot be carried over
+
+    def _is_fit(self, kind: str, name: bytes, conflicts: ConflictFinder) -> bool:
+        """Tell whether a ref or reflog can be carried over; what cannot is reported."""
+        if not is_legal(name):
+            self._broken(kind, name, "is no legal name of a ref")
+        elif not self._git_dir.holds(name):
+            self._tally.notes.append(f"{kind} '{os.fsdecode(name)}' is not a worktree's own")
+        elif others := conflicts.find(name):
+            whose = "" if kind == "ref" else "that of "
+            self._broken(kind, name, f"{whose}'{os.fsdecode(others[0])}' is in its way")
+        else:
+            return True
+        return False
 
     def _broken(self, kind: str, name: bytes, reason: str) -> None:
         self._tally.broken.append(f"{kind} '{os.fsdecode(name)}': {reason}")
+
+    # Files
 
     def _create_named(self, kind: str, inner: str, name: bytes, lines: Iterable[bytes]) -> None:
         """Create the file of a ref or reflog; one that cannot be is reported."""

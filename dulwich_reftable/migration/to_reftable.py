@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ..backend import Backend
+from ..conflicts import ConflictFinder
 from ..engine.locking import LockFile
 from ..engine.records import RefRecord
 from ..engine.stack import Stack
 from ..settings import Settings
 from ..stubs import write_stubs
-from .in_order import ConflictFinder
 from .layout import Fingerprint, GitDir, fingerprint, git_dirs
 from .ref_files import Peel, RefFiles
 from .reflog_files import ReflogFiles
@@ -123,9 +123,9 @@ def _checked(records: Iterator[RefRecord], tally: Tally) -> Iterator[RefRecord]:
     find_conflict = ConflictFinder().find
     count = 0
     for record in records:
-        other = find_conflict(record.name)
-        if other is not None:
-            name, in_the_way = os.fsdecode(record.name), os.fsdecode(other)
+        others = find_conflict(record.name)
+        if others:
+            name, in_the_way = os.fsdecode(record.name), os.fsdecode(others[0])
             tally.broken.append(f"ref '{name}': '{in_the_way}' is in its way")
             continue
         count += 1

@@ -25,6 +25,7 @@ from dulwich.objects import ZERO_SHA
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from ..conflicts import directories_of, living_refs_below
 from ..engine.errors import (
     LockError,
     RecordError,
@@ -179,14 +180,14 @@ class Applier:
         """Refuse refs that would be in the way of others, or others in theirs."""
         created = [c for c in commands if not c.deletes and c.target not in values]
         deleted = {command.target for command in commands if command.deletes}
-        parents = {parent for command in created for parent in _above(command.target)}
+        parents = {parent for command in created for parent in directories_of(command.target)}
         existing = self._values(parents).keys() - deleted
         crowded = self._with_refs_below(sorted(command.target for command in created), deleted)
         taken: set[bytes] = set()
         directories: set[bytes] = set()
         for command in created:
             name = command.target
-            above = _above(name)
+            above = list(directories_of(name))
             if (
                 name in crowded
                 or name in directories
@@ -202,17 +203,12 @@ class Applier:
         """Find the names that have refs below them, other than those that are to be deleted."""
         if not isinstance(self._refs, ReftableRefsContainer):
             living = self._refs.allkeys() - deleted
-            return {parent for key in living for parent in _above(key)}.intersection(names)
-        found = set()
-        for stack in self._refs._backend.stacks():
-            snapshot = stack.snapshot()
-            for name, first in snapshot.first_refs_below(names):
-                if first not in deleted or any(
-                    not deleted.issuperset(below)
-                    for below, _ in snapshot.ref_values(name + b"/", name + b"0")
-                ):
-                    found.add(name)
-        return found
+            return {parent for key in living for parent in directories_of(key)}.intersection(names)
+        return {
+            name
+            for stack in self._refs._backend.stacks()
+            for name, _ in living_refs_below(stack.snapshot(), names, deleted)
+        }
 
     # Files
 
@@ -321,13 +317,3 @@ def _reason(error: ReftableError) -> bytes:
             return b"reference already exists"
         return b"incorrect old value provided"
     return _FAILED
-
-
-def _above(name: bytes) -> list[bytes]:
-    """Give the names that would have to be directories for a ref in files."""
-    above = []
-    end = name.rfind(b"/")
-    while end > len(b"refs"):
-        above.append(name[:end])
-        end = name.rfind(b"/", 0, end)
-    return above

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Checking the refs of a stack as they are seen: names, symrefs, refs in each other's way.
 
-One scan in the order of names. Names that are the beginning of the one at hand stand in a short
-list, so that a ref in the way of others is seen without a look back.
+One scan in the order of names, which remembers next to nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
+from ..conflicts import ConflictFinder
 from ..engine.merged import Merged
 from ..engine.ref_run import SYMREF_PREFIX
 from ..names import PER_WORKTREE, is_legal, is_root_ref, is_well_formed
@@ -33,17 +33,13 @@ def check_refs(
     Yields: what is wrong
     """
     prefix = b"" if worktree is None else b"worktrees/" + worktree + b"/"
-    above: list[bytes] = []
+    find_conflicts = ConflictFinder().find
     has_head = False
     for names, values in merged.ref_values():
         for name, value in zip(names, values, strict=True):
-            while above and not name.startswith(above[-1]):
-                above.pop()
-            for other in above:
-                if name[len(other)] == ord("/"):
-                    message = f"is in the way of '{os.fsdecode(name)}'"
-                    yield _finding(ERROR, "conflict", prefix + other, message)
-            above.append(name)
+            for other in find_conflicts(name):
+                message = f"is in the way of '{os.fsdecode(name)}'"
+                yield _finding(ERROR, "conflict", prefix + other, message)
             has_head = has_head or name == b"HEAD"
             if not is_legal(name):
                 yield from _check_odd_name(prefix, name)
