@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -36,8 +36,8 @@ from ..engine.errors import (
 from ..errors import BadRefNameError
 from ..refs import ReftableRefsContainer
 from ..stamp import Stamp
-from ..transaction import Transaction
-from .commands import Command, pending
+from ..transaction import Transaction, is_zero
+from .commands import Command, pending, refuse
 from .hooks import Hooks
 
 __all__ = ["LOCKED", "Applier"]
@@ -112,14 +112,14 @@ class Applier:
                 for command in guilty:
                     command.refusal = _reason(error)
             except LockError:
-                _refuse(left, LOCKED)
+                refuse(left, LOCKED)
             except RecordError:
                 # A name that is too long for a block: which one, the error does not tell.
                 longest = max(left, key=lambda command: len(command.target))
                 longest.refusal = b"invalid new value provided"
             except (ReftableError, OSError):
-                _refuse(left, _FAILED)
-        _refuse(pending(commands), _FAILED)
+                refuse(left, _FAILED)
+        refuse(pending(commands), _FAILED)
 
     def _transact(self, refs: ReftableRefsContainer, commands: list[Command], stamp: Stamp) -> None:
         with Transaction(refs._backend, stamp, starts_reflog=self._is_logged) as transaction:
@@ -142,7 +142,7 @@ class Applier:
             return True
         if self._hooks.reference_transaction("prepared", map(_hook_line, commands)):
             return True
-        _refuse(commands, _HOOK)
+        refuse(commands, _HOOK)
         self._tell_hook("aborted", commands)
         return False
 
@@ -158,11 +158,11 @@ class Applier:
         if len(left) == len(commands) or not atomic:
             values = self._values({command.target for command in left})
             for command in left:
-                command.refusal = _mismatch(command, values.get(command.target))
+                command.refusal = _mismatch(command.expected, values.get(command.target))
             self._refuse_conflicts(pending(left), values)
         left = pending(commands)
         if atomic and any(command.refusal is not None for command in commands):
-            _refuse(left, b"atomic push failure")
+            refuse(left, b"atomic push failure")
             return []
         return left
 
@@ -227,7 +227,7 @@ class Applier:
         if atomic and len(done) < len(left):
             for command in reversed(done):
                 self._swap(command, command.new, command.old)
-            _refuse(left, b"atomic push failure")
+            refuse(left, b"atomic push failure")
             self._tell_hook("aborted", left)
             return
         if done:
@@ -239,12 +239,12 @@ class Applier:
         log = {"message": b"push", "committer": self._committer}
         if not (self._is_logged(command.target) or self._has_log(command.target)):
             log = {}
-        if not old.strip(b"0"):
+        if is_zero(old):
             old = ZERO_SHA  # that of SHA-1 is what dulwich compares with, whatever the hash
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                if not new.strip(b"0"):
+                if is_zero(new):
                     is_done = refs.remove_if_equals(name, old, **log)
                 else:
                     is_done = refs.set_if_equals(name, old, new, **log)
@@ -257,7 +257,7 @@ class Applier:
                 return _FAILED
             if is_done:
                 return None
-            return _mismatch(command, refs.read_ref(name)) or _FAILED
+            return _mismatch(command.expected, refs.read_ref(name)) or _FAILED
 
     def _has_log(self, name: bytes) -> bool:
         if not isinstance(self._repo, Repo):
@@ -291,18 +291,13 @@ def _hook_line(command: Command) -> tuple[bytes, bytes, bytes]:
     return command.old, command.new, command.target
 
 
-def _refuse(commands: Iterable[Command], reason: bytes) -> None:
-    for command in commands:
-        command.refusal = command.refusal or reason
-
-
-def _mismatch(command: Command, value: bytes | None) -> bytes | None:
+def _mismatch(expected: bytes | None, actual: bytes | None) -> bytes | None:
     """Say why a ref is not as the client believes, in git's words; None if it is."""
-    if value is None:
-        return None if command.creates else b"reference does not exist"
-    if command.creates:
-        return b"reference already exists"
-    return None if value == command.old else b"incorrect old value provided"
+    if actual == expected:
+        return None
+    if actual is None:
+        return b"reference does not exist"
+    return b"reference already exists" if expected is None else b"incorrect old value provided"
 
 
 def _reason(error: ReftableError) -> bytes:
@@ -310,10 +305,6 @@ def _reason(error: ReftableError) -> bytes:
         return b"refname conflict"
     if isinstance(error, BadRefNameError):
         return b"funny refname"
-    if isinstance(error, TransactionError) and error.expected != error.actual:
-        if error.actual is None:
-            return b"reference does not exist"
-        if error.expected is None:
-            return b"reference already exists"
-        return b"incorrect old value provided"
+    if isinstance(error, TransactionError):
+        return _mismatch(error.expected, error.actual) or _FAILED
     return _FAILED

@@ -20,10 +20,11 @@ from dulwich.repo import Repo
 from ..engine.ref_run import SYMREF_PREFIX
 from ..names import is_legal
 from ..refs import ReftableRefsContainer
+from ..transaction import is_zero
 from .history import all_lead_to
 from .settings import ReceiveSettings
 
-__all__ = ["Command", "Policy", "pending"]
+__all__ = ["Command", "Policy", "pending", "refuse"]
 
 
 @dataclass(slots=True)
@@ -48,12 +49,17 @@ class Command:
     @property
     def creates(self) -> bool:
         """Whether the ref must not exist yet."""
-        return not self.old.strip(b"0")
+        return is_zero(self.old)
 
     @property
     def deletes(self) -> bool:
         """Whether the ref shall not exist any more."""
-        return not self.new.strip(b"0")
+        return is_zero(self.new)
+
+    @property
+    def expected(self) -> bytes | None:
+        """The object id that the ref must have; None if it must not exist yet."""
+        return None if self.creates else self.old
 
     @property
     def line(self) -> tuple[bytes, bytes, bytes]:
@@ -64,6 +70,12 @@ class Command:
 def pending(commands: Iterable[Command]) -> list[Command]:
     """Give the commands that are still to be done."""
     return [command for command in commands if command.refusal is None and not command.is_done]
+
+
+def refuse(commands: Iterable[Command], reason: bytes) -> None:
+    """Give commands a reason why they are not done, unless they have one."""
+    for command in commands:
+        command.refusal = command.refusal or reason
 
 
 class Policy:

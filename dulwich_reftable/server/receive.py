@@ -10,12 +10,10 @@ transaction (:mod:`.applying`); and the client is told of each ref what became o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from dulwich.config import Config
-from dulwich.errors import GitProtocolError
 from dulwich.objects import valid_hexsha
 from dulwich.protocol import (
     CAPABILITY_ATOMIC,
@@ -24,22 +22,20 @@ from dulwich.protocol import (
     CAPABILITY_SIDE_BAND_64K,
     SIDE_BAND_CHANNEL_DATA,
     SIDE_BAND_CHANNEL_PROGRESS,
-    Protocol,
     capability_agent,
     pkt_line,
 )
-from dulwich.server import Backend
 from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
 
 from ..refs import ReftableRefsContainer
 from .applying import Applier
-from .commands import Command, Policy, pending
+from .commands import Command, Policy, pending, refuse
 from .errors import RefusedError, telling
 from .hooks import Hooks
-from .lines import FLUSH, advertise, read_line
+from .lines import FLUSH, read_line
 from .quarantine import Quarantine
+from .service import Service
 from .settings import ReceiveSettings
-from .upload import protocol_version
 from .view import view_of
 
 __all__ = ["ReceivePackHandler"]
@@ -49,16 +45,11 @@ _log = logging.getLogger(__name__)
 _MAX_COMMANDS = 2_000_000
 
 
-class ReceivePackHandler(DulwichReceivePackHandler):
+class ReceivePackHandler(Service, DulwichReceivePackHandler):
     """Serves pushes.
 
     Args:
-      backend: opens the repository
-      args: its path, and what else the client said, such as ``b"version=1"``
-      proto: the connection
-      stateless_rpc: whether it is one request of HTTP
-      advertise_refs: whether it is the one for the refs
-      git_protocol: protocol versions that the client understands, as ``"version=1"``
+      *args, **kwargs: as of a :class:`~.service.Service`
       committer: for the reflogs, as ``b"Name <address>"``; None for the server's own identity
 
     Attributes:
@@ -66,35 +57,17 @@ class ReceivePackHandler(DulwichReceivePackHandler):
         ``reftable.lockTimeout``
     """
 
+    service = "receive-pack"
     lock_timeout = 10.0
 
-    def __init__(
-        self,
-        backend: Backend,
-        args: Sequence[str],
-        proto: Protocol,
-        stateless_rpc: bool = False,
-        advertise_refs: bool = False,
-        *,
-        git_protocol: str | None = None,
-        committer: bytes | None = None,
-    ) -> None:
-        super().__init__(backend, args, proto, stateless_rpc, advertise_refs)
-        self.version = protocol_version(args[1:], git_protocol)
+    def __init__(self, *args: Any, committer: bytes | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.committer = committer
-
-    @cached_property
-    def config(self) -> Config:
-        """The repository's configuration, as it is now; it takes time to read."""
-        repo: Any = self.repo
-        config: Config = repo.get_config_stack()
-        return config
 
     @cached_property
     def settings(self) -> ReceiveSettings:
         """What the repository's configuration says."""
-        repo: Any = self.repo
-        return ReceiveSettings.of(self.config, bare=repo.bare)
+        return ReceiveSettings.of(self.config, bare=self.repo.bare)
 
     def capabilities(self) -> Iterable[bytes]:
         """Return the list of capabilities that are advertised."""
@@ -105,25 +78,13 @@ class ReceivePackHandler(DulwichReceivePackHandler):
         """Serve the request."""
         with telling(self.proto):
             if self.advertise_refs or not self.stateless_rpc:
-                if self.version == 1:
-                    self.proto.write_pkt_line(b"version 1\n")
-                self._advertise()
+                view = view_of(self.repo.refs, self.repo.object_store, self.settings.hidden)
+                self.greet(view, self.capabilities(), peel=False)
                 if self.advertise_refs:
                     return
             commands = self._read_commands()
         if commands:
             self._serve(commands)
-
-    def _advertise(self) -> None:
-        repo: Any = self.repo
-        advertise(
-            self.proto,
-            view_of(repo.refs, repo.object_store, self.settings.hidden),
-            self.capabilities(),
-            peel=False,
-            hex_size=repo.object_format.hex_length,
-            shallow=sorted(repo.get_shallow()),
-        )
 
     def _read_commands(self) -> list[Command]:
         """Read what the client wants to update, up to the flush.
@@ -138,7 +99,7 @@ class ReceivePackHandler(DulwichReceivePackHandler):
                 return commands
             if self._client_capabilities is None and not line.startswith(b"shallow "):
                 line, _, capabilities = line.partition(b"\0")
-                self._note_capabilities(capabilities.split())
+                self.set_client_capabilities(capabilities.split())
             words = line.split(b" ", 2)
             if words[0] == b"shallow" and len(words) == 2:
                 continue  # whether anything is missing is found out by a walk
@@ -151,15 +112,8 @@ class ReceivePackHandler(DulwichReceivePackHandler):
             commands.append(Command(old.lower(), new.lower(), name))
         raise RefusedError("receive-pack: too many commands")
 
-    def _note_capabilities(self, capabilities: Iterable[bytes]) -> None:
-        known = [cap for cap in capabilities if not cap.startswith(b"session-id=")]
-        try:
-            self.set_client_capabilities(known)
-        except GitProtocolError as error:
-            raise RefusedError(f"receive-pack: {error}") from error
-
     def _serve(self, commands: list[Command]) -> None:
-        repo: Any = self.repo
+        repo = self.repo
         hooks = Hooks(repo, self.config, self._tell)
         atomic = self.has_capability(CAPABILITY_ATOMIC)
         unpacked = b"ok"
@@ -168,7 +122,7 @@ class ReceivePackHandler(DulwichReceivePackHandler):
             if not all(command.deletes for command in commands):
                 unpacked = self._unpack(quarantine)
             if unpacked != b"ok":
-                _refuse(commands, b"unpacker error")
+                refuse(commands, b"unpacker error")
             else:
                 hooks.environment = quarantine.environment
                 self._judge(commands, quarantine, hooks, atomic)
@@ -202,38 +156,38 @@ class ReceivePackHandler(DulwichReceivePackHandler):
         """Ask everybody who may refuse the push before its objects are let in."""
         tips = [command.new for command in commands if not command.deletes]
         if not quarantine.is_complete(tips):
-            _refuse((c for c in commands if not c.deletes), b"missing necessary objects")
+            refuse((c for c in commands if not c.deletes), b"missing necessary objects")
         for command in pending(commands):
             if command.name in self.settings.hidden:
                 doing = b"deleting" if command.deletes else b"updating"
                 command.refusal = b"deny %s a hidden ref" % doing
         if atomic and len(pending(commands)) < len(commands):
-            _refuse(commands, b"atomic push failure")
+            refuse(commands, b"atomic push failure")
         asked = pending(commands)
         if asked and not hooks.pre_receive(command.line for command in asked):
-            _refuse(asked, b"pre-receive hook declined")
+            refuse(asked, b"pre-receive hook declined")
 
     def _apply(
         self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool
     ) -> None:
-        repo: Any = self.repo
+        repo = self.repo
         try:
             quarantine.release()
         except OSError as error:
             _log.error("objects could not be moved into the repository: %s", error)
-            _refuse(commands, b"unable to migrate objects to permanent storage")
+            refuse(commands, b"unable to migrate objects to permanent storage")
             return
         policy = Policy(repo, self.settings, repo.object_store, self._tell)
         policy.resolve(commands)
         for command in pending(commands):
             command.refusal = policy.check(command)
-            if command.refusal is None and not hooks.update(*_update_arguments(command)):
+            if command.refusal is None and not hooks.update(command.name, command.old, command.new):
                 self._tell(b"error: hook declined to update %s\n" % command.name)
                 command.refusal = b"hook declined"
             if atomic and command.refusal is not None:
                 break
         if atomic and any(command.refusal is not None for command in commands):
-            _refuse(commands, b"atomic push failure")
+            refuse(commands, b"atomic push failure")
         applier = Applier(repo, hooks, policy.is_logged, self.committer, self._patience())
         applier.apply(commands, atomic=atomic)
         by_target = {command.target: command for command in commands if not command.is_done}
@@ -281,12 +235,3 @@ class ReceivePackHandler(DulwichReceivePackHandler):
             self.proto.write_sideband(SIDE_BAND_CHANNEL_DATA, report)
         else:
             self.proto.write(report)
-
-
-def _update_arguments(command: Command) -> tuple[bytes, bytes, bytes]:
-    return command.name, command.old, command.new
-
-
-def _refuse(commands: Iterable[Command], reason: bytes) -> None:
-    for command in commands:
-        command.refusal = command.refusal or reason

@@ -11,12 +11,9 @@ advertised, whatever can be reached from them will do, as with git. The acknowle
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
-from typing import Any
 
-from dulwich.errors import GitProtocolError
 from dulwich.object_filters import FilterSpec, parse_filter_spec
 from dulwich.objects import ObjectID, valid_hexsha
 from dulwich.protocol import (
@@ -30,20 +27,20 @@ from dulwich.protocol import (
     CAPABILITY_SIDE_BAND_64K,
     SIDE_BAND_CHANNEL_DATA,
     SIDE_BAND_CHANNEL_PROGRESS,
-    Protocol,
     ack_type,
     capability_agent,
     extract_want_line_capabilities,
     format_shallow_line,
     format_unshallow_line,
 )
-from dulwich.server import Backend, _ProtocolGraphWalker
 from dulwich.server import UploadPackHandler as DulwichUploadPackHandler
+from dulwich.server import _ProtocolGraphWalker
 
 from .errors import RefusedError, telling
 from .history import all_lead_to, is_reachable
-from .lines import FLUSH, advertise, read_line
+from .lines import FLUSH, read_line
 from .packing import Fetch, send_pack
+from .service import Service
 from .settings import UploadSettings
 from .upload_v2 import serve_v2
 from .view import View, view_of
@@ -56,36 +53,15 @@ MAX_LINES = 1_000_000
 """How many wants, haves and the like a client may send in one go."""
 
 
-class UploadPackHandler(DulwichUploadPackHandler):
-    """Serves clones and fetches.
+class UploadPackHandler(Service, DulwichUploadPackHandler):
+    """Serves clones and fetches; arguments are those of a :class:`~.service.Service`."""
 
-    Args:
-      backend: opens the repository
-      args: its path, and what else the client said, such as ``b"version=2"``
-      proto: the connection
-      stateless_rpc: whether it is one request of HTTP
-      advertise_refs: whether it is the one for the refs
-      git_protocol: protocol versions that the client understands, as ``"version=2"``
-    """
-
-    def __init__(
-        self,
-        backend: Backend,
-        args: Sequence[str],
-        proto: Protocol,
-        stateless_rpc: bool = False,
-        advertise_refs: bool = False,
-        *,
-        git_protocol: str | None = None,
-    ) -> None:
-        super().__init__(backend, args, proto, stateless_rpc, advertise_refs)
-        self.version = protocol_version(args[1:], git_protocol)
+    service = "upload-pack"
 
     @cached_property
     def settings(self) -> UploadSettings:
         """What the repository's configuration says."""
-        repo: Any = self.repo
-        return UploadSettings.of(repo.get_config_stack())
+        return UploadSettings.of(self.config)
 
     @cached_property
     def view(self) -> View:
@@ -122,18 +98,8 @@ class UploadPackHandler(DulwichUploadPackHandler):
     # Protocol version 0
 
     def _serve_v0(self) -> None:
-        repo: Any = self.repo
         if self.advertise_refs or not self.stateless_rpc:
-            if self.version == 1:
-                self.proto.write_pkt_line(b"version 1\n")
-            advertise(
-                self.proto,
-                self.view,
-                [*self.capabilities(), capability_agent()],
-                peel=True,
-                hex_size=self.repo.object_format.hex_length,
-                shallow=sorted(repo.get_shallow()),
-            )
+            self.greet(self.view, [*self.capabilities(), capability_agent()], peel=True)
             if self.advertise_refs:
                 return
         fetch = self._read_wants()
@@ -190,21 +156,6 @@ class UploadPackHandler(DulwichUploadPackHandler):
         self._check_wants(fetch)
         fetch.filter = fetch.filter or self.filter_spec
         return fetch
-
-    def set_client_capabilities(self, caps: Iterable[bytes]) -> None:
-        """Take note of the client's capabilities.
-
-        Args:
-          caps: as it sent them
-        Raises:
-          RefusedError: if one was not offered, or one is missing
-        """
-        # The session's name is of no use to us, and some clients send it unasked.
-        caps = [cap for cap in caps if not cap.startswith(b"session-id=")]
-        try:
-            super().set_client_capabilities(caps)
-        except GitProtocolError as error:
-            raise RefusedError(f"upload-pack: {error}") from error
 
     def read_argument(self, line: bytes, fetch: Fetch) -> bool:
         """Read a line that protocol versions have in common.
@@ -295,20 +246,6 @@ class _GraphWalker(_ProtocolGraphWalker):
         if not haves:
             return False
         return all_lead_to(self.store, self._fetch.wants, haves, self._fetch.shallow)  # type: ignore[arg-type]
-
-
-def protocol_version(args: Iterable[str | bytes], git_protocol: str | None) -> int:
-    """Find the protocol version that a client asks for.
-
-    Args:
-      args: what it said beside the path
-      git_protocol: as of the header ``Git-Protocol``
-    Returns: 0, 1 or 2
-    """
-    said = [arg.decode("latin-1") if isinstance(arg, bytes) else arg for arg in args]
-    said += (git_protocol or "").split(":")
-    known = {"version=1": 1, "version=2": 2}
-    return max((known.get(word, 0) for word in said), default=0)
 
 
 def _number(text: bytes) -> int:
