@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from binascii import a2b_hex, b2a_hex
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from dulwich.errors import RefFormatError
 from dulwich.objects import ObjectID
@@ -19,7 +20,7 @@ from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from . import reflog
 from .backend import Backend
-from .engine.merged import merge_chunks
+from .engine.merged import Chunk, merge_chunks
 from .engine.records import RefRecord
 from .engine.ref_run import SYMREF_PREFIX
 from .engine.snapshot import Snapshot
@@ -29,6 +30,7 @@ from .plan import MAX_SYMREF_DEPTH
 
 __all__ = ["RefsReader", "RefsSnapshot"]
 
+_T = TypeVar("_T")
 _Chunks = Iterator[tuple[list[bytes], list[bytes]]]
 
 
@@ -180,17 +182,36 @@ class RefsReader(RefsContainer):
         below = snapshot.ref_values(
             max(start, b"refs/"), b"refs0" if stop is None else min(stop, b"refs0")
         )
+        yield from self._only_listed(stack, below)
+
+    def _only_listed(self, stack: Stack, chunks: Iterator[Chunk[_T]]) -> Iterator[Chunk[_T]]:
+        """Leave out the refs in a stack that lists do not show."""
         if not self._backend.is_linked:
-            yield from below
+            yield from chunks
             return
-        for names, values in below:
+        for names, items in chunks:
             listed = [
-                (name, value)
-                for name, value in zip(names, values, strict=True)
+                (name, item)
+                for name, item in zip(names, items, strict=True)
                 if self._is_listed(stack, name)
             ]
             if listed:
-                yield [name for name, _ in listed], [value for _, value in listed]
+                yield [name for name, _ in listed], [item for _, item in listed]
+
+    def ref_records(self, start: bytes, stop: bytes | None) -> Iterator[Chunk[RefRecord]]:
+        """Scan records of refs below ``refs/``, tombstones included.
+
+        Args:
+          start: the first name, below ``refs/``
+          stop: the name to stop before; None for the end
+        Yields: names, in order, and beside each its record
+        """
+        return merge_chunks(
+            [
+                self._only_listed(stack, self._snapshot_of(stack).ref_records(start, stop))
+                for stack in self._backend.stacks()
+            ]
+        )
 
     def iter_refs(
         self, prefix: bytes = b"", exclude: Iterable[bytes] = ()

@@ -17,7 +17,7 @@ from .records import LogRecord, RefRecord, log_key
 from .ref_run import SYMREF_PREFIX, ref_text
 from .table import Table
 
-__all__ = ["Merged", "merge_chunks"]
+__all__ = ["Chunk", "Merged", "merge_chunks"]
 
 _T = TypeVar("_T")
 
@@ -25,6 +25,7 @@ _HIGHEST_ID = b"g"
 """Sorts behind every hex object id, and before every symref as text."""
 
 Chunk = tuple[list[bytes], list[_T]]
+"""Keys, ascending, and beside each its record."""
 
 
 class Merged:

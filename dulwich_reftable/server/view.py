@@ -17,10 +17,7 @@ from dulwich.object_store import BaseObjectStore, peel_sha
 from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
-from ..engine.merged import merge_chunks
-from ..engine.records import RefRecord
 from ..engine.ref_run import SYMREF_PREFIX
-from ..engine.stack import Stack
 from ..names import is_legal, prefix_end
 from ..reader import RefsSnapshot
 from ..refs import ReftableRefsContainer
@@ -168,7 +165,7 @@ class TablesView(_View):
 
     def refs(self, prefix: bytes = b"") -> Iterator[list[Shown]]:
         for start, stop in _ranges(prefix, self._hidden.prefixes or ()):
-            for names, records in _records(self._refs, start, stop):
+            for names, records in self._refs.ref_records(start, stop):
                 chunk = []
                 for name, record in zip(names, records, strict=True):
                     # A table may hold names that would break the lines they are told in.
@@ -253,31 +250,6 @@ def _symrefs_of(refs: RefsContainer) -> dict[Ref, Ref]:
         if value is not None and value.startswith(SYMREF_PREFIX):
             found[name] = Ref(value[len(SYMREF_PREFIX) :])
     return found
-
-
-def _records(
-    refs: RefsSnapshot, start: bytes, stop: bytes | None
-) -> Iterator[tuple[list[bytes], list[RefRecord]]]:
-    """Scan the records of the refs that lists show, tombstones included."""
-    backend = refs._backend
-    if not backend.is_linked:
-        yield from refs._snapshot_of(backend.shared).ref_records(start, stop)
-        return
-    yield from merge_chunks([_own_records(refs, stack, start, stop) for stack in backend.stacks()])
-
-
-def _own_records(
-    refs: RefsSnapshot, stack: Stack, start: bytes, stop: bytes | None
-) -> Iterator[tuple[list[bytes], list[RefRecord]]]:
-    """Scan the records of one of a linked worktree's two stacks: each has some refs to itself."""
-    for names, records in refs._snapshot_of(stack).ref_records(start, stop):
-        own = [
-            (name, record)
-            for name, record in zip(names, records, strict=True)
-            if refs._is_listed(stack, name)
-        ]
-        if own:
-            yield [name for name, _ in own], [record for _, record in own]
 
 
 def _ranges(
