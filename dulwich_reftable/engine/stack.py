@@ -13,6 +13,7 @@ import time
 from .addition import Addition
 from .compaction import compact, is_geometric
 from .errors import CorruptTableError, LockError, ReftableError, StaleListError
+from .leftovers import Leftover
 from .snapshot import Snapshot
 from .storage import Listing, MissingTableError, Storage
 from .table import Table
@@ -173,26 +174,27 @@ class Stack:
         try:
             snapshot = self._reload()
             return [
-                name
-                for name, update_index in self.storage.leftovers(snapshot.listing.names)
-                if not self._is_beyond(name, update_index, snapshot.max_update_index)
-                and self.storage.remove(name)
+                leftover.name
+                for leftover in self.storage.leftovers(snapshot.listing.names)
+                if self.newest_in(leftover) <= snapshot.max_update_index
+                and self.storage.remove(leftover.name)
             ]
         finally:
             lock.release()
 
-    def _is_beyond(self, name: str, update_index: int | None, max_update_index: int) -> bool:
-        """Tell whether a table knows of updates that the stack does not: it may be precious.
+    def newest_in(self, leftover: Leftover) -> int:
+        """Give the newest update index that a file tells of which no list names.
+
+        Where that is beyond the stack's, the file knows of updates that the stack does not, and may
+        be precious.
 
         Args:
-          name: of the file
-          update_index: what its name says; None if it is no table
-          max_update_index: of the stack
+          leftover: the file
+        Returns: what the table says, or its name where it cannot be read; 0 if it is no table
         """
-        if update_index is None:
-            return False
+        if leftover.update_index is None:
+            return 0
         try:
-            table = Table(name, self.storage.open_table(name))
+            return Table(leftover.name, self.storage.open_table(leftover.name)).max_update_index
         except ReftableError:
-            return update_index > max_update_index
-        return table.max_update_index > max_update_index
+            return leftover.update_index

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ..engine.errors import CorruptTableError, ReftableError, StorageError
+from ..engine.errors import CorruptTableError, StorageError
 from ..engine.leftovers import LIST, LOCK_SUFFIX, TABLE_NAME, leftovers
 from ..engine.merged import Merged
 from ..engine.stack import Stack
@@ -109,7 +109,7 @@ class StackCheck:
             path = os.path.join(self._location, name)
             leftover = unlisted.get(name)
             if leftover is not None:
-                if self._newest_in(name, leftover.update_index) > newest:
+                if self._stack.newest_in(leftover) > newest:
                     message = f"is not listed, but tells of updates beyond {newest}"
                     yield Finding(WARNING, "stray", path, message)
                 else:
@@ -119,12 +119,3 @@ class StackCheck:
                 yield Finding(INFO, "lock", path, message)
             else:
                 yield Finding(WARNING, "stray", path, "does not belong here")
-
-    def _newest_in(self, name: str, update_index: int | None) -> int:
-        """Give the newest update index that a file tells of; 0 if it is no table."""
-        if update_index is None:
-            return 0
-        try:
-            return Table(name, self._stack.storage.open_table(name)).max_update_index
-        except ReftableError:
-            return update_index
