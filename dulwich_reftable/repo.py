@@ -26,7 +26,7 @@ from dulwich.config import Config, ConfigFile, StackedConfig
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.objects import Tag
 from dulwich.reflog import Entry
-from dulwich.refs import Ref
+from dulwich.refs import DiskRefsContainer, Ref
 from dulwich.repo import CONTROLDIR, _set_filesystem_hidden, get_user_identity
 from dulwich.repo import Repo as DulwichRepo
 
@@ -81,15 +81,19 @@ class Repo(DulwichRepo):
         bare: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        from .plugin import AROUND_REPO  # here, since its table names this class
-
         with opening(self):
             super().__init__(root, object_store, bare, **kwargs)
         if isinstance(self.refs, ReftableRefsContainer):
-            try:
-                AROUND_REPO.hold(self)
-            except UnsupportedDulwichError as error:
-                warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+            self._replace_around()
+
+    def _replace_around(self, stacklevel: int = 3) -> None:
+        """Have dulwich's functions do right by this repository, as far as this dulwich allows."""
+        from .plugin import AROUND_REPO  # here, since its table names this class
+
+        try:
+            AROUND_REPO.hold(self)
+        except UnsupportedDulwichError as error:
+            warnings.warn(str(error), RuntimeWarning, stacklevel=stacklevel)
 
     def _rely_on_install(self) -> None:
         """Need no more replacements than are installed: nobody has asked for our class."""
@@ -109,6 +113,22 @@ class Repo(DulwichRepo):
             first = self.refs
             self.refs = self._reftable_refs(self.get_config_stack())
             first.close()
+
+    def _reopen_refs(self) -> None:
+        """Take up the format that the refs have by now, if it is another one than before."""
+        ref_format = ref_format_of(own_config(self))
+        if ref_format == self.ref_format:
+            return
+        if isinstance(self.refs, ReftableRefsContainer):
+            self.refs.close()
+        if ref_format == "reftable":
+            self.refs = self._reftable_refs(self.get_config_stack())
+            self._replace_around(stacklevel=4)  # whoever has called what has called this
+        else:
+            self.refs = DiskRefsContainer(
+                self.commondir(), self.controldir(), logger=self._write_reflog
+            )
+            self._rely_on_install()
 
     def close(self) -> None:
         """Close all files that the repository has open."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from binascii import a2b_hex
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -30,7 +29,6 @@ Peel = Callable[[bytes], "bytes | None"]
 """Takes a hex object id; gives what an annotated tag finally points to, None for all else."""
 
 _LONGEST_VALUE = 1 << 16
-_PEELED_KEPT = 1 << 12  # answers of the object store
 _HEADER = b"# pack-refs with:"
 _BLANKS = b" \t\n\r"
 
@@ -60,7 +58,7 @@ class RefFiles:
     def __init__(self, git_dir: GitDir, hash_size: int, peel: Peel, tally: Tally) -> None:
         self._git_dir = git_dir
         self._hex_size = 2 * hash_size
-        self._peel = lru_cache(maxsize=_PEELED_KEPT)(peel)
+        self._peel = peel
         self._tally = tally
         self._packed_path = git_dir.file("packed-refs")
 

@@ -13,24 +13,21 @@ import os
 import shutil
 import stat
 import tempfile
-import warnings
 from contextlib import ExitStack
 from io import BytesIO
 
 from dulwich.config import ConfigFile
-from dulwich.refs import DiskRefsContainer
 from dulwich.repo import Repo as DulwichRepo
 
 from ..engine.errors import ConfigurationError, ReftableError, StorageError
 from ..engine.files import open_directory, sync, write_all
 from ..engine.locking import LockFile
 from ..errors import as_dulwich
-from ..patching import UnsupportedDulwichError
 from ..ref_format import own_config, ref_format_of
-from ..refs import ReftableRefsContainer
 from ..repo import Repo
 from ..settings import Settings
 from .config_text import set_variable, unset_variable
+from .direction import Direction
 from .layout import git_dirs, refuse_oddities
 from .report import Migration, MigrationError, Progress, Tally
 from .swap import Workplace, settle
@@ -39,7 +36,7 @@ from .to_reftable import ToReftable
 
 __all__ = ["migrate"]
 
-_DIRECTIONS: dict[str, type[ToReftable | ToFiles]] = {"reftable": ToReftable, "files": ToFiles}
+_DIRECTIONS: dict[str, type[Direction]] = {"reftable": ToReftable, "files": ToFiles}
 
 # What git knows in repositories of version 0, too (setup.c: handle_extension_v0).
 _EXTENSIONS_OF_VERSION_0 = frozenset(
@@ -89,7 +86,7 @@ def migrate(
         try:
             return _migrate(path_or_repo, to, dry_run, tally)
         finally:
-            _reopen_refs(path_or_repo)
+            path_or_repo._reopen_refs()
     path = path_or_repo.path if isinstance(path_or_repo, DulwichRepo) else path_or_repo
     with Repo(path) as repo:
         return _migrate(repo, to, dry_run, tally)
@@ -118,7 +115,7 @@ def _migrate(repo: Repo, to: str, dry_run: bool, tally: Tally) -> Migration:
     )
 
 
-def _direction(repo: Repo, common_dir: str, to: str, tally: Tally) -> ToReftable | ToFiles:
+def _direction(repo: Repo, common_dir: str, to: str, tally: Tally) -> Direction:
     if ref_format_of(own_config(repo)) == to:
         raise MigrationError(f"'{common_dir}' is in the {to} format already")
     settings = Settings.of(repo.get_config_stack())
@@ -222,24 +219,3 @@ def _new_config(text: bytes, to: str) -> bytes:
 
 def _parsed(text: bytes) -> ConfigFile:
     return ConfigFile.from_file(BytesIO(text), expand_includes=False)
-
-
-def _reopen_refs(repo: Repo) -> None:
-    """Give an open repository refs in the format that it has by now."""
-    from ..plugin import AROUND_REPO  # here, as in repo
-
-    ref_format = ref_format_of(own_config(repo))
-    if ref_format == repo.ref_format:
-        return
-    if isinstance(repo.refs, ReftableRefsContainer):
-        repo.refs.close()
-    if ref_format == "reftable":
-        repo.refs = repo._reftable_refs(repo.get_config_stack())
-        try:
-            AROUND_REPO.hold(repo)
-        except UnsupportedDulwichError as error:
-            warnings.warn(str(error), RuntimeWarning, stacklevel=3)
-    else:
-        git_dir = repo.controldir()
-        repo.refs = DiskRefsContainer(repo.commondir(), git_dir, logger=repo._write_reflog)
-        repo._rely_on_install()

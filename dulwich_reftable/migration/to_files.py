@@ -25,12 +25,12 @@ from ..engine.ref_run import SYMREF_PREFIX
 from ..engine.snapshot import Snapshot
 from ..names import PER_WORKTREE, is_legal
 from ..settings import Settings
+from .direction import Direction, open_stack
 from .layout import GitDir, git_dirs
 from .ref_files import Peel
 from .reflog_files import format_entry
 from .report import WRITTEN_MEANWHILE, MigrationError, Tally
 from .swap import Workplace, put_files
-from .to_reftable import open_stack
 
 __all__ = ["ToFiles"]
 
@@ -50,22 +50,11 @@ _BECAUSE_OF_NAME = frozenset(
 """What file systems say of a name that they do not allow, or do not tell from another one."""
 
 
-class ToFiles:
-    """A migration from reftables to files.
-
-    Args:
-      common_dir: the repository's control directory
-      settings: of the repository
-      peel: tells of a ref what it points to, where the tables do not
-      tally: counts, and takes what is broken
-    """
+class ToFiles(Direction):
+    """A migration from reftables to files."""
 
     def __init__(self, common_dir: str, settings: Settings, peel: Peel, tally: Tally) -> None:
-        self._common_dir = common_dir
-        self._settings = settings
-        self._peel = peel
-        self._tally = tally
-        self._git_dirs = git_dirs(common_dir)
+        super().__init__(common_dir, settings, peel, tally)
         self._stacks = {
             git_dir: open_stack(git_dir.path, settings)
             for git_dir in sorted(
@@ -80,13 +69,7 @@ class ToFiles:
             held.enter_context(stack.addition())
 
     def prepare(self, tree: str) -> None:
-        """Write the files.
-
-        Args:
-          tree: directory that they are put into, laid out like a control directory
-        Raises:
-          MigrationError: if something cannot be carried over
-        """
+        """Write the files."""
         self._snapshots = {git_dir: stack.snapshot() for git_dir, stack in self._stacks.items()}
         for git_dir in self._git_dirs:
             writer = _Writer(git_dir, git_dir.within(tree), self._settings, self._peel, self._tally)
@@ -94,11 +77,7 @@ class ToFiles:
         self._tally.raise_broken()
 
     def check(self) -> None:
-        """Make sure that nobody has written to the repository meanwhile.
-
-        Raises:
-          MigrationError: if somebody has
-        """
+        """Make sure that the stacks are as they were."""
         is_same = self._git_dirs == git_dirs(self._common_dir) and all(
             stack.snapshot() is self._snapshots[git_dir] for git_dir, stack in self._stacks.items()
         )
@@ -106,11 +85,11 @@ class ToFiles:
             raise MigrationError(WRITTEN_MEANWHILE)
 
     def put(self, work: Workplace) -> None:
-        """Put what was prepared in place."""
+        """Put the files in place."""
         put_files(self._git_dirs, work)
 
     def is_late(self, work: Workplace) -> bool:
-        """Tell whether somebody has written to the stacks after :meth:`check`; locks forbid it."""
+        """Say no: the stacks' locks forbid it."""
         return False
 
 

@@ -11,44 +11,25 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..backend import Backend
 from ..conflicts import ConflictFinder
 from ..engine.locking import LockFile
 from ..engine.records import RefRecord
 from ..engine.stack import Stack
-from ..settings import Settings
 from ..stubs import write_stubs
-from .layout import Fingerprint, GitDir, fingerprint, git_dirs
-from .ref_files import Peel, RefFiles
+from .direction import Direction, open_stack
+from .layout import Fingerprint, GitDir, fingerprint
+from .ref_files import RefFiles
 from .reflog_files import ReflogFiles
 from .report import WRITTEN_MEANWHILE, MigrationError, Tally
 from .swap import Workplace, put_reftables
 
-__all__ = ["ToReftable", "open_stack"]
+__all__ = ["ToReftable"]
 
 
-def open_stack(path: str, settings: Settings) -> Stack:
-    """Open the stack of a control directory."""
-    return Backend(path, path, settings, lambda oid: None, lambda: b"").shared
+class ToReftable(Direction):
+    """A migration from files to reftables."""
 
-
-class ToReftable:
-    """A migration from files to reftables.
-
-    Args:
-      common_dir: the repository's control directory
-      settings: of the repository
-      peel: tells of tags what they point to
-      tally: counts, and takes what is broken
-    """
-
-    def __init__(self, common_dir: str, settings: Settings, peel: Peel, tally: Tally) -> None:
-        self._common_dir = common_dir
-        self._settings = settings
-        self._peel = peel
-        self._tally = tally
-        self._git_dirs = git_dirs(common_dir)
-        self._before: Fingerprint | None = None
+    _before: Fingerprint | None = None
 
     def lock(self, held: ExitStack) -> None:
         """Keep others from packing and deleting refs, and from updating ``HEAD`` or its branch.
@@ -61,13 +42,7 @@ class ToReftable:
                 held.callback(lock.release)
 
     def prepare(self, tree: str) -> None:
-        """Write the stacks, with stubs beside them.
-
-        Args:
-          tree: directory that they are put into, laid out like a control directory
-        Raises:
-          MigrationError: if something cannot be carried over
-        """
+        """Write the stacks, with stubs beside them."""
         self._before = fingerprint(self._common_dir)
         for git_dir in self._git_dirs:
             target = git_dir.within(tree)
@@ -77,16 +52,12 @@ class ToReftable:
         self._tally.raise_broken()
 
     def check(self) -> None:
-        """Make sure that nobody has written to the repository meanwhile.
-
-        Raises:
-          MigrationError: if somebody has
-        """
+        """Make sure that the files are as they were."""
         if fingerprint(self._common_dir) != self._before:
             raise MigrationError(WRITTEN_MEANWHILE)
 
     def put(self, work: Workplace) -> None:
-        """Put what was prepared in place."""
+        """Put the stacks in place."""
         put_reftables(self._git_dirs, work)
 
     def is_late(self, work: Workplace) -> bool:
