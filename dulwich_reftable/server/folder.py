@@ -9,8 +9,8 @@ while dulwich's object stores are not made for several threads.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from types import TracebackType
 
 from dulwich.config import StackedConfig
@@ -89,10 +89,10 @@ class Folder:
         if name.startswith(".") or not self._has(parent) or self._is_in_repository(parent):
             raise NotGitRepository(f"no repository can be made at {name!a}")
         os.makedirs(parent, exist_ok=True)
-        made = tempfile.mkdtemp(prefix=".new-", dir=self.root)
+        made = os.path.join(self.root, f".new-{secrets.token_hex(8)}")
+        os.mkdir(made)
         try:
             Repo.init_bare(made, default_branch=_default_branch()).close()
-            os.chmod(made, 0o777 & ~_umask())
             os.rename(made, place)
         except OSError:
             if not os.path.isdir(place):  # somebody else was faster
@@ -153,10 +153,3 @@ def _default_branch() -> bytes:
         return StackedConfig.default().get((b"init",), b"defaultBranch")
     except KeyError:
         return b"main"
-
-
-def _umask() -> int:
-    # There is no way to look at it without changing it, in the whole process, for a moment.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
