@@ -17,7 +17,7 @@ from .engine.stack import Stack
 from .names import Owner, place_of
 from .settings import Settings
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "worktree_ids"]
 
 
 class Backend:
@@ -87,9 +87,8 @@ class Backend:
         Worktrees that never had a stack are left out.
         """
         yield None, self.shared
-        directory = os.path.join(self.common_dir, "worktrees")
-        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
-            if os.path.isdir(os.path.join(directory, name, "reftable")):
+        for name in worktree_ids(self.common_dir):
+            if os.path.isdir(os.path.join(self.common_dir, "worktrees", name, "reftable")):
                 yield os.fsencode(name), self._other(os.fsencode(name))
 
     def close(self) -> None:
@@ -121,3 +120,9 @@ class Backend:
                 raise StorageError(None, "no such worktree", git_dir)
             stack = self._others[worktree] = self._open(git_dir)
         return stack
+
+
+def worktree_ids(common_dir: str) -> list[str]:
+    """List the names that the linked worktrees have in a repository's control directory."""
+    directory = os.path.join(common_dir, "worktrees")
+    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []

@@ -23,6 +23,7 @@ __all__ = [
     "check_name",
     "collapse",
     "is_legal",
+    "is_logged_by_default",
     "is_root_ref",
     "is_well_formed",
     "place_of",
@@ -100,6 +101,15 @@ def is_legal(name: bytes) -> bool:
     if not name.translate(None, _HARMLESS):
         return b"//" not in name and name[-1:] != b"/"
     return is_well_formed(name)
+
+
+def is_logged_by_default(name: bytes) -> bool:
+    """Tell whether git starts a reflog for a ref, not told to otherwise, where it keeps any.
+
+    Those are the reflogs of branches, remote-tracking branches, notes and HEAD
+    (git: ``should_autocreate_reflog``).
+    """
+    return name == b"HEAD" or name.startswith((b"refs/heads/", b"refs/remotes/", b"refs/notes/"))
 
 
 def check_name(name: bytes) -> None:

@@ -11,14 +11,13 @@ from typing import Any
 
 from ..engine.block import Block
 from ..engine.errors import ReftableError
-from ..engine.layout import INDEX, LOG, OBJ, REF
+from ..engine.layout import INDEX, LOG, OBJ, TYPES
 from ..engine.records import LogRecord, ObjRecord, RefRecord, decode_log_key
 from ..inspection import Inspection
 from ..verification import Finding
 
 __all__ = ["JsonDump"]
 
-_KINDS = {REF: "ref", OBJ: "obj", LOG: "log", INDEX: "index"}
 
 Entries = Iterable[tuple[int, bytes, object]]
 
@@ -94,14 +93,14 @@ class JsonDump:
     ) -> None:
         """Write a block."""
         fields: dict[str, Any] = {
-            "type": _KINDS[block.kind],
+            "type": TYPES[block.kind],
             "position": block.position,
             "length": len(block.data),
             "next_position": block.next_position,
             "restarts": None if damage else block.restarts,
         }
         if block.kind == INDEX:
-            fields["of"] = _KINDS.get(section)
+            fields["of"] = TYPES.get(section)
         if damage is not None:
             fields["damage"] = _damage(damage)
         if entries is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ..engine.block import Block
 from ..engine.errors import ReftableError
-from ..engine.layout import INDEX, LOG, OBJ, REF
+from ..engine.layout import INDEX, LOG, OBJ, TYPES
 from ..engine.records import LogRecord, LogUpdate, ObjRecord, RefRecord, decode_log_key
 from ..inspection import Footer, Header, Inspection
 from ..verification import Finding
@@ -16,7 +16,6 @@ from .repository import printable
 
 __all__ = ["TextDump"]
 
-_KINDS = {REF: "ref", OBJ: "obj", LOG: "log", INDEX: "index"}
 _HASHES = {20: "SHA-1", 32: "SHA-256"}
 _WIDEST_NAME = 48
 
@@ -87,9 +86,9 @@ class TextDump:
         damage: ReftableError | None,
     ) -> None:
         """Print a block."""
-        kind = _KINDS[block.kind]
+        kind = TYPES[block.kind]
         if block.kind == INDEX and section:
-            kind = f"{_KINDS[section]} index"
+            kind = f"{TYPES[section]} index"
         restarts = frozenset() if damage else frozenset(block.restarts)
         length = f"{len(block.data)} bytes"
         if block.kind == LOG:
@@ -117,7 +116,7 @@ class TextDump:
             self._damage(finding.offset, finding.message)
         rows = [("section", "position", "bytes", "blocks", "records")]
         for (section, is_index), (begin, end, blocks, records) in self._sections.items():
-            name = f"{_KINDS.get(section, '')} index".lstrip() if is_index else _KINDS[section]
+            name = f"{TYPES.get(section, '')} index".lstrip() if is_index else TYPES[section]
             rows.append((name, str(begin), str(end - begin), str(blocks), str(records)))
         if len(rows) > 1:
             print()

@@ -17,6 +17,7 @@ from ..engine.block import Block
 from ..engine.compaction import merge
 from ..engine.errors import CorruptTableError
 from ..engine.layout import INDEX, LOG, OBJ, REF
+from ..engine.ref_run import SYMREF_PREFIX
 from ..engine.stack import Stack
 from ..inspection import Inspection
 from .columns import aligned
@@ -111,7 +112,7 @@ def _stack_stats(worktree: bytes | None, stack: Stack) -> _StackStats:
     namespaces: Counter[bytes] = Counter()
     for names, values in snapshot.ref_values():
         namespaces.update(map(_namespace, names))
-        stats.symrefs += sum(value.startswith(b"ref: ") for value in values)
+        stats.symrefs += sum(value.startswith(SYMREF_PREFIX) for value in values)
     stats.namespaces = {os.fsdecode(name): namespaces[name] for name in sorted(namespaces)}
     if snapshot.tables:
         size = 0

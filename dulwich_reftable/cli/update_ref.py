@@ -20,6 +20,7 @@ from dulwich.objects import Commit
 
 from ..engine.errors import ReftableError
 from ..engine.ref_run import SYMREF_PREFIX
+from ..names import is_logged_by_default
 from ..refs import ReftableRefsContainer
 from ..repo import Repo
 from ..stamp import Stamp
@@ -31,7 +32,6 @@ from .update_words import read_lines, read_strings
 __all__ = ["add_arguments", "run"]
 
 _DATE = re.compile(r"@?(\d+) ([-+])(\d\d)(\d\d)")
-_LOGGED = (b"refs/heads/", b"refs/remotes/", b"refs/notes/")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +132,7 @@ def _policy(config: Config, is_bare: bool) -> Callable[[bytes], bool]:
         return lambda name: True
     if setting in (b"false", b"no", b"off", b"0", b""):
         return lambda name: False
-    return lambda name: name == b"HEAD" or name.startswith(_LOGGED)
+    return is_logged_by_default
 
 
 def _now() -> tuple[int | None, int | None]:

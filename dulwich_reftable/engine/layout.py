@@ -12,7 +12,8 @@ REF = ord("r")
 LOG = ord("g")
 OBJ = ord("o")
 INDEX = ord("i")
-TYPES = frozenset((REF, LOG, OBJ, INDEX))
+TYPES = {REF: "ref", LOG: "log", OBJ: "obj", INDEX: "index"}
+"""All of them, and what they are called."""
 
 
 class Buffer(Protocol):

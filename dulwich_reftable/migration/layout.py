@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
+from ..backend import worktree_ids
 from ..engine.leftovers import LOCK_SUFFIX
 from ..errors import RefLockedError
 from ..names import Owner, is_root_ref, place_of
@@ -63,12 +64,11 @@ class GitDir(NamedTuple):
 def git_dirs(common_dir: str) -> list[GitDir]:
     """Find the control directories of a repository: its own first, then the linked worktrees'."""
     worktrees = os.path.join(common_dir, "worktrees")
-    names = sorted(os.listdir(worktrees)) if os.path.isdir(worktrees) else []
     return [
         GitDir(common_dir, ""),
         *(
             GitDir(os.path.join(worktrees, name), os.path.join("worktrees", name))
-            for name in names
+            for name in worktree_ids(common_dir)
             if os.path.isdir(os.path.join(worktrees, name))
         ),
     ]

@@ -16,6 +16,7 @@ from typing import Any
 from dulwich.objects import ObjectID
 from dulwich.refs import RefsContainer
 
+from ..backend import worktree_ids
 from ..reader import RefsReader
 from ..refs import ReftableRefsContainer
 
@@ -78,9 +79,7 @@ def _views(refs: ReftableRefsContainer) -> Iterator[RefsReader]:
     """Give the refs as each worktree sees them."""
     yield refs.snapshot()
     others = [refs.path]
-    worktrees = os.path.join(refs.path, "worktrees")
-    if os.path.isdir(worktrees):
-        others += [os.path.join(worktrees, name) for name in os.listdir(worktrees)]
+    others += [os.path.join(refs.path, "worktrees", name) for name in worktree_ids(refs.path)]
     for path in others:
         if os.path.isdir(os.path.join(path, "reftable")):
             other = ReftableRefsContainer(refs.path, worktree_path=path)

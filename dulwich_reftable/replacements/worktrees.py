@@ -16,6 +16,7 @@ from dulwich.refs import HEADREF, SYMREF, Ref
 from dulwich.repo import Repo
 from dulwich.worktree import WorkTree, WorkTreeInfo
 
+from ..backend import worktree_ids
 from ..refs import ReftableRefsContainer
 from ..repo import Repo as OurRepo
 from ..stubs import write_stubs
@@ -118,7 +119,7 @@ def _names_by_path(controldir: str) -> dict[str, bytes]:
     """Give the worktrees' names by the paths that their control files tell."""
     names = {}
     directory = os.path.join(controldir, "worktrees")
-    for name in os.listdir(directory) if os.path.isdir(directory) else []:
+    for name in worktree_ids(controldir):
         try:
             with open(os.path.join(directory, name, "gitdir"), "rb") as file:
                 gitfile = os.fsdecode(file.read().strip())

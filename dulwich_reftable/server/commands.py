@@ -17,8 +17,9 @@ from dulwich.objects import Commit, ObjectID
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 from dulwich.repo import Repo
 
+from ..backend import worktree_ids
 from ..engine.ref_run import SYMREF_PREFIX
-from ..names import is_legal
+from ..names import is_legal, is_logged_by_default
 from ..refs import ReftableRefsContainer
 from ..transaction import is_zero
 from .history import all_lead_to
@@ -173,9 +174,7 @@ class Policy:
         """Tell whether an update of a ref without a reflog starts one."""
         if self._settings.reflogs == "always":
             return True
-        return self._settings.reflogs == "normal" and (
-            name == HEADREF or name.startswith((b"refs/heads/", b"refs/remotes/", b"refs/notes/"))
-        )
+        return self._settings.reflogs == "normal" and is_logged_by_default(name)
 
 
 def _is_acceptable(name: bytes) -> bool:
@@ -206,13 +205,13 @@ def _checked_out(repo: Any, head: bytes | None) -> set[bytes]:
         found.add(head)
     if not isinstance(repo, Repo):
         return found  # it is in memory
-    worktrees = os.path.join(repo.commondir(), "worktrees")
-    for name in os.listdir(worktrees) if os.path.isdir(worktrees) else []:
+    for name in worktree_ids(repo.commondir()):
         if isinstance(repo.refs, ReftableRefsContainer):
             value = repo.refs.read_ref(Ref(b"worktrees/%s/HEAD" % os.fsencode(name)))
         else:
             try:
-                with open(os.path.join(worktrees, name, "HEAD"), "rb") as file:
+                head_file = os.path.join(repo.commondir(), "worktrees", name, "HEAD")
+                with open(head_file, "rb") as file:
                     value = file.read(4096).strip()
             except OSError:
                 value = None
