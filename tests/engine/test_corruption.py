@@ -7,7 +7,6 @@ Never is there another exception, and never do two ways to read the same bytes d
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections.abc import Iterator
 
@@ -109,18 +108,14 @@ def test_every_byte(data: bytes) -> None:
     labels = anatomy(data)
     complaints = []
     noticed: dict[str, int] = {}
-    slowest = 0.0
     for at, label in enumerate(labels):
         for mask in MASKS if label not in UNIFORM else MASKS[at % 3 :][:1]:
-            started = time.monotonic()
             after = observe(changed(data, at, mask), known)
-            slowest = max(slowest, time.monotonic() - started)
             noticed[label] = noticed.get(label, 0) + bool(after.errors)
             complaint = judge(before, after, label)
             if complaint:
                 complaints.append(f"{label} {at} ^ {mask:#04x}: {complaint}")
     assert complaints == []
-    assert slowest < 5
     # Where damage can be noticed it mostly is; padding and the flags of zlib's header say nothing.
     for label in {*labels} - PAYLOAD - {LENGTH, PADDING, DEFLATED}:
         assert noticed[label] > 0.8 * len(MASKS) * labels.count(label), label

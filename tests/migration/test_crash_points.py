@@ -11,7 +11,6 @@ import errno
 import gc
 import os
 import shutil
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +18,14 @@ from typing import Any
 
 import pytest
 from stack.syscalls import Call, Failure, Fault, Interrupt, Kill, recorded, struck
+from support.forking import exit_code_of, needs_fork
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
 
 from .scenes import Pools, Repository
 
-pytestmark = [
-    requires_git,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children"),
-]
+pytestmark = [requires_git, needs_fork]
 
 CHANGES = ("open", "write", "mkdir", "chmod", "unlink", "rename", "replace")
 
@@ -59,6 +56,11 @@ class Play:
 
     def migrate(self) -> None:
         dr.migrate(self.repository.git.path, self.to)
+
+    def strike(self, fault: Fault, at: int) -> None:
+        """Migrate, and let the fault strike."""
+        with struck(self.git_dir, fault, at):
+            self.migrate()
 
     def list(self) -> list[Any]:
         """All refs that git shows, which is told faster than all that there is."""
@@ -121,15 +123,7 @@ def test_process_is_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     for at, call in play.points(fault):
         about = f"{fault.name} at call {at}, {call}"
         play.reset()
-        child = os.fork()
-        if not child:
-            try:
-                with struck(play.git_dir, fault, at):
-                    play.migrate()
-            except BaseException:
-                traceback.print_exc()
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, about
+        assert exit_code_of(lambda at=at: play.strike(fault, at)) == Kill.CODE, about
         assert play.list() == play.listed, about
         if call.kind in ("rename", "replace") and call.file.count("/") < 2:
             assert play.repository.seen() == play.seen, about
@@ -165,8 +159,7 @@ def test_call_fails(play: Play) -> None:
 def error_of(play: Play, fault: Fault, at: int) -> dr.ReftableError | None:
     """Migrate, and let the fault strike; no other errors than ours may come out."""
     try:
-        with struck(play.git_dir, fault, at):
-            play.migrate()
+        play.strike(fault, at)
     except dr.ReftableError as error:
         return error
     return None
@@ -177,8 +170,8 @@ def test_call_is_interrupted(play: Play) -> None:
     for at, call in play.points(fault, every=4):
         about = f"{fault.name} at call {at}, {call}"
         play.reset()
-        with pytest.raises(KeyboardInterrupt), struck(play.git_dir, fault, at):
-            play.migrate()
+        with pytest.raises(KeyboardInterrupt):
+            play.strike(fault, at)
         check_over(play, about, failed=True)
 
 

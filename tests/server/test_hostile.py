@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import random
 import socket
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 from support.git import Git, requires_git
+from support.waiting import wait_for
 
 from dulwich_reftable.server import Server
 
@@ -81,9 +81,7 @@ def test_requests(
     assert work.run("ls-remote", url)
     assert files_of(origin) == files
     # A line each, the last one perhaps after the client has gone; and none with a traceback.
-    deadline = time.monotonic() + 5
-    while len(logged(caplog)) < len(REQUESTS) + 1 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: len(logged(caplog)) >= len(REQUESTS) + 1)
     assert len(logged(caplog)) == len(REQUESTS) + 1
     assert not [entry for entry in caplog.records if entry.exc_info]
 
@@ -221,9 +219,7 @@ def test_hung_connections(root: Path, origin: Git, work: Git, kind: str) -> None
             except ConnectionError:
                 pass
             connection.close()
-        deadline = time.monotonic() + 5
-        while server._connections and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for(lambda: not server._connections)
         assert work.run("ls-remote", url)
     assert b"refs/heads/main" in refs_of(origin)
 

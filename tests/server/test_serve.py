@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from dulwich.errors import NotGitRepository
 from support.git import Git, GitError, requires_git
+from support.waiting import GUARD, wait_for
 
 from dulwich_reftable.server import Folder
 
@@ -77,7 +77,7 @@ def test_the_command(start: Start, root: Path, work: Git, tmp_path: Path, kind: 
         work.run("ls-remote", url + "other.git")
     assert [path.name for path in root.iterdir()] == ["team"]
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=GUARD) == 0
     lines = log_of(tmp_path)
     assert any(" git-receive-pack" in line or "git-receive-pack'" in line for line in lines)
     assert all(line.startswith("127.0.0.1 ") for line in lines[:-1])
@@ -92,13 +92,13 @@ def test_read_only(start: Start, root: Path, origin: Git, work: Git, kind: str) 
     assert push(work, url + "origin.git", "main:refs/heads/x")[0] != 0
     assert refs_of(origin) == before
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=GUARD) == 0
 
 
 def test_what_is_wrong_is_said(root: Path) -> None:
     def serve(*args: str) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, *SERVE[:3], *args], capture_output=True, check=False, timeout=60
+            [sys.executable, *SERVE[:3], *args], capture_output=True, check=False, timeout=GUARD
         )
         return done.returncode, done.stderr.decode()
 
@@ -135,15 +135,8 @@ def test_ending_lets_a_push_finish(start: Start, root: Path, origin: Git, tmp_pa
         wait_for(lambda: not can_connect(url))
         (origin.path / "go").touch()
         assert b"ok refs/heads/late\n" in said.result()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=GUARD) == 0
     assert b"refs/heads/late" in refs_of(origin)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def can_connect(url: str) -> bool:
@@ -190,7 +183,7 @@ def test_the_example(start: Start, root: Path, work: Git, served: object) -> Non
     assert outcomes == {"refs/heads/main": "+", "refs/tags/v1": "!hook declined"}
     assert "refs/tags/v1 is published, and stays as it is" in said
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=GUARD) == 0
 
 
 def test_importing_the_package_does_not_import_the_server() -> None:

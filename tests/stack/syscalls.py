@@ -157,10 +157,11 @@ class Kill(Fault):
     """The process dies before the call, or in the middle of a write."""
 
     name = "kill"
+    CODE = 9
 
     def strike(self, call: Call, done: Callable[[], Any]) -> Any:
         write_half(call, done)
-        os._exit(9)
+        os._exit(self.CODE)
 
 
 class Interrupt(Fault):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import contains
 from pathlib import Path
 
 import pytest
+from support.forking import exit_code_of, needs_fork
 from support.git import requires_git
 
 import dulwich_reftable as dr
@@ -29,10 +29,7 @@ from . import scenes
 from .scenes import Order, Scene, git_refs, stacks_at, state_of
 from .syscalls import Call, Failure, Fault, Interrupt, Kill, recorded, struck
 
-pytestmark = [
-    requires_git,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children"),
-]
+pytestmark = [requires_git, needs_fork]
 
 LATER = b"refs/heads/later"
 
@@ -172,14 +169,7 @@ def test_process_is_killed(play: Play) -> None:
     for at, call in play.points(fault):
         about = f"{fault.name} at call {at}, {call}"
         play.scene.reset()
-        child = os.fork()
-        if not child:
-            try:
-                play.strike(fault, at)
-            except BaseException:
-                traceback.print_exc()
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, about
+        assert exit_code_of(lambda at=at: play.strike(fault, at)) == Kill.CODE, about
         # Between the renames of two lists, and nowhere else, a kill can part the two stacks.
         is_between = play.is_linked and replaces[0] < at <= replaces[1]
         assert not is_between or call.kind in ("close", "replace"), about

@@ -11,7 +11,6 @@ import os
 import random
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from support.forking import exit_code_of, needs_fork
 from support.git import requires_git
 
 import dulwich_reftable.engine as engine
@@ -115,17 +115,11 @@ def test_between_any_two_lines(stacked: Scene) -> None:
     assert was_new
 
 
+@needs_fork
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 def test_signals(stacked: Scene) -> None:
     """The real thing: a timer that strikes anywhere, in C functions too."""
-    child = os.fork()
-    if not child:
-        try:
-            os._exit(write_under_fire(stacked.git_dir / "reftable"))
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert exit_code_of(lambda: write_under_fire(stacked.git_dir / "reftable")) == 0
     left = scenes.stray_files(stacked.git_dir)
     assert not [name for name in left if not name.endswith(".ref")]
 

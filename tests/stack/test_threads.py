@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.forking import exit_code_of, needs_fork
+from support.waiting import GUARD
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.directory import DirectoryStorage
@@ -19,8 +21,6 @@ from dulwich_reftable.engine.stack import Stack
 
 from . import scenes
 from .scenes import ABOUT, MAIN, refs_at, stacks_at
-
-GUARD = 60.0  # seconds after which a test that hangs gives up
 
 COUNTERS = [b"refs/heads/c%d" % number for number in range(3)]
 
@@ -129,26 +129,7 @@ def test_readers_of_one_container(path: Path) -> None:
 # Forked children
 
 
-def in_child(body: Callable[[], None]) -> None:
-    """Run a function in a forked child, which must end well."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            body()
-            gc.collect()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-with_threads = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-
-
-@forks
+@needs_fork
 def test_container_in_a_child(path: Path) -> None:
     refs = refs_at(path)
     refs[MAIN] = value(0)
@@ -159,18 +140,17 @@ def test_container_in_a_child(path: Path) -> None:
         for number in range(10):
             refs[b"refs/heads/n%d" % number] = value(number)
 
-    in_child(body)
+    assert exit_code_of(body) == 0
     assert refs[MAIN] == value(1)
     assert refs.set_if_equals(MAIN, value(1), value(2))
-    in_child(lambda: check(refs[MAIN] == value(2)))
+    assert exit_code_of(lambda: check(refs[MAIN] == value(2))) == 0
 
 
 def check(fact: bool) -> None:
     assert fact
 
 
-@forks
-@with_threads
+@needs_fork
 def test_fork_while_a_thread_writes(path: Path) -> None:
     """The child has the lock's object, but not the lock: it neither waits for ever nor frees it."""
     directory = path / ".git" / "reftable"
@@ -202,14 +182,14 @@ def test_fork_while_a_thread_writes(path: Path) -> None:
     assert written.wait(GUARD)
     try:
         assert (directory / "tables.list.lock").exists()
-        in_child(body)
+        assert exit_code_of(body) == 0
         assert (directory / "tables.list.lock").exists()
     finally:
         forked.set()
         writer.join(GUARD)
     assert len(list(other.snapshot().ref_values())) > 0
     assert other.snapshot().lookup_ref(b"refs/heads/n2999") is not None
-    in_child(lambda: add(other, b"refs/heads/later"))
+    assert exit_code_of(lambda: add(other, b"refs/heads/later")) == 0
     assert other.snapshot().lookup_ref(b"refs/heads/later") is not None
 
 
@@ -219,7 +199,7 @@ def add(stack: Stack, name: bytes) -> None:
         addition.commit()
 
 
-@forks
+@needs_fork
 @pytest.mark.parametrize("does", ["abort", "commit", "nothing"])
 def test_fork_in_an_addition(path: Path, does: str) -> None:
     """The addition is the parent's; what the child does with its copy of it makes no difference."""
@@ -237,7 +217,7 @@ def test_fork_in_an_addition(path: Path, does: str) -> None:
                     addition.commit()
             del addition
 
-        in_child(body)
+        assert exit_code_of(body) == 0
         assert sorted(os.listdir(path / ".git" / "reftable")) == before
         addition.commit()
     fresh = Stack(DirectoryStorage(str(path / ".git" / "reftable")))
