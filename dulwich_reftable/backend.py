@@ -13,11 +13,17 @@ from collections.abc import Callable, Iterator
 
 from .engine.directory import DirectoryStorage
 from .engine.errors import StorageError
+from .engine.snapshot import Snapshot
 from .engine.stack import Stack
+from .format_watch import FormatWatch
 from .names import Owner, place_of
 from .settings import Settings
 
 __all__ = ["Backend", "worktree_ids"]
+
+
+_TRIES = 5
+"""How often two stacks are looked at, until neither has changed in between."""
 
 
 class Backend:
@@ -51,6 +57,7 @@ class Backend:
         self.peel = peel
         self.identity = identity
         self.common_dir = common_dir
+        self._watch = FormatWatch(common_dir, "reftable")
         self._others: dict[bytes, Stack] = {}
         self.shared = self._open(common_dir)
         self.is_linked = os.path.realpath(common_dir) != os.path.realpath(git_dir)
@@ -69,6 +76,7 @@ class Backend:
             os.path.join(git_dir, "reftable"),
             durable=settings.durable,
             adjust_mode=settings.adjust_mode,
+            confirm=self._watch.check,
         )
         return Stack(
             storage,
@@ -80,6 +88,22 @@ class Backend:
     def stacks(self) -> tuple[Stack, ...]:
         """Give the stacks that this worktree's refs are in."""
         return (self.shared, self.current) if self.is_linked else (self.shared,)
+
+    def snapshots(self) -> dict[Stack, Snapshot]:
+        """Give the latest snapshots of the stacks that this worktree's refs are in.
+
+        Where they are two, they were the latest ones at the same moment, unless others write faster
+        than they can be taken.
+        """
+        shared = self.shared.snapshot()
+        if not self.is_linked:
+            return {self.shared: shared}
+        for _ in range(_TRIES):
+            current = self.current.snapshot()
+            before, shared = shared, self.shared.snapshot()
+            if shared is before:
+                break
+        return {self.shared: shared, self.current: current}
 
     def all_stacks(self) -> Iterator[tuple[bytes | None, Stack]]:
         """Give all stacks of the repository, each with the id of its worktree (None: the main one).
@@ -113,11 +137,11 @@ class Backend:
         return self.shared, place.name
 
     def _other(self, worktree: bytes) -> Stack:
+        git_dir = os.path.join(self.common_dir, "worktrees", os.fsdecode(worktree))
+        if not os.path.isdir(git_dir):
+            raise StorageError(None, "no such worktree", git_dir)
         stack = self._others.get(worktree)
         if stack is None:
-            git_dir = os.path.join(self.common_dir, "worktrees", os.fsdecode(worktree))
-            if not os.path.isdir(git_dir):
-                raise StorageError(None, "no such worktree", git_dir)
             stack = self._others[worktree] = self._open(git_dir)
         return stack
 

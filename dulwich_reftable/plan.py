@@ -82,11 +82,12 @@ class _StackPlan:
         self.logs[log_key(name, index)] = record
 
     def write(self) -> None:
-        """Write the table."""
-        self.addition.write(
-            (self.refs[name] for name in sorted(self.refs)),
-            (self.logs[key] for key in sorted(self.logs)),
-        )
+        """Write the table, if there is anything to write."""
+        if self.refs or self.logs:
+            self.addition.write(
+                (self.refs[name] for name in sorted(self.refs)),
+                (self.logs[key] for key in sorted(self.logs)),
+            )
 
 
 class UnlockedStackError(Exception):
@@ -119,6 +120,7 @@ class Plan:
         self._peel = peel
         self._starts_reflog = starts_reflog
         self._plans = {stack: _StackPlan(addition) for stack, addition in additions.items()}
+        self._unlocked: dict[Stack, Snapshot] = {}  # of other stacks, taken once
 
     def add(self, edits: Collection[Edit]) -> None:
         """Work out all edits.
@@ -165,7 +167,11 @@ class Plan:
 
     def _snapshot_of(self, stack: Stack) -> Snapshot:
         """Give what can be read of a stack, be it locked or not."""
-        return self._plans[stack].snapshot if stack in self._plans else stack.snapshot()
+        if stack in self._plans:
+            return self._plans[stack].snapshot
+        if stack not in self._unlocked:
+            self._unlocked[stack] = stack.snapshot()
+        return self._unlocked[stack]
 
     def _plan(self, stack: Stack) -> _StackPlan:
         if stack not in self._plans:

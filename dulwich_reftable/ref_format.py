@@ -11,7 +11,7 @@ from dulwich.repo import Repo, UnsupportedExtension, UnsupportedVersion
 
 from .engine.errors import ConfigurationError
 
-__all__ = ["default_ref_format", "names_ref_format", "own_config", "ref_format_of"]
+__all__ = ["config_in", "default_ref_format", "names_ref_format", "own_config", "ref_format_of"]
 
 _FORMATS = ("files", "reftable")
 
@@ -63,8 +63,13 @@ def names_ref_format(config: Config) -> bool:
 
 def own_config(repo: Repo) -> ConfigFile:
     """Read a repository's configuration without what it includes: that cannot tell the format."""
+    return config_in(repo.commondir())
+
+
+def config_in(common_dir: str) -> ConfigFile:
+    """Do as :func:`own_config`, by the repository's control directory."""
     try:
-        with open(os.path.join(repo.commondir(), "config"), "rb") as file:
+        with open(os.path.join(common_dir, "config"), "rb") as file:
             return ConfigFile.from_file(file, expand_includes=False)
     except FileNotFoundError:
         return ConfigFile()

@@ -120,8 +120,10 @@ def delete(backend: Backend, name: bytes) -> None:
       BadRefNameError: if the name is illegal
     """
     with _addition(backend, name) as (addition, local):
-        addition.write([], [_tombstone(log) for log in addition.snapshot.logs_of(local)])
-        addition.commit()
+        tombstones = [_tombstone(log) for log in addition.snapshot.logs_of(local)]
+        if tombstones:
+            addition.write([], tombstones)
+            addition.commit()
 
 
 def drop_entry(backend: Backend, name: bytes, index: int, *, rewrite: bool) -> None:
@@ -194,8 +196,8 @@ def move(addition: Addition, old: bytes, new: bytes, stamp: Stamp | None, *, kee
         raise TransactionError(old, None, None, "a symbolic ref cannot be renamed or copied")
     if snapshot.lookup_ref(new) is not None:
         raise TransactionError(new, None, snapshot.ref_value(new))
-    deleted_at = addition.next_update_index
-    created_at = deleted_at if keep else deleted_at + 1
+    indexes = addition.next_update_indexes(1 if keep else 2)
+    deleted_at, created_at = indexes[0], indexes[-1]
     refs = {new: record._replace(name=new, update_index=created_at)}
     if not keep:
         refs[old] = RefRecord(old, deleted_at)

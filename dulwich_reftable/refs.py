@@ -62,14 +62,15 @@ class ReftableRefsContainer(RefsUpdater):
         peel: Callable[[bytes], bytes | None] | None = None,
         identity: Callable[[], bytes] | None = None,
     ) -> None:
-        self.path = os.fsdecode(path)
+        self.path = os.fsencode(path)  # as of dulwich's containers
+        common_dir = os.fsdecode(path)
         super().__init__(
             Backend(
-                self.path,
-                self.path if worktree_path is None else os.fsdecode(worktree_path),
-                settings or Settings.of(_config_of(self.path)),
+                common_dir,
+                common_dir if worktree_path is None else os.fsdecode(worktree_path),
+                settings or Settings.of(_config_of(common_dir)),
                 peel or (lambda oid: None),
-                identity or (lambda: get_user_identity(_config_of(self.path), "COMMITTER")),
+                identity or (lambda: get_user_identity(_config_of(common_dir), "COMMITTER")),
             ),
             logger,
         )

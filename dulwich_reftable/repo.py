@@ -30,6 +30,7 @@ from dulwich.refs import DiskRefsContainer, Ref
 from dulwich.repo import CONTROLDIR, _set_filesystem_hidden, get_user_identity
 from dulwich.repo import Repo as DulwichRepo
 
+from .files_refs import WatchedFilesRefs
 from .names import is_legal
 from .patching import UnsupportedDulwichError
 from .ref_format import own_config, ref_format_of
@@ -108,7 +109,9 @@ class Repo(DulwichRepo):
         return not AROUND_REPO.is_held_by(self)
 
     def _finish_opening(self) -> None:
-        if isinstance(self.refs, ReftableRefsContainer):
+        if type(self.refs) is DiskRefsContainer:
+            self.refs = self._files_refs()
+        elif isinstance(self.refs, ReftableRefsContainer):
             # Now that included files can be told: they may have settings, too.
             first = self.refs
             self.refs = self._reftable_refs(self.get_config_stack())
@@ -125,9 +128,7 @@ class Repo(DulwichRepo):
             self.refs = self._reftable_refs(self.get_config_stack())
             self._replace_around(stacklevel=4)  # whoever has called what has called this
         else:
-            self.refs = DiskRefsContainer(
-                self.commondir(), self.controldir(), logger=self._write_reflog
-            )
+            self.refs = self._files_refs()
             self._rely_on_install()
 
     def close(self) -> None:
@@ -168,6 +169,14 @@ class Repo(DulwichRepo):
             identity=lambda: get_user_identity(self.get_config_stack(), "COMMITTER"),
         )
 
+    def _files_refs(self) -> WatchedFilesRefs:
+        return WatchedFilesRefs(self.commondir(), self.controldir(), logger=self._write_reflog)
+
+    def _require_format(self) -> None:
+        """See that the refs are still in the format that they were opened in."""
+        if isinstance(self.refs, WatchedFilesRefs):
+            self.refs.check_format()
+
     def _peel(self, oid: bytes) -> bytes | None:
         """Tell what an annotated tag finally points to; None for all other objects."""
         try:
@@ -201,6 +210,7 @@ class Repo(DulwichRepo):
         if isinstance(self.refs, ReftableRefsContainer):
             yield from self.refs.read_reflog(ref)
         else:
+            self._require_format()
             yield from super().read_reflog(ref)
 
     def _write_reflog(
@@ -218,6 +228,7 @@ class Repo(DulwichRepo):
                 Ref(ref), old_sha, new_sha, message, committer, timestamp, timezone
             )
         else:
+            self._require_format()
             super()._write_reflog(ref, old_sha, new_sha, committer, timestamp, timezone, message)
 
     # Refs by the names of their files: HEAD for a dumb server, CHERRY_PICK_HEAD for a reset
@@ -254,11 +265,13 @@ class Repo(DulwichRepo):
 
     def _ref_of_file(self, path: str | bytes) -> Ref | None:
         """Give the ref that in a files repository is this file; None if there is none."""
-        # dulwich's constructor looks for files before there are refs.
-        if not isinstance(vars(self).get("refs"), ReftableRefsContainer):
-            return None
         name = os.fsencode(path).lstrip(os.fsencode(os.path.sep))
-        return Ref(name) if is_legal(name) else None
+        # dulwich's constructor looks for files before there are refs.
+        refs = vars(self).get("refs")
+        if refs is None or not is_legal(name):
+            return None
+        self._require_format()
+        return Ref(name) if isinstance(refs, ReftableRefsContainer) else None
 
     # Making one
 

@@ -62,7 +62,7 @@ def test_files_repositories_keep_dulwichs_container(
     control: Path, open_repo: Callable[[Path], dr.Repo], extension: str
 ) -> None:
     write_config(control, 1, extension)
-    assert type(open_repo(control).refs) is DiskRefsContainer
+    assert isinstance(open_repo(control).refs, DiskRefsContainer)
 
 
 @pytest.mark.parametrize("extension", ["refStorage = sqlite", "refStorage = reftable2", "nope = 1"])
@@ -176,7 +176,7 @@ def test_the_other_key(tmp_path: Path, open_repo: Callable[[Path], dr.Repo]) -> 
 def test_files_on_request(tmp_path: Path, open_repo: Callable[[Path], dr.Repo], bare: bool) -> None:
     make = dr.Repo.init_bare if bare else dr.Repo.init
     make(str(tmp_path), ref_format="files", default_branch=b"main").close()
-    assert type(open_repo(tmp_path).refs) is DiskRefsContainer
+    assert isinstance(open_repo(tmp_path).refs, DiskRefsContainer)
     with StockRepo(str(tmp_path)) as stock:
         assert stock.refs.read_ref(HEAD) == b"ref: " + MAIN
     assert not list(tmp_path.rglob("reftable"))

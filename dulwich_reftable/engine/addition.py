@@ -11,11 +11,13 @@ same stack as its result.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol
 
+from .coding import MAX_UINT64
 from .compaction import lock_newest, merge
 from .errors import ReftableError, StaleListError, StorageError
 from .records import LogRecord, RefRecord
@@ -95,7 +97,6 @@ class Addition:
 
     Attributes:
       snapshot: the stack as it is, and stays for as long as the addition is open
-      next_update_index: the update index of the transaction
     """
 
     def __init__(self, stack: _Stack, lock: ListLock, snapshot: Snapshot) -> None:
@@ -106,7 +107,6 @@ class Addition:
         self._after: tuple[str, ...] | None = None  # the list as it is to be
         self._listing: Listing | None = None
         self.snapshot = snapshot
-        self.next_update_index = snapshot.max_update_index + 1
 
     def __enter__(self) -> Addition:
         return self
@@ -118,6 +118,27 @@ class Addition:
         traceback: TracebackType | None,
     ) -> None:
         self.abort()
+
+    @property
+    def next_update_index(self) -> int:
+        """The update index of the transaction.
+
+        Raises:
+          StorageError: if the newest table has the last one that there is
+        """
+        return self.next_update_indexes(1)[0]
+
+    def next_update_indexes(self, count: int) -> range:
+        """Give the update indexes of a transaction that takes several.
+
+        Raises:
+          StorageError: if not so many are left
+        """
+        index = self.snapshot.max_update_index + 1
+        if index + count - 1 > MAX_UINT64:
+            location = self._stack.storage.location
+            raise StorageError(errno.EOVERFLOW, "no update index is left for an update", location)
+        return range(index, index + count)
 
     def write(
         self,
@@ -135,7 +156,7 @@ class Addition:
           max_update_index: of the table, if it is not a single transaction's
         Raises:
           RecordError: if a record cannot be written
-          StorageError: if the table cannot
+          StorageError: if the table cannot, or no update index is left for it
         """
         if self._lock is None or self._table is not None:
             raise ReftableError("an addition takes one table, while it is open")

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from .errors import CorruptTableError, StaleListError, StorageError
+from .errors import CorruptTableError, RefsMovedError, StaleListError, StorageError
 from .files import Descriptor, create, open_directory, open_plain, read_all, sync, write_all
 from .layout import Buffer
 from .leftovers import LIST, TABLE_SUFFIX, TEMPORARY, Leftover, leftovers
@@ -33,7 +33,8 @@ _MAP: dict[str, bool] = {"trackfd": False} if sys.version_info >= (3, 13) else {
 """Before Python 3.13, each map keeps a descriptor open."""
 
 _WRITE_AT_ONCE = 1 << 18
-_LONGEST_LIST = 1 << 24
+_LONGEST_LIST = 1 << 20
+"""Bytes of a list of some 27,000 tables; opening them would take longer than reading the list."""
 
 # An open descriptor keeps an inode number from coming back; Windows has to do without, since
 # there it would also keep the list from being replaced.
@@ -64,14 +65,23 @@ class DirectoryStorage:
       durable: whether to fsync what is written
       adjust_mode: called with the path of each file or directory that is created, to give it
         the mode that the repository's sharing asks for
+      confirm: raises ``RefsMovedError`` if the repository keeps its refs elsewhere by now. It is
+        called by every writer, under the lock, and by a reader who finds no list
     """
 
     def __init__(
-        self, path: str, *, durable: bool = True, adjust_mode: Callable[[str], None] | None = None
+        self,
+        path: str,
+        *,
+        durable: bool = True,
+        adjust_mode: Callable[[str], None] | None = None,
+        confirm: Callable[[], None] | None = None,
     ) -> None:
         self.location = path
         self._durable = durable
         self._adjust_mode = adjust_mode
+        self._confirm = confirm or (lambda: None)
+        self._was_there = False
         self._list_path = os.path.join(path, LIST)
 
     def __repr__(self) -> str:
@@ -88,25 +98,36 @@ class DirectoryStorage:
                     raise CorruptTableError(self._list_path, None, f"{size} bytes are no list")
                 names = self._parse(read_all(fd, size))
                 file.fd = -1  # the token closes it
+                self._was_there = True
                 return Listing(names, _ListToken(fd))
         except FileNotFoundError:
             if os.path.islink(self._list_path):
                 raise CorruptTableError(self._list_path, None, "a link to nothing") from None
+            self._check_absence()
             return Listing((), _ListToken(-1))
         except OSError as error:
             raise StorageError.of(error, "read", self._list_path) from error
 
+    def _check_absence(self) -> None:
+        """See that no list means a stack that nobody has written to yet.
+
+        Raises:
+          RefsMovedError: if the stack was there before, or the refs are kept elsewhere by now
+        """
+        self._confirm()
+        if self._was_there:
+            raise RefsMovedError(self._list_path, "the stack of refs is gone")
+
     def _parse(self, data: bytes) -> tuple[str, ...]:
-        names: dict[str, None] = {}
-        offset = 0
-        for line in data.split(b"\n"):
-            name = os.fsdecode(line)
-            if name in names or not _is_plain_name(name):
+        names = tuple(map(os.fsdecode, filter(None, data.split(b"\n"))))
+        seen: set[str] = set()
+        for name in names:
+            if name in seen or not _is_plain_name(name):
+                # The last of several is the one too many.
+                offset = (b"\n" + data + b"\n").rindex(b"\n" + os.fsencode(name) + b"\n")
                 raise CorruptTableError(self._list_path, offset, f"{name!r} cannot be a table")
-            if name:
-                names[name] = None
-            offset += len(line) + 1
-        return tuple(names)
+            seen.add(name)
+        return names
 
     def is_current(self, token: object) -> bool:
         """Compare what ``stat`` tells of ``tables.list``."""
@@ -116,6 +137,8 @@ class DirectoryStorage:
             identity = None
         except OSError as error:
             raise StorageError.of(error, "read", self._list_path) from error
+        if identity is None:
+            self._check_absence()
         return isinstance(token, _ListToken) and token.identity == identity
 
     def open_table(self, name: str) -> Buffer:
@@ -141,20 +164,29 @@ class DirectoryStorage:
         base = f"0x{min_update_index:012x}-0x{max_update_index:012x}"
         return _NewTable(self, base)
 
-    def lock_list(self, timeout: float | None, *, create: bool = True) -> _ListLock:
-        """Create ``tables.list.lock``, and the directory if it is missing."""
+    def lock_list(self, timeout: float | None, *, create: bool = False) -> _ListLock:
+        """Create ``tables.list.lock``, and the directory if it is missing and may be made."""
+        is_created = False
         try:
             lock = LockFile(self._list_path, timeout)
         except StorageError as error:
-            if error.errno != errno.ENOENT or not create:
+            if error.errno != errno.ENOENT:
+                raise
+            self._check_absence()
+            if not create:
                 raise
             self._create_directory()
+            is_created = True
             lock = LockFile(self._list_path, timeout)
         try:
+            self._confirm()
             self._adjust(lock.path)
         except BaseException as error:
             lock.release()
-            if isinstance(error, OSError):
+            if is_created:
+                with suppress(OSError):  # somebody else may be using it
+                    os.rmdir(self.location)
+            if isinstance(error, OSError) and not isinstance(error, StorageError):
                 raise StorageError.of(error, "change the mode of", lock.path) from error
             raise
         return _ListLock(self, lock)

@@ -8,6 +8,7 @@ attributes, so that a server can report them without parsing text. Nothing here 
 
 from __future__ import annotations
 
+import errno
 import os
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "LockError",
     "RecordError",
     "RefConflictError",
+    "RefsMovedError",
     "ReftableError",
     "StaleListError",
     "StorageError",
@@ -68,6 +70,17 @@ class StorageError(ReftableError, OSError):
           path: the file that it concerned
         """
         return cls(error.errno, f"cannot {doing}: {error.strerror or error}", path)
+
+
+class RefsMovedError(StorageError):
+    """The refs are not kept here any more; nothing was written.
+
+    The repository was migrated to another ref format after it was opened, or its stack was removed.
+    Open the repository again.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(errno.ESTALE, f"{reason}; open the repository again", path)
 
 
 class LockError(ReftableError, OSError):

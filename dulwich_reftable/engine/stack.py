@@ -8,11 +8,12 @@ Compaction (:mod:`.compaction`) follows every addition, and gives way to everybo
 
 from __future__ import annotations
 
+import errno
 import time
 
 from .addition import Addition
 from .compaction import compact, is_geometric
-from .errors import CorruptTableError, LockError, ReftableError, StaleListError
+from .errors import CorruptTableError, LockError, ReftableError, StaleListError, StorageError
 from .leftovers import Leftover
 from .snapshot import Snapshot
 from .storage import Listing, MissingTableError, Storage
@@ -67,6 +68,7 @@ class Stack:
 
         Raises:
           CorruptTableError: if the list or a table is damaged
+          RefsMovedError: if the stack was there once, or refs are kept elsewhere by now
           StorageError: if the list or a table cannot be read
         """
         snapshot = self._snapshot
@@ -124,11 +126,9 @@ class Stack:
         Returns: a context manager; what was not committed when it ends is undone
         Raises:
           LockError: if the lock stayed taken
-          StorageError: if the stack is not there any more
+          RefsMovedError: if the stack is not there any more, or nobody reads it by now
         """
-        # Where there were tables, there may now be a repository that keeps its refs elsewhere.
-        is_known = self._snapshot is not None and bool(self._snapshot.listing.names)
-        lock = self.storage.lock_list(self.lock_timeout, create=not is_known)
+        lock = self.storage.lock_list(self.lock_timeout, create=True)
         try:
             return Addition(self, lock, self.snapshot())
         except BaseException:
@@ -170,7 +170,12 @@ class Stack:
         Raises:
           LockError: if the list stayed locked
         """
-        lock = self.storage.lock_list(self.lock_timeout)
+        try:
+            lock = self.storage.lock_list(self.lock_timeout)
+        except StorageError as error:
+            if error.errno == errno.ENOENT:
+                return []  # nothing was ever written here
+            raise
         try:
             snapshot = self._reload()
             return [

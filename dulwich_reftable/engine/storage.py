@@ -118,14 +118,19 @@ class Storage(Protocol):
         """Where it is, for messages."""
 
     def read_list(self) -> Listing:
-        """Read the list; an absent one is empty.
+        """Read the list; one that was never there is empty.
 
         Raises:
           CorruptTableError: if it names what cannot be a table
+          RefsMovedError: if it was there once, or refs are kept elsewhere by now
         """
 
     def is_current(self, token: object) -> bool:
-        """Tell, at the cost of one look, whether the list is still that of the token."""
+        """Tell, at the cost of one look, whether the list is still that of the token.
+
+        Raises:
+          RefsMovedError: as :meth:`read_list`
+        """
 
     def open_table(self, name: str) -> Buffer:
         """Give a table's bytes, valid for as long as they are referred to.
@@ -137,7 +142,7 @@ class Storage(Protocol):
     def new_table(self, min_update_index: int, max_update_index: int) -> NewTable:
         """Begin a table."""
 
-    def lock_list(self, timeout: float | None, *, create: bool = True) -> ListLock:
+    def lock_list(self, timeout: float | None, *, create: bool = False) -> ListLock:
         """Take the lock of the list.
 
         Args:
@@ -145,6 +150,7 @@ class Storage(Protocol):
           create: whether to make the place of the stack, where there is none yet
         Raises:
           LockError: if it stayed taken
+          RefsMovedError: if refs are kept elsewhere by now
           StorageError: if there is no such place
         """
 

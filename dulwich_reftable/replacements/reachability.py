@@ -78,8 +78,9 @@ class _Roots:
 def _views(refs: ReftableRefsContainer) -> Iterator[RefsReader]:
     """Give the refs as each worktree sees them."""
     yield refs.snapshot()
-    others = [refs.path]
-    others += [os.path.join(refs.path, "worktrees", name) for name in worktree_ids(refs.path)]
+    common_dir = os.fsdecode(refs.path)
+    others = [common_dir]
+    others += [os.path.join(common_dir, "worktrees", name) for name in worktree_ids(common_dir)]
     for path in others:
         if os.path.isdir(os.path.join(path, "reftable")):
             other = ReftableRefsContainer(refs.path, worktree_path=path)

@@ -183,16 +183,6 @@ def test_update_in_the_moment_of_the_swap_is_noticed(
     assert files.seen() == before
 
 
-def test_who_has_it_open_is_told_that_it_is_gone(reftable: Repository, pool_of: Pools) -> None:
-    """Writing on would make a stack that nobody reads."""
-    with dr.Repo(str(reftable.git.path)) as other:
-        assert other.refs.as_dict()
-        reftable.migrate("files")
-        with pytest.raises(dr.StorageError, match="No such file or directory"):
-            other.refs[b"refs/heads/late"] = pool_of("sha1").commits[99]  # type: ignore[index]
-    assert reftable.remains("files") == []
-
-
 def test_new_worktree_of_reftables_is_noticed(reftable: Repository, pool_of: Pools) -> None:
     oid = pool_of("sha1").commits[99]
 

@@ -157,6 +157,6 @@ def test_directory_that_is_gone(stacked: Scene) -> None:
     refs = refs_at(stacked.path)
     refs.read_ref(MAIN)
     stacked.git_dir.rename(stacked.git_dir.with_name("moved"))
-    with pytest.raises(dr.ReftableError, match="No such file or directory"):
+    with pytest.raises(dr.RefsMovedError, match="configuration is gone"):
         refs[MAIN] = stacked.commits[2]
     assert not stacked.git_dir.exists()
