@@ -9,47 +9,211 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from dulwich.object_store import BaseObjectStore
-from dulwich.objects import Commit, ObjectID, Tag
+from dulwich.objects import Commit, ObjectID, ShaFile, Tag
 
-__all__ = ["all_lead_to", "boundary", "is_reachable"]
+__all__ = ["History", "all_lead_to", "is_reachable"]
 
 _BUDGET = 200_000
 """How many commits are looked at for the sake of an object that no ref points to."""
+_SLACK = 5
+"""How many commits are looked at that seem to be of no use, since times may be wrong."""
 
 
-class _History:
-    """Commits, read once."""
+class _Commit(NamedTuple):
+    """What is kept of a commit: its time in seconds since the epoch, its parents, its tree."""
+
+    time: int
+    parents: tuple[bytes, ...]
+    tree: bytes
+
+
+class _Queue:
+    """Commits to look at, the newest first, each once; it counts those not to be left out."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, bytes]] = []
+        self._pushed: set[bytes] = set()
+        self._open: set[bytes] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a commit is in it that is not left out."""
+        return bool(self._open)
+
+    @property
+    def newest(self) -> int:
+        """The time of the commit that comes next."""
+        return -self._heap[0][0]
+
+    def push(self, time: int, oid: bytes, *, is_left_out: bool = False) -> None:
+        """Put a commit in, if it has not been in before."""
+        if oid in self._pushed:
+            return
+        self._pushed.add(oid)
+        heapq.heappush(self._heap, (-time, len(self._pushed), oid))
+        if not is_left_out:
+            self._open.add(oid)
+
+    def leave_out(self, oid: bytes) -> None:
+        """Count a commit no longer."""
+        self._open.discard(oid)
+
+    def pop(self) -> tuple[int, bytes]:
+        """Take the newest commit and its time."""
+        time, _, oid = heapq.heappop(self._heap)
+        self._open.discard(oid)
+        return -time, oid
+
+
+class History:
+    """Commits, read once.
+
+    Args:
+      store: where they are
+      roots: commits whose parents do not count
+    """
 
     def __init__(self, store: BaseObjectStore, roots: Collection[bytes] = ()) -> None:
         self._store = store
         self._roots = roots
-        self._known: dict[bytes, tuple[int, tuple[bytes, ...]] | None] = {}
+        self._known: dict[bytes, _Commit | None] = {}
 
-    def commit(self, oid: bytes) -> tuple[int, tuple[bytes, ...]] | None:
-        """Give a commit's time and parents; None if there is no such commit."""
+    def commit(self, oid: bytes) -> _Commit | None:
+        """Give a commit's time, parents and tree; None if there is no such commit."""
         if oid not in self._known:
             try:
-                found = self._store[ObjectID(oid)]
+                self._read(oid)
             except KeyError:
-                found = None
-            self._known[oid] = None
-            if isinstance(found, Commit):
-                parents = () if oid in self._roots else tuple(found.parents)
-                self._known[oid] = (found.commit_time, parents)
+                self._known[oid] = None
         return self._known[oid]
 
-    def peel(self, oid: bytes) -> bytes:
-        """Give what a tag finally points to; itself for all else."""
-        while True:
-            try:
-                found = self._store[ObjectID(oid)]
-            except KeyError:
-                return oid
+    def _read(self, oid: bytes) -> ShaFile:
+        """Read an object, and note it if it is a commit.
+
+        Raises:
+          KeyError: if it is missing
+        """
+        found = self._store[ObjectID(oid)]
+        self._known[oid] = None
+        if isinstance(found, Commit):
+            parents = () if oid in self._roots else tuple(found.parents)
+            self._known[oid] = _Commit(found.commit_time, parents, found.tree)
+        return found
+
+    def tree(self, oid: bytes) -> bytes:
+        """Give the tree of a commit.
+
+        Raises:
+          KeyError: if there is no such commit
+        """
+        commit = self.commit(oid)
+        if commit is None:
+            raise KeyError(oid)
+        return commit.tree
+
+    def chain(self, oid: bytes) -> Iterator[tuple[bytes, int]]:
+        """Follow a tag to the object that it finally points to, which may be none.
+
+        Yields: each object on the way with the number of its type, the last one included
+        Raises:
+          KeyError: if an object is missing
+        """
+        while self._known.get(oid) is None:
+            found = self._read(oid)
+            yield oid, found.type_num
             if not isinstance(found, Tag):
-                return oid
+                return
             oid = found.object[1]
+        yield oid, Commit.type_num
+
+    def peel(self, oid: bytes) -> bytes:
+        """Give what a tag finally points to, or leads to as far as objects are there."""
+        try:
+            for link, _ in self.chain(oid):
+                oid = link
+        except KeyError:
+            pass
+        return oid
+
+    def newer(
+        self, wants: Iterable[bytes], haves: Iterable[bytes], since: int | None = None
+    ) -> tuple[list[bytes], set[bytes]]:
+        """List the ancestors of some commits that are no ancestors of some others.
+
+        As git does, it walks by time until only the others are left, and then a little further.
+        Where times are in no order, it may list too much.
+
+        Args:
+          wants: hex ids of commits to list, with their ancestors
+          haves: hex ids of commits not to list, with their ancestors
+          since: seconds since the epoch; an older commit counts as one not to list
+        Returns: the commits; those parents of theirs that are not listed
+        Raises:
+          KeyError: if a commit is missing
+        """
+        left_out: set[bytes] = set()
+        queue = _Queue()
+
+        def leave_out(start: bytes) -> None:
+            pending = [start]
+            while pending:
+                oid = pending.pop()
+                if oid not in left_out:
+                    left_out.add(oid)
+                    queue.leave_out(oid)
+                    known = self._known.get(oid)
+                    pending += known.parents if known is not None else ()
+
+        for oid in haves:
+            queue.push(self._time(oid), oid)
+            leave_out(oid)
+        for oid in wants:
+            queue.push(self._time(oid), oid, is_left_out=oid in left_out)
+        listed: list[bytes] = []
+        latest: float = float("inf")
+        slack = _SLACK
+        while queue:
+            time, oid = queue.pop()
+            if since is not None and time < since:
+                leave_out(oid)
+            commit = self.commit(oid)
+            assert commit is not None  # its time was asked for
+            for parent in commit.parents:
+                if oid in left_out:
+                    leave_out(parent)
+                    if self.commit(parent) is None:
+                        continue  # what the client has need not be complete here
+                queue.push(self._time(parent), parent, is_left_out=parent in left_out)
+            if oid not in left_out:
+                listed.append(oid)
+                latest = time
+            elif queue.is_open or (queue and latest <= queue.newest):
+                slack = _SLACK
+            else:
+                slack -= 1
+                if slack == 0:
+                    break
+        listed = [oid for oid in listed if oid not in left_out]
+        return listed, {
+            parent for oid in listed for parent in self.parents(oid) if parent in left_out
+        }
+
+    def parents(self, oid: bytes) -> tuple[bytes, ...]:
+        """Give the parents of a commit; none if there is no such commit."""
+        commit = self.commit(oid)
+        return () if commit is None else commit.parents
+
+    def _time(self, oid: bytes) -> int:
+        commit = self.commit(oid)
+        if commit is None:
+            raise KeyError(oid)
+        return commit.time
 
     def newest_first(self, tips: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
         """Walk from commits to their ancestors by their times.
@@ -64,15 +228,14 @@ class _History:
                 seen.add(oid)
                 commit = self.commit(oid)
                 if commit is not None:
-                    heapq.heappush(heap, (-commit[0], oid))
+                    heapq.heappush(heap, (-commit.time, oid))
 
         for tip in tips:
             push(self.peel(tip))
         while heap:
             time, oid = heapq.heappop(heap)
             yield oid, -time
-            commit = self.commit(oid)
-            for parent in commit[1] if commit is not None else ():
+            for parent in self.parents(oid):
                 push(parent)
 
 
@@ -96,9 +259,9 @@ def all_lead_to(
       roots: commits whose parents do not count
       exact: whether to look everywhere, since times may be wrong
     """
-    history = _History(store, roots)
+    history = History(store, roots)
     leads = set(goals)
-    times = [commit[0] for commit in map(history.commit, leads) if commit is not None]
+    times = [commit.time for commit in map(history.commit, leads) if commit is not None]
     if not times:
         return False
     earliest = float("-inf") if exact else min(times)
@@ -114,8 +277,8 @@ def all_lead_to(
             if oid not in visited:
                 visited.add(oid)
                 commit = history.commit(oid)
-                if commit is not None and commit[0] >= earliest:
-                    path.append((oid, iter(commit[1])))
+                if commit is not None and commit.time >= earliest:
+                    path.append((oid, iter(commit.parents)))
             while path:
                 following = next(path[-1][1], None)
                 if following is not None:
@@ -138,7 +301,7 @@ def is_reachable(store: BaseObjectStore, oids: Iterable[bytes], tips: Iterable[b
       tips: hex object ids to begin with
     """
     missing = set(oids)
-    history = _History(store)
+    history = History(store)
     if any(history.commit(oid) is None for oid in missing):
         return False
 
@@ -153,39 +316,3 @@ def is_reachable(store: BaseObjectStore, oids: Iterable[bytes], tips: Iterable[b
         if not missing or count > _BUDGET:
             break
     return not missing
-
-
-def boundary(
-    store: BaseObjectStore, tips: Iterable[bytes], since: int | None, without: Iterable[bytes]
-) -> tuple[set[bytes], set[bytes]]:
-    """Cut history by time, or at what others have.
-
-    Args:
-      store: where it is
-      tips: commits to begin with
-      since: seconds since the epoch; older commits are cut off
-      without: commits that are cut off, with their ancestors
-    Returns: commits some of whose parents are cut off, and those that are kept
-    """
-    history = _History(store)
-    cut = {oid for oid, _ in history.newest_first(without)}
-    kept: set[bytes] = set()
-    pending = [history.peel(tip) for tip in tips]
-    edge: set[bytes] = set()
-    while pending:
-        oid = pending.pop()
-        if oid in kept or not _is_kept(history, oid, since, cut):
-            continue
-        kept.add(oid)
-        commit = history.commit(oid)
-        for parent in commit[1] if commit is not None else ():
-            if _is_kept(history, parent, since, cut):
-                pending.append(parent)
-            else:
-                edge.add(oid)
-    return edge, kept - edge
-
-
-def _is_kept(history: _History, oid: bytes, since: int | None, cut: set[bytes]) -> bool:
-    commit = history.commit(oid)
-    return commit is not None and oid not in cut and (since is None or commit[0] >= since)

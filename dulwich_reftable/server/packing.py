@@ -3,25 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dulwich.object_filters import (
-    CombineFilter,
-    FilterSpec,
-    SparseOidFilter,
-    TreeDepthFilter,
-    filter_pack_objects,
-    filter_pack_objects_with_paths,
-)
-from dulwich.object_store import MissingObjectFinder, find_shallow
-from dulwich.objects import Commit, ObjectID
 from dulwich.pack import write_pack_from_container
-from dulwich.repo import ParentsProvider
 
-from .history import boundary
+from .errors import RefusedError
+from .filters import Filter
+from .history import History
 from .lines import LineBuffer
+from .selection import Selection
+from .shallow import INFINITE_DEPTH, Cut, cut_by_depth, cut_by_revisions
 from .view import View
 
 __all__ = ["Fetch", "send_pack"]
@@ -33,73 +26,75 @@ class Fetch:
 
     Attributes:
       wants: object ids
-      haves: commits that the client has, and so do we
+      haves: objects that the client has, and so do we
       client_shallow: commits whose parents the client does not have
       depth, since, without: where the client wants history cut: after so many commits, by time in
         seconds since the epoch, at object ids; None and nothing for nowhere
       is_relative: whether the depth counts from where the client's history is cut
-      filter: what to leave out of a partial clone
+      filter: what to leave out of a partial clone; None for nothing
       include_tags: whether tags of what is sent are sent
-      shallow: commits whose parents the client will not have afterwards
+      roots: commits whose parents are not sent: the client's shallow ones, before and after, and
+        the repository's own
     """
 
-    wants: list[bytes] = field(default_factory=list)
-    haves: list[bytes] = field(default_factory=list)
+    # Dictionaries, since clients may repeat themselves, and the order matters to them.
+    wants: dict[bytes, None] = field(default_factory=dict)
+    haves: dict[bytes, None] = field(default_factory=dict)
     client_shallow: set[bytes] = field(default_factory=set)
     depth: int | None = None
     since: int | None = None
-    without: list[bytes] = field(default_factory=list)
+    without: set[bytes] = field(default_factory=set)
     is_relative: bool = False
-    filter: FilterSpec | None = None
+    filter: Filter | None = None
     include_tags: bool = False
-    shallow: set[bytes] = field(default_factory=set)
+    roots: set[bytes] = field(default_factory=set)
 
     @property
     def is_cut(self) -> bool:
         """Whether the client asked for history to be cut."""
-        return self.depth is not None or self.since is not None or bool(self.without)
+        return self.depth is not None or self.is_cut_by_revisions
 
-    def cut(self, repo: Any) -> tuple[list[bytes], list[bytes]]:
-        """Find out where history ends for the client, if it asked for that.
+    @property
+    def is_cut_by_revisions(self) -> bool:
+        """Whether it is to be cut by time, or at what others have."""
+        return self.since is not None or bool(self.without)
+
+    def cut(self, repo: Any, *, at_own: bool = False) -> tuple[list[bytes], list[bytes]]:
+        """Find out where history ends for the client.
+
+        The parents of a commit that is shallow no longer become wanted.
 
         Args:
           repo: the repository
-        Returns: commits that are shallow from now on, and those that are not any more
+          at_own: whether to tell where the repository's own history ends, as protocol version 2
+            does even if the client did not ask for a cut
+        Returns: commits that are shallow from now on, and those that are so no longer
+        Raises:
+          RefusedError: if nothing is left, or two kinds of cuts are asked for
         """
-        store = repo.object_store
+        if self.depth is not None and self.is_cut_by_revisions:
+            raise RefusedError("deepen and deepen-since (or deepen-not) cannot be used together")
         own: set[bytes] = {*repo.get_shallow()}
-        self.shallow = set(own)
-        if not self.is_cut:
-            self.shallow |= self.client_shallow
-            return sorted(own - self.client_shallow), []
-        if self.depth is None:
-            edge, inner = boundary(store, self.wants, self.since, self.without)
-        else:
-            depth, starts = self.depth, set(self.wants)
-            if self.is_relative:
-                depth, starts = depth + 1, {oid for oid in self.client_shallow if oid in store}
-            found, inside = find_shallow(store, [ObjectID(oid) for oid in starts], depth)
-            inner = set[bytes](inside)
-            edge = set[bytes](found) - inner
+        self.roots = own | self.client_shallow
+        if not self.is_cut and not (at_own and own):
+            return [], []
+        history = History(repo.object_store, own)
+        edge, inner = self._parted(history, own)
         unshallow = inner & self.client_shallow
-        self.shallow |= edge | (self.client_shallow - unshallow)
+        for oid in unshallow:
+            self.wants.update(dict.fromkeys(history.parents(oid)))
+            self.haves[oid] = None
+        self.roots |= edge
         return sorted(edge - self.client_shallow), sorted(unshallow)
 
-
-def _needs_paths(spec: FilterSpec) -> bool:
-    if isinstance(spec, CombineFilter):
-        return any(_needs_paths(part) for part in spec.filters)
-    return isinstance(spec, TreeDepthFilter | SparseOidFilter)
-
-
-def _tags_of(view: View) -> dict[ObjectID, ObjectID]:
-    """Give the annotated tags that are shown, by what they finally point to."""
-    return {
-        ObjectID(shown.peeled): ObjectID(shown.oid)
-        for chunk in view.refs(b"refs/tags/")
-        for shown in chunk
-        if shown.peeled is not None
-    }
+    def _parted(self, history: History, own: set[bytes]) -> Cut:
+        if self.is_cut_by_revisions:
+            return cut_by_revisions(history, self.wants, self.since, self.without)
+        depth = INFINITE_DEPTH if self.depth is None else self.depth
+        if depth >= INFINITE_DEPTH and not own:
+            return Cut(set(), self.client_shallow)
+        relative_to = self.client_shallow if self.is_relative else None
+        return cut_by_depth(history, self.wants, depth, roots=own, relative_to=relative_to)
 
 
 def send_pack(
@@ -117,34 +112,22 @@ def send_pack(
       fetch: what to send, after :meth:`Fetch.cut`
       write: takes the pack in pieces
       progress: takes lines about the progress
+    Raises:
+      KeyError: if an object is missing
+      ObjectFormatException: if an object is of the wrong type
     """
     store = repo.object_store
-    shallow = {ObjectID(oid) for oid in fetch.shallow}
-    parents = ParentsProvider(store, shallows=shallow)
-
-    def get_parents(commit: Commit) -> list[ObjectID]:
-        return parents.get_parents(commit.id, commit)
-
-    # What the client has says little about its objects where its history is cut anew.
-    haves: Iterable[bytes] = () if fetch.is_cut else fetch.haves
-    finder = MissingObjectFinder(
-        store,
-        haves=[ObjectID(oid) for oid in haves],
-        wants=[ObjectID(oid) for oid in fetch.wants],
-        shallow=shallow,
-        progress=progress,
-        get_tagged=(lambda: _tags_of(view)) if fetch.include_tags else None,
-        get_parents=get_parents,
-    )
-    objects = list(finder)
-    if fetch.filter is not None:
-        wants = [ObjectID(oid) for oid in fetch.wants]
-        if _needs_paths(fetch.filter):
-            left = set(filter_pack_objects_with_paths(store, wants, fetch.filter))
-        else:
-            left = set(filter_pack_objects(store, [oid for oid, _ in objects], fetch.filter))
-        left.update(wants)  # what is asked for by its id is no subject to filters
-        objects = [pair for pair in objects if pair[0] in left]
+    history = History(store, fetch.roots)
+    selection = Selection(store, history, fetch.filter or Filter(), progress)
+    selection.add(fetch.wants, fetch.haves)
+    if fetch.include_tags:
+        selection.add_tags(
+            (shown.oid, shown.peeled)
+            for chunk in view.refs(b"refs/tags/")
+            for shown in chunk
+            if shown.peeled is not None
+        )
+    objects = list(selection.objects.items())
     progress(b"counting objects: %d, done.\n" % len(objects))
     out = LineBuffer(write)
     write_pack_from_container(out.add, store, objects, object_format=repo.object_format)

@@ -7,10 +7,12 @@ The keys and their values are git's (``git help config``: ``receive.*``, ``uploa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dulwich.config import Config, StackedConfig
+
+from .filters import FilterPolicy
 
 __all__ = ["HiddenRefs", "ReceiveSettings", "UploadSettings", "is_enabled"]
 
@@ -47,14 +49,10 @@ class HiddenRefs:
           config: of the repository
           service: ``b"receive"`` or ``b"uploadpack"``
         """
-        files = reversed(config.backends) if isinstance(config, StackedConfig) else [config]
         return cls(
             value
-            for file in files
-            for section in file.sections()
-            if len(section) == 1 and section[0].lower() in (b"transfer", service)
-            for key, value in file.items(section)
-            if key.lower() == b"hiderefs"
+            for subsection, key, value in _items(config, b"transfer", service)
+            if not subsection and key == b"hiderefs"
         )
 
     def __bool__(self) -> bool:
@@ -75,7 +73,8 @@ class UploadSettings:
       hidden: what is not shown
       allow_tip, allow_reachable, allow_any: which objects may be asked for by id beside those that
         are shown: what a hidden ref points to, what can be reached from a ref, or any
-      allow_filter: whether partial clones may be made; git's default is not to, dulwich's is to
+      allow_filter: whether partial clones may be made
+      filters: which filters they may use
     """
 
     hidden: HiddenRefs
@@ -83,6 +82,7 @@ class UploadSettings:
     allow_reachable: bool
     allow_any: bool
     allow_filter: bool
+    filters: FilterPolicy
 
     @classmethod
     def of(cls, config: Config) -> UploadSettings:
@@ -93,8 +93,44 @@ class UploadSettings:
             _boolean(config, section, b"allowTipSHA1InWant", False),
             _boolean(config, section, b"allowReachableSHA1InWant", False),
             _boolean(config, section, b"allowAnySHA1InWant", False),
-            _boolean(config, section, b"allowFilter", True),
+            _boolean(config, section, b"allowFilter", False),
+            _filter_policy(config),
         )
+
+
+def _items(config: Config, *names: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """List all values in some sections, the least binding first.
+
+    Args:
+      config: where they are
+      names: of the sections, in small letters
+    Yields: the subsection, which may be empty; the key in small letters; the value
+    """
+    files = reversed(config.backends) if isinstance(config, StackedConfig) else [config]
+    for file in files:
+        for section in file.sections():
+            if section[0].lower() in names:
+                for key, value in file.items(section):
+                    yield b".".join(section[1:]), key.lower(), value
+
+
+def _filter_policy(config: Config) -> FilterPolicy:
+    """Read ``uploadpackfilter.allow``, ``uploadpackfilter.<filter>.allow`` and the like."""
+    default = True
+    allowed: dict[bytes, bool] = {}
+    depth = None
+    for name, key, value in _items(config, b"uploadpackfilter"):
+        if key == b"allow":
+            allows = value.strip().lower() in (b"true", b"yes", b"on", b"1")
+            if name:
+                allowed[name] = allows
+            else:
+                default = allows
+        elif name == b"tree" and key == b"maxdepth":
+            # The key allows the filter, too. What cannot be understood allows the least.
+            allowed[name] = True
+            depth = _number(config, (b"uploadpackfilter", name), key) or 0
+    return FilterPolicy(default, allowed, depth)
 
 
 @dataclass(frozen=True)
@@ -146,9 +182,9 @@ class ReceiveSettings:
         )
 
 
-def _get(config: Config, section: bytes, name: bytes) -> bytes | None:
+def _get(config: Config, section: bytes | tuple[bytes, ...], name: bytes) -> bytes | None:
     try:
-        return config.get((section,), name)
+        return config.get(section, name)
     except KeyError:
         return None
 
@@ -202,7 +238,7 @@ def _reflogs(config: Config, bare: bool) -> str:
 _UNITS = {b"k": 1 << 10, b"m": 1 << 20, b"g": 1 << 30}
 
 
-def _number(config: Config, section: bytes, name: bytes) -> int | None:
+def _number(config: Config, section: bytes | tuple[bytes, ...], name: bytes) -> int | None:
     """Read a number that is not negative; None if there is none."""
     text = (_get(config, section, name) or b"").strip().lower()
     unit = _UNITS.get(text[-1:], 1)

@@ -14,11 +14,12 @@ import logging
 from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 
-from dulwich.object_filters import FilterSpec, parse_filter_spec
-from dulwich.objects import ObjectID, valid_hexsha
+from dulwich.errors import ObjectFormatException
+from dulwich.objects import Commit, ObjectID, valid_hexsha
 from dulwich.protocol import (
     CAPABILITY_ALLOW_REACHABLE_SHA1_IN_WANT,
     CAPABILITY_ALLOW_TIP_SHA1_IN_WANT,
+    CAPABILITY_DEEPEN_RELATIVE,
     CAPABILITY_FILTER,
     CAPABILITY_INCLUDE_TAG,
     CAPABILITY_NO_DONE,
@@ -26,6 +27,7 @@ from dulwich.protocol import (
     CAPABILITY_OFS_DELTA,
     CAPABILITY_SIDE_BAND_64K,
     SIDE_BAND_CHANNEL_DATA,
+    SIDE_BAND_CHANNEL_FATAL,
     SIDE_BAND_CHANNEL_PROGRESS,
     ack_type,
     capability_agent,
@@ -37,6 +39,7 @@ from dulwich.server import UploadPackHandler as DulwichUploadPackHandler
 from dulwich.server import _ProtocolGraphWalker
 
 from .errors import RefusedError, telling
+from .filters import parse_filter
 from .history import all_lead_to, is_reachable
 from .lines import FLUSH, read_line
 from .packing import Fetch, send_pack
@@ -48,6 +51,21 @@ from .view import View, view_of
 __all__ = ["UploadPackHandler"]
 
 _log = logging.getLogger(__name__)
+
+_DEEPEN_SINCE = b"deepen-since"
+_DEEPEN_NOT = b"deepen-not"
+_LATEST = (1 << 63) - 1
+"""The latest time that history can be cut at, in seconds since the epoch."""
+
+_RULES = (
+    b"%s",
+    b"refs/%s",
+    b"refs/tags/%s",
+    b"refs/heads/%s",
+    b"refs/remotes/%s",
+    b"refs/remotes/%s/HEAD",
+)
+"""How git completes the short name of a ref."""
 
 MAX_LINES = 1_000_000
 """How many wants, haves and the like a client may send in one go."""
@@ -76,6 +94,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             for capability in super().capabilities()
             if capability != CAPABILITY_FILTER or settings.allow_filter
         ]
+        offered += [CAPABILITY_DEEPEN_RELATIVE, _DEEPEN_SINCE, _DEEPEN_NOT]
         if settings.allow_tip or settings.allow_any:
             offered.append(CAPABILITY_ALLOW_TIP_SHA1_IN_WANT)
         if settings.allow_reachable or settings.allow_any:
@@ -105,6 +124,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         fetch = self._read_wants()
         if not fetch.wants:
             return
+        fetch.is_relative = self.has_capability(CAPABILITY_DEEPEN_RELATIVE)
         shallow, unshallow = fetch.cut(self.repo)
         if fetch.is_cut:
             for oid in shallow:
@@ -115,7 +135,8 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         if self.stateless_rpc and self.proto.eof():
             return  # it wanted to know what will be shallow; the rest comes with a new request
         walker = _GraphWalker(self, fetch)
-        fetch.haves = list(self.repo.object_store.find_common_revisions(walker))
+        found = self.repo.object_store.find_common_revisions(walker)
+        fetch.haves.update(dict.fromkeys(found))
         if not walker.handle_done(not self.has_capability(CAPABILITY_NO_DONE), self._done_received):
             return
         fetch.include_tags = self.has_capability(CAPABILITY_INCLUDE_TAG)
@@ -123,7 +144,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             self.send(fetch, quiet=self.has_capability(CAPABILITY_NO_PROGRESS))
             self.proto.write(FLUSH)
         else:
-            send_pack(self.repo, self.view, fetch, self.proto.write, lambda line: None)
+            send_pack(self.repo, self.view, fetch, self.proto.write, _nowhere)
 
     def send(self, fetch: Fetch, *, quiet: bool) -> None:
         """Send a pack, by side bands.
@@ -133,8 +154,15 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
           quiet: whether the client does not want to know how it goes on
         """
         write = partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_DATA)
-        progress = partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_PROGRESS)
-        send_pack(self.repo, self.view, fetch, write, (lambda _: None) if quiet else progress)
+        progress = (
+            _nowhere if quiet else partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_PROGRESS)
+        )
+        try:
+            send_pack(self.repo, self.view, fetch, write, progress)
+        except (KeyError, ObjectFormatException):
+            fatal = b"upload-pack: an object is missing or broken in the repository"
+            self.proto.write_sideband(SIDE_BAND_CHANNEL_FATAL, fatal)
+            raise
 
     def _read_wants(self) -> Fetch:
         """Read what the client wants, up to the first flush."""
@@ -154,7 +182,6 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         else:
             raise RefusedError("upload-pack: too many lines")
         self._check_wants(fetch)
-        fetch.filter = fetch.filter or self.filter_spec
         return fetch
 
     def read_argument(self, line: bytes, fetch: Fetch) -> bool:
@@ -169,16 +196,19 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         """
         key, _, value = line.partition(b" ")
         if key == b"want":
-            fetch.wants.append(self.object_id(value))
+            fetch.wants[self.object_id(value)] = None
         elif key == b"shallow":
-            fetch.client_shallow.add(self.object_id(value))
+            self._read_shallow(self.object_id(value), fetch)
         elif key == b"deepen":
-            depth = _number(value)
-            if depth < 1:
-                raise RefusedError(f"upload-pack: invalid depth {value[:20]!r}")
-            fetch.depth = depth
+            fetch.depth = _number(key, value, 1)
+        elif key == _DEEPEN_SINCE:
+            fetch.since = _number(key, value, 0)
+        elif key == _DEEPEN_NOT:
+            fetch.without.add(self._revision(value))
         elif key == b"filter" and self.settings.allow_filter:
-            fetch.filter = self._filter(value)
+            if fetch.filter is not None:
+                raise RefusedError("upload-pack: multiple filters cannot be combined")
+            fetch.filter = parse_filter(value, self.settings.filters)
         else:
             return False
         return True
@@ -193,11 +223,28 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             raise RefusedError(f"upload-pack: invalid object id {value[:80]!r}")
         return value.lower()
 
-    def _filter(self, spec: bytes) -> FilterSpec:
+    def _read_shallow(self, oid: bytes, fetch: Fetch) -> None:
+        """Note that a commit is shallow; one that is not here says nothing."""
         try:
-            return parse_filter_spec(spec, object_store=self.repo.object_store)
-        except (ValueError, KeyError) as error:
-            raise RefusedError(f"upload-pack: invalid filter: {error}") from error
+            kind, _ = self.repo.object_store.get_raw(ObjectID(oid))
+        except KeyError:
+            return
+        if kind != Commit.type_num:
+            raise RefusedError(f"upload-pack: invalid shallow object {oid.decode()}")
+        fetch.client_shallow.add(oid)
+
+    def _revision(self, name: bytes) -> bytes:
+        """Find the ref that ``deepen-not`` names, in full or as git completes it.
+
+        Raises:
+          RefusedError: if it is no ref, or several
+        """
+        found = [shown for rule in _RULES if (shown := self.view.find(rule % name)) is not None]
+        if len(found) > 1:
+            raise RefusedError(f"upload-pack: ambiguous deepen-not: {name[:80]!r}")
+        if not found:
+            raise RefusedError(f"upload-pack: deepen-not is not a ref: {name[:80]!r}")
+        return found[0].oid
 
     def _check_wants(self, fetch: Fetch) -> None:
         """Refuse what the client must not have.
@@ -245,8 +292,16 @@ class _GraphWalker(_ProtocolGraphWalker):
         """
         if not haves:
             return False
-        return all_lead_to(self.store, self._fetch.wants, haves, self._fetch.shallow)  # type: ignore[arg-type]
+        store = self.handler.repo.object_store
+        return all_lead_to(store, self._fetch.wants, haves, self._fetch.roots)
 
 
-def _number(text: bytes) -> int:
-    return int(text) if text.isdigit() and len(text) < 12 else -1
+def _number(key: bytes, text: bytes, least: int) -> int:
+    number = int(text) if text.isdigit() and len(text) < 20 else -1
+    if not least <= number <= _LATEST:
+        raise RefusedError(f"upload-pack: invalid {key.decode()}: {text[:20]!r}")
+    return number
+
+
+def _nowhere(_: bytes) -> None:
+    """Drop what is said about the progress."""

@@ -181,8 +181,8 @@ def _fetch(handler: _Handler, arguments: Iterator[bytes]) -> None:
             return
         proto.write_pkt_line(b"ready\n")
         proto.write(DELIMITER)
-    shallow, unshallow = fetch.cut(repo)
-    if shallow or unshallow or fetch.is_cut:
+    shallow, unshallow = fetch.cut(repo, at_own=True)
+    if fetch.is_cut or fetch.roots:
         proto.write_pkt_line(b"shallow-info\n")
         for oid in shallow:
             proto.write_pkt_line(b"shallow %s\n" % oid)
@@ -202,19 +202,13 @@ def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, s
     fetch = Fetch()
     flags: set[bytes] = set()
     store = handler.repo.object_store
-    seen: set[bytes] = set()
     for argument in arguments:
         key, _, value = argument.partition(b" ")
         if key == b"have":
             flags.add(b"have")
             oid = handler.object_id(value)
-            if oid not in seen and ObjectID(oid) in store:
-                fetch.haves.append(oid)
-            seen.add(oid)
-        elif key == b"deepen-since" and value.isdigit():
-            fetch.since = int(value)
-        elif key == b"deepen-not":
-            fetch.without.append(_revision(handler, value))
+            if oid not in fetch.haves and ObjectID(oid) in store:
+                fetch.haves[oid] = None
         elif argument == b"deepen-relative":
             fetch.is_relative = True
         elif argument in (
@@ -228,16 +222,3 @@ def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, s
         raise RefusedError(f"upload-pack: not our ref {absent.decode()}")
     fetch.include_tags = b"include-tag" in flags
     return fetch, flags
-
-
-def _revision(handler: _Handler, name: bytes) -> bytes:
-    """Find what ``deepen-not`` names: a ref, in full or as git completes it."""
-    for rule in (b"%s", b"refs/%s", b"refs/tags/%s", b"refs/heads/%s"):
-        wanted = rule % name
-        for chunk in handler.view.refs(wanted):
-            for shown in chunk:
-                if shown.name == wanted:
-                    return shown.oid
-                break
-            break
-    raise RefusedError(f"git upload-pack: ambiguous deepen-not: {name[:80]!r}")

@@ -137,6 +137,7 @@ def test_shallow(url: str, origin: Git, work: Git, tmp_path: Path, version: int)
 @pytest.mark.parametrize("version", [0, 2], indirect=True)
 def test_partial(url: str, origin: Git, work: Git, tmp_path: Path, version: int) -> None:
     origin.run("config", "uploadpack.allowAnySHA1InWant", "true")
+    origin.run("config", "uploadpack.allowFilter", "true")
     speak = speaking(version)
     path = tmp_path / "partial"
     work.run(*speak, "clone", "-q", "--bare", "--filter=blob:none", url, str(path))

@@ -13,9 +13,10 @@ from support.git import Git, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.records import RefRecord
-from dulwich_reftable.server.history import all_lead_to, boundary, is_reachable
+from dulwich_reftable.server.history import History, all_lead_to, is_reachable
 from dulwich_reftable.server.lines import advertise, list_refs
 from dulwich_reftable.server.settings import HiddenRefs
+from dulwich_reftable.server.shallow import cut_by_depth, cut_by_revisions
 from dulwich_reftable.server.view import view_of
 
 pytestmark = requires_git
@@ -130,13 +131,29 @@ def test_history(tmp_path: Path) -> None:
         assert not is_reachable(store, [b"1" * 40], tips)
         assert all_lead_to(store, tips[5:], tips[:1]) == all(tips[0] in below[t] for t in tips[5:])
         assert not all_lead_to(store, tips, [])
-        for since, without in ((10**9 + 20_000, []), (None, [tips[12]]), (10**9 + 9000, [tips[5]])):
-            edge, inner = boundary(store, tips[-1:], since, without)
-            args = [f"^{oid.decode()}" for oid in without]
-            args += [f"--since=@{since}"] if since else []
-            listed = set(git.run("rev-list", tips[-1], *args).split())
-            assert edge | inner >= listed - {tips[-1]} if since else edge | inner == listed
-            assert not edge & inner
+        for _ in range(30):
+            wants, haves = draw.sample(tips, draw.choice((1, 2, 3))), draw.sample(tips, 2)
+            since = draw.choice((None, 10**9 + draw.randrange(45_000)))
+            listed, edges = History(store).newer(wants, haves, since)
+            args = [f"^{oid.decode()}" for oid in haves] + [oid.decode() for oid in wants]
+            if since is not None:
+                args.append(f"--max-age={since}")
+            assert set(listed) == set(git.run("rev-list", *args).split())
+            assert len(listed) == len(set(listed))
+            parents = {parent for oid in listed for parent in History(store).parents(oid)}
+            assert edges == parents - set(listed)
+        edge, inner = cut_by_revisions(History(store), tips[-1:], None, [tips[12]])
+        assert edge | inner == below[tips[-1]] - below[tips[12]]
+        assert edge.isdisjoint(inner)
+        depths = {tips[-1]: 1}
+        for tip in git.run("rev-list", "--topo-order", "--parents", tips[-1]).splitlines():
+            child, *parents_of = tip.split()
+            for parent in parents_of:
+                depths[parent] = min(depths.get(parent, 99), depths[child] + 1)
+        for depth in range(1, 8):
+            edge, inner = cut_by_depth(History(store), tips[-1:], depth)
+            assert edge == {oid for oid in depths if depths[oid] == depth}
+            assert inner == {oid for oid in depths if depths[oid] < depth}
 
 
 def test_names_that_would_break_lines_are_not_shown(origin: Git) -> None:
