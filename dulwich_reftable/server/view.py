@@ -9,17 +9,21 @@ a copy of all refs, since nothing else holds them still.
 
 from __future__ import annotations
 
+import re
 from binascii import b2a_hex
+from bisect import bisect_left
 from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
 from typing import NamedTuple, Protocol
 
-from dulwich.object_store import BaseObjectStore, peel_sha
-from dulwich.objects import ObjectID
+from dulwich.object_store import BaseObjectStore
+from dulwich.objects import ObjectID, Tag
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from ..engine.ref_run import SYMREF_PREFIX
 from ..names import is_legal, prefix_end
-from ..reader import RefsSnapshot
+from ..plan import MAX_SYMREF_DEPTH
 from ..refs import ReftableRefsContainer
 from .settings import HiddenRefs
 
@@ -27,6 +31,9 @@ __all__ = ["Shown", "View", "view_of"]
 
 _KNOWN_OBJECTS = 1 << 16
 """How many objects a view remembers to exist."""
+_TAG_HEADER = re.compile(rb"object ([0-9a-f]{40,64})\ntype (commit|tree|blob|tag)\n")
+_CHUNK = 1000
+"""How many refs in files are listed at once."""
 
 
 class Shown(NamedTuple):
@@ -54,6 +61,9 @@ class View(Protocol):
     def unborn_head(self) -> bytes | None:
         """Give the branch that HEAD leads to, if that does not exist."""
 
+    def find(self, name: bytes) -> Shown | None:
+        """Give a ref by its full name, if it is shown."""
+
     def refs(self, prefix: bytes = b"") -> Iterator[list[Shown]]:
         """List the refs below ``refs/``, in order of their names, in chunks."""
 
@@ -80,8 +90,7 @@ def view_of(refs: RefsContainer, store: BaseObjectStore, hidden: HiddenRefs) -> 
 class _View:
     """What both kinds have in common."""
 
-    def __init__(self, refs: RefsContainer, store: BaseObjectStore, hidden: HiddenRefs) -> None:
-        self._refs = refs
+    def __init__(self, store: BaseObjectStore, hidden: HiddenRefs) -> None:
         self._store = store
         self._hidden = hidden
         self._known: set[bytes] = set()
@@ -98,26 +107,45 @@ class _View:
         known.add(oid)
         return True
 
-    def _ask_peeled(self, oid: bytes) -> bytes | None:
-        """Peel by the object store."""
-        peeled = self._peeled
-        if oid not in peeled:
-            if len(peeled) >= _KNOWN_OBJECTS:
-                peeled.clear()
+    def _ask_peeled(self, name: bytes, oid: bytes) -> bytes | None:
+        """Peel by the object store what a ref holds; a branch is a commit."""
+        if name.startswith(b"refs/heads/"):
+            return None
+        if oid not in self._peeled:
+            if len(self._peeled) >= _KNOWN_OBJECTS:
+                self._peeled.clear()
+            self._peel(oid)
+        return self._peeled[oid]
+
+    def _peel(self, oid: bytes) -> None:
+        """Note what a tag, and each tag on the way, finally points to.
+
+        As in git, what a tag says of the type of its object is believed, so that an object that
+        is no tag need not be read. A tag that is broken, or leads to a broken one, is not peeled.
+        """
+        chain: list[bytes] = []
+        final: bytes | None = oid
+        while final is not None and final not in self._peeled:
+            chain.append(final)
             try:
-                final = peel_sha(self._store, ObjectID(oid))[1].id
+                kind, text = self._store.get_raw(ObjectID(final))
             except KeyError:
-                final = ObjectID(oid)
-            peeled[oid] = None if final == oid else final
-        return peeled[oid]
+                kind, text = -1, b""
+            found = _TAG_HEADER.match(text) if kind == Tag.type_num else None
+            if found is None:
+                # An object that no tag leads to may be of any type.
+                final = None
+                break
+            final = found[1]
+            if found[2] != Tag.type_name:
+                break
+        else:
+            final = None if final is None else self._peeled[final]
+        self._peeled.update(dict.fromkeys(chain, final))
 
     def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
         """Follow a symref: gives the last name, and its object id if there is one."""
-        try:
-            names, oid = self._refs.follow(Ref(name))
-        except SymrefLoop:
-            return name, None
-        return names[-1], oid
+        raise NotImplementedError
 
     def _show(self, name: bytes) -> Shown | None:
         """Show a ref that may be a symref, if it leads to an object."""
@@ -127,13 +155,15 @@ class _View:
         return Shown(name, oid, self._peel_of(last, oid), last if last != name else None)
 
     def _peel_of(self, name: bytes, oid: bytes) -> bytes | None:
-        peeled = self._refs.get_peeled(Ref(name))
-        if peeled is None:
-            return self._ask_peeled(oid)
-        return None if peeled == oid else peeled
+        """Peel what a ref holds that is no symref."""
+        return self._ask_peeled(name, oid)
 
     def head(self) -> Shown | None:
         return None if HEADREF in self._hidden else self._show(HEADREF)
+
+    def find(self, name: bytes) -> Shown | None:
+        is_shown = name.startswith(b"refs/") and is_legal(name) and name not in self._hidden
+        return self.head() if name == HEADREF else self._show(name) if is_shown else None
 
     def unborn_head(self) -> bytes | None:
         last, oid = self._follow(HEADREF)
@@ -156,12 +186,23 @@ class _View:
 class TablesView(_View):
     """A snapshot of reftables."""
 
-    _refs: RefsSnapshot
-
     def __init__(
         self, refs: ReftableRefsContainer, store: BaseObjectStore, hidden: HiddenRefs
     ) -> None:
-        super().__init__(refs.snapshot(), store, hidden)
+        super().__init__(store, hidden)
+        self._refs = refs.snapshot()
+
+    def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
+        try:
+            names, oid = self._refs.follow(Ref(name))
+        except SymrefLoop:
+            return name, None
+        return names[-1], oid
+
+    def _peel_of(self, name: bytes, oid: bytes) -> bytes | None:
+        peeled = self._refs.get_peeled(Ref(name))
+        # A record without a peeled value says nothing; whoever wrote it may not have peeled.
+        return self._ask_peeled(name, oid) if peeled in (None, oid) else peeled
 
     def refs(self, prefix: bytes = b"") -> Iterator[list[Shown]]:
         for start, stop in _ranges(prefix, self._hidden.prefixes or ()):
@@ -182,9 +223,8 @@ class TablesView(_View):
                     peeled = None
                     if record.peeled is not None:
                         peeled = b2a_hex(record.peeled)
-                    elif name.startswith(b"refs/tags/"):
-                        # Whoever wrote it may not have peeled.
-                        peeled = self._ask_peeled(oid)
+                    else:
+                        peeled = self._ask_peeled(name, oid)
                     chunk.append(Shown(name, oid, peeled))
                 yield chunk
 
@@ -199,57 +239,57 @@ class TablesView(_View):
 
 
 class CopiedView(_View):
-    """A copy of refs in files."""
+    """A copy of refs in files.
+
+    Each ref is read once, and symrefs are followed within the copy. So the copy does not
+    contradict itself, even if refs change while it is made.
+    """
 
     def __init__(self, refs: RefsContainer, store: BaseObjectStore, hidden: HiddenRefs) -> None:
-        super().__init__(refs, store, hidden)
-        self._head = super().head()
-        self._unborn = super().unborn_head()
-        self._values = refs.as_dict()
-        self._symrefs = _symrefs_of(refs)
-        self._names = sorted(
-            name for name in self._values if name.startswith(b"refs/") and is_legal(name)
-        )
-        self._oids = {
-            oid for name, oid in self._values.items() if name not in hidden and self._exists(oid)
-        }
-        self._all_oids = set(self._values.values())
+        super().__init__(store, hidden)
+        self._values: dict[bytes, bytes] = {}
+        for name in refs.allkeys() | {HEADREF}:
+            value = refs.read_ref(name)
+            if value is not None and is_legal(name):
+                self._values[name] = value
+        self._names = sorted(name for name in self._values if name.startswith(b"refs/"))
 
-    def head(self) -> Shown | None:
-        return self._head
-
-    def unborn_head(self) -> bytes | None:
-        return self._unborn
+    def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
+        last = name
+        for _ in range(MAX_SYMREF_DEPTH + 1):
+            value = self._values.get(last)
+            if value is None or not value.startswith(SYMREF_PREFIX):
+                return last, value
+            last = value[len(SYMREF_PREFIX) :]
+        return name, None
 
     def refs(self, prefix: bytes = b"") -> Iterator[list[Shown]]:
+        start = bisect_left(self._names, prefix)
         chunk = []
-        for name in self._names:
-            if not name.startswith(prefix) or name in self._hidden:
-                continue
-            oid = self._values[name]
-            if not self._exists(oid):
-                continue
-            target: bytes | None = self._symrefs.get(name)
-            while target in self._symrefs:
-                target = self._symrefs[Ref(target)]
-            chunk.append(Shown(name, oid, self._peel_of(name, oid), target))
-            if len(chunk) == 1000:
+        for name in islice(self._names, start, None):
+            if not name.startswith(prefix):
+                break
+            shown = None if name in self._hidden else self._show(name)
+            if shown is not None:
+                chunk.append(shown)
+            if len(chunk) == _CHUNK:
                 yield chunk
                 chunk = []
         yield chunk
 
+    @cached_property
+    def _tips(self) -> dict[bytes, bool]:
+        """The objects that refs point to, and whether a ref that is shown does."""
+        tips: dict[bytes, bool] = {}
+        for name in self._values:
+            oid = self._follow(name)[1]
+            if oid is not None:
+                tips[oid] = tips.get(oid, False) or name not in self._hidden
+        return tips
+
     def is_tip(self, oid: bytes, *, hidden_too: bool = False) -> bool:
-        return oid in (self._all_oids if hidden_too else self._oids)
-
-
-def _symrefs_of(refs: RefsContainer) -> dict[Ref, Ref]:
-    """Read the symrefs among refs in files; dulwich takes it ill if a ref is deleted meanwhile."""
-    found = {}
-    for name in refs.allkeys():
-        value = refs.read_ref(name)
-        if value is not None and value.startswith(SYMREF_PREFIX):
-            found[name] = Ref(value[len(SYMREF_PREFIX) :])
-    return found
+        is_shown = self._tips.get(oid)
+        return is_shown is not None and (is_shown or hidden_too) and self._exists(oid)
 
 
 def _ranges(
