@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from dulwich.errors import GitProtocolError
 from dulwich.protocol import Protocol
 
-__all__ = ["RefusedError", "telling"]
+__all__ = ["PackError", "RefusedError", "telling"]
 
 
 class RefusedError(GitProtocolError):
     """A request that is wrong or not allowed; the message is for the client."""
+
+
+class PackError(GitProtocolError):
+    """A pack that is broken, or holds more than is allowed; the message is for the client."""
 
 
 @contextmanager

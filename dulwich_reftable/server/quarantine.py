@@ -1,43 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The objects of a push, kept apart until it is known that they are complete and welcome.
+"""The objects of a push: apart until they are complete and welcome, and safe until refs stand.
 
-As git does, a pack is received into a directory of its own below ``objects/`` (git removes such
-directories when it prunes, should we die). There it is checked that whatever its objects lead to is
-in it, or was in the repository before; hooks get to see it; and only then it is moved: object by
-object if there are few, else as a pack.
+As with git, a pack is received into a directory of its own below ``objects/``. It is not called
+``tmp_objdir-...`` as git's, since ``git prune`` removes those even from under a push; should we
+die, a later push removes it. Hooks see it there. Then the objects move into the repository: as a
+pack if they are many, else each as a file, since a repository of very many packs is slow.
 
-git asks that what was there before can be reached from a ref. Here it is enough that it is there,
-as no push can bring in objects that lack something: the walk ends where the new objects end, and
-its cost does not depend on the repository.
+Nothing points to them yet, and somebody may be clearing up. So a pack is accompanied by a ``.keep``
+until the refs are written, and ``git repack -ad`` passes it by. Files have no such protection.
+While a ``git gc`` runs, which leaves a note in ``gc.pid``, the objects move as a pack; and
+:meth:`Quarantine.secure`, called before and after the refs are written, moves the pack if a file is
+gone or a gc has begun. What is left is ``git prune`` run by hand; git warns of that itself.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
+import socket
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+import zlib
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from dulwich.file import FileLocked
+from dulwich.file import adjust_shared_perm
 from dulwich.object_store import DiskObjectStore
-from dulwich.objects import S_ISGITLINK, Commit, ObjectID, ShaFile, Tag, Tree
+from dulwich.objects import Blob, Commit, Tag, Tree, object_header
+
+from .incoming import IncomingPack, Limits, ObjectCheck
 
 __all__ = ["Quarantine"]
+
+_MODE = 0o444
+_ORDER = {Blob.type_num: 0, Tree.type_num: 1, Commit.type_num: 2, Tag.type_num: 3}
+"""What is pointed at comes first: should the disk be full, nothing points into the void."""
+
+_MAX_COPIED = 1000
+"""How many objects that no ref reaches are copied for safety."""
+
+_GC_NOTES = ("gc.pid", os.path.join("objects", "maintenance.lock"))
+_GC_HOURS = 12  # as in git; an older note was left behind
+_PREFIX = "incoming-"
+_FORGOTTEN = 48 * 3600
+"""After how many seconds a directory of this name was left behind by somebody who died."""
+_ATTEMPTS = 20
 
 
 class Quarantine:
     """A place for the objects of one push; a context manager.
 
     Args:
-      store: the repository's; one that is not on disk gets the objects at once
+      store: the repository's; one that is not on disk gets the objects as a pack
       durable: whether objects are synced to disk
       unpack_limit: from how many objects on a pack is kept, rather than unpacked
 
     Attributes:
-      store: where to look for objects: the new ones and the repository's
+      pack: the objects that were received; None if there are none
     """
 
     def __init__(self, store: Any, *, durable: bool, unpack_limit: int) -> None:
@@ -45,8 +66,10 @@ class Quarantine:
         self._durable = durable
         self._unpack_limit = unpack_limit
         self._path: str | None = None
-        self._pack: Any = None
-        self.store = store
+        self._name = ""
+        self._files: list[str] = []
+        self._keep_file: str | None = None
+        self.pack: IncomingPack | None = None
 
     def __enter__(self) -> Quarantine:
         return self
@@ -57,18 +80,21 @@ class Quarantine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self.pack is not None:
+            self.pack.close()
+            self.pack = None
+        if self._keep_file is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._keep_file)
+            self._keep_file = None
         if self._path is not None:
-            # Or else the repository's store would be closed as well.
-            self.store._alternates = None
-            self.store.close()
             shutil.rmtree(self._path, ignore_errors=True)
-            self._path = self._pack = None
-            self.store = self._main
+            self._path = None
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables by which a git that a hook runs sees the objects."""
-        if self._path is None:
+        if self._path is None or not self._is_on_disk:
             return {}
         return {
             "GIT_QUARANTINE_PATH": self._path,
@@ -76,73 +102,113 @@ class Quarantine:
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": os.path.abspath(os.fspath(self._main.path)),
         }
 
+    @property
+    def _is_on_disk(self) -> bool:
+        return isinstance(self._main, DiskObjectStore)
+
     def receive(
-        self,
-        read: Callable[[int], bytes],
-        recv: Callable[[int], bytes] | None,
-        max_input_size: int | None,
-    ) -> None:
+        self, read_some: Callable[[int], bytes], limits: Limits, check: ObjectCheck | None = None
+    ) -> IncomingPack:
         """Receive a pack.
 
         Args:
-          read: reads as many bytes as it is told
-          recv: reads at the most so many
-          max_input_size: in bytes; None for any
+          read_some: gives up to so many bytes; nothing at the end
+          limits: what the pack may hold
+          check: looks at its objects
+        Raises:
+          PackError: if it is broken, or holds more than is allowed
         """
-        if isinstance(self._main, DiskObjectStore):
-            self._open()
-        self._pack = self.store.add_thin_pack(read, recv, max_input_size=max_input_size)
+        place = None
+        if self._is_on_disk:
+            place = os.path.abspath(os.fspath(self._main.path))
+            _sweep(place)
+        self._path = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
+        folder = os.path.join(self._path, "pack")
+        os.mkdir(folder)
+        self.pack = IncomingPack(
+            os.path.join(folder, "tmp_pack"), self._main.object_format, limits, check
+        )
+        self.pack.receive(read_some, self._main)
+        return self.pack
 
-    def _open(self) -> None:
-        main = self._main
-        path = os.path.abspath(
-            tempfile.mkdtemp(prefix="tmp_objdir-incoming-", dir=os.fspath(main.path))
-        )
-        self._path = path
-        os.mkdir(os.path.join(path, "pack"))
-        self.store = DiskObjectStore(
-            path,
-            fsync_object_files=self._durable,
-            pack_compression_level=main.pack_compression_level,
-            pack_index_version=main.pack_index_version,
-            shared_perm=main.shared_perm,
-            object_format=main.object_format,
-        )
-        # By its path, dulwich would open it with SHA-1, whatever its hash.
-        self.store._alternates = [main]
+    def seal(self, found: Collection[bytes] = ()) -> None:
+        """Give the pack its name and its index, so that hooks see it.
+
+        Args:
+          found: hex ids of objects of the repository that the push needs and no ref reaches; they
+            are copied into the pack, or somebody might remove them meanwhile
+        """
+        if self.pack is None or self._path is None:
+            return
+        if found and len(found) <= _MAX_COPIED:
+            self.pack.add(self._main, sorted(found))
+        if not len(self.pack):
+            return
+        self._name = f"pack-{self.pack.checksum.hex()}"
+        folder = os.path.join(self._path, "pack")
+        index, pack = (os.path.join(folder, self._name + end) for end in (".idx", ".pack"))
+        self.pack.write_index(index, durable=self._durable)
+        os.rename(self.pack.path, pack)
+        for path in (pack, index):
+            self._finish(path)
 
     def release(self) -> None:
-        """Move the objects to the repository."""
-        if self._path is None:
-            return
-        if len(self._pack) >= self._unpack_limit or not self._unpack():
-            self._keep(self._path)
-        self.__exit__(None, None, None)
+        """Move the objects to the repository.
 
-    def _unpack(self) -> bool:
-        """Make loose objects, as a repository of very many packs is slow; tell whether it is done.
-
-        Nothing is lost if it is not: then the pack is kept all the same.
+        Raises:
+          OSError: if they cannot be moved
         """
-        synced = self._main.fsync_object_files
-        self._main.fsync_object_files = self._durable
-        try:
-            for found in self._pack.iterobjects():
-                self._main.add_object(found)
-        except FileLocked:
-            return False  # somebody else makes the same object just now
-        finally:
-            self._main.fsync_object_files = synced
-        return True
+        if self.pack is None or not len(self.pack):
+            return
+        if not self._is_on_disk:
+            self._hand_over(self.pack)
+        elif len(self.pack) >= self._unpack_limit or self._is_gc_running():
+            self._keep()
+        else:
+            try:
+                self._unpack(self.pack)
+            except OSError:
+                self._keep()  # a full disk may have room for a name
 
-    def _keep(self, path: str) -> None:
-        source, target = os.path.join(path, "pack"), os.fspath(self._main.pack_dir)
+    def secure(self) -> None:
+        """Make sure that the objects are still there.
+
+        Raises:
+          OSError: if they are not, and cannot be put back
+        """
+        if not self._name or self.pack is None or not self._is_on_disk:
+            return
+        in_files = self._files and self._keep_file is None and not self._is_gc_running()
+        if not in_files or not all(map(os.path.exists, self._files)):
+            self._keep()
+
+    def _hand_over(self, pack: IncomingPack) -> None:
+        file, commit, abort = self._main.add_pack()
+        try:
+            for piece in pack.file_pieces():
+                file.write(piece)
+        except BaseException:
+            abort()
+            raise
+        commit()
+
+    def _finish(self, path: str) -> None:
+        os.chmod(path, _MODE)
+        adjust_shared_perm(path, getattr(self._main, "shared_perm", None))
+
+    # As a pack
+
+    def _keep(self) -> None:
+        """Make the pack one of the repository; nothing is done if it is."""
+        assert self._path is not None
+        target = os.fspath(self._main.pack_dir)
         os.makedirs(target, exist_ok=True)
-        # The index last: it is what makes others look for the pack.
-        for name in sorted(os.listdir(source), key=lambda name: name.endswith(".idx")):
-            place = os.path.join(target, name)
-            if not os.path.exists(place):
-                os.rename(os.path.join(source, name), place)
+        # Who clears up must see the note first, and the index makes others look for the pack.
+        if self._keep_file is None:
+            self._keep_file = self._note(os.path.join(target, self._name + ".keep"))
+        for end in (".pack", ".idx"):
+            source = os.path.join(self._path, "pack", self._name + end)
+            _install(source, os.path.join(target, self._name + end))
         if self._durable:
             descriptor = os.open(target, os.O_RDONLY)
             try:
@@ -150,51 +216,84 @@ class Quarantine:
             finally:
                 os.close(descriptor)
 
-    def is_complete(self, tips: Iterable[bytes]) -> bool:
-        """Tell whether tips, and all that came with them, lead to nothing that is missing.
+    def _note(self, path: str) -> str | None:
+        """Say that the pack is needed; gives the path, None if somebody says so already."""
+        try:
+            with open(path, "x") as file:
+                self._keep_file = path
+                file.write(f"receive-pack {os.getpid()} on {socket.gethostname()}\n")
+        except FileExistsError:
+            return None
+        except OSError:
+            if self._keep_file is None:
+                raise  # else a full disk has room for the name, which is what counts
+        return path
 
-        What no tip needs counts, too, or it might be pointed at by a later push.
+    # As files
 
-        Args:
-          tips: hex object ids
-        """
-        # Trees before what they hold: of a blob it is enough that it is there.
-        seen: set[bytes] = set()
-        return self._walk(tips, seen) and self._walk(self._pack or (), seen)
+    def _unpack(self, pack: IncomingPack) -> None:
+        done = []
+        for oid in sorted(pack, key=lambda oid: _ORDER[pack.type_num(oid) or Blob.type_num]):
+            done.append(self._write_file(pack, oid))
+        self._files = done
 
-    def _walk(self, starts: Iterable[bytes], seen: set[bytes]) -> bool:
-        """Walk through new objects; tell whether all that they need was found.
+    def _write_file(self, pack: IncomingPack, oid: bytes) -> str:
+        """Write an object to a file, or give the file a new time if it is there; gives its path."""
+        assert self._path is not None
+        name = oid.hex()
+        folder = os.path.join(os.fspath(self._main.path), name[:2])
+        path = os.path.join(folder, name[2:])
+        # One with an old time is as good as pruned. One of another user's cannot get a new time.
+        with suppress(FileNotFoundError, PermissionError):
+            os.utime(path)
+            return path
+        source = os.path.join(self._path, name)
+        size, pieces = pack.pieces(oid)
+        deflater = zlib.compressobj(self._main.loose_compression_level)
+        with open(source, "wb") as file:
+            file.write(deflater.compress(object_header(pack.type_num(oid) or 0, size)))
+            for piece in pieces:
+                file.write(deflater.compress(piece))
+            file.write(deflater.flush())
+            file.flush()
+            if self._durable:
+                os.fsync(file.fileno())
+        self._finish(source)
+        for _ in range(_ATTEMPTS):
+            try:
+                os.replace(source, path)
+                return path
+            except FileNotFoundError:  # git gc removes directories that are empty
+                with suppress(FileExistsError):
+                    os.mkdir(folder)
+                    adjust_shared_perm(folder, self._main.shared_perm)
+        raise FileNotFoundError(f"cannot make {path}: its directory keeps vanishing")
 
-        Args:
-          starts: where to begin
-          seen: objects that need no look; takes those that were looked at
-        """
-        for start in starts:
-            pending = [(start, False)]
-            while pending:
-                oid, is_blob = pending.pop()
-                if oid in seen:
-                    continue
-                seen.add(oid)
-                sha = ObjectID(oid)
-                is_new = self._pack is not None and sha in self._pack
-                if not is_new and sha not in self._main:
-                    return False
-                if is_new and not is_blob:
-                    pending += _links(self.store[sha])
-        return True
+    def _is_gc_running(self) -> bool:
+        common = os.path.dirname(os.path.abspath(os.fspath(self._main.path)))
+        for name in _GC_NOTES:
+            with suppress(FileNotFoundError):
+                age = time.time() - os.stat(os.path.join(common, name)).st_mtime
+                if age < _GC_HOURS * 3600:
+                    return True
+        return False
 
 
-def _links(found: ShaFile) -> list[tuple[bytes, bool]]:
-    """Give the objects that an object needs, and of each whether it is a blob."""
-    if isinstance(found, Commit):
-        return [(found.tree, False), *((parent, False) for parent in found.parents)]
-    if isinstance(found, Tag):
-        return [(found.object[1], False)]
-    if isinstance(found, Tree):
-        return [
-            (entry.sha, not stat.S_ISDIR(entry.mode))
-            for entry in found.iteritems()
-            if entry.sha is not None and entry.mode is not None and not S_ISGITLINK(entry.mode)
-        ]
-    return []
+def _sweep(place: str) -> None:
+    """Remove what pushes left behind whose process died."""
+    for entry in os.scandir(place):
+        if entry.name.startswith(_PREFIX):
+            with suppress(FileNotFoundError):
+                if time.time() - entry.stat().st_mtime > _FORGOTTEN:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _install(source: str, target: str) -> None:
+    """Give a file its name in the repository; its name in quarantine stays, should one vanish."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError:
+        if not os.path.exists(target):  # a file system without links
+            os.rename(source, target)

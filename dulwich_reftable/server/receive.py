@@ -30,8 +30,10 @@ from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
 from ..refs import ReftableRefsContainer
 from .applying import Applier
 from .commands import Command, Policy, pending, refuse
+from .connectivity import Connectivity
 from .errors import RefusedError, telling
 from .hooks import Hooks
+from .incoming import IncomingPack
 from .lines import FLUSH, read_line
 from .quarantine import Quarantine
 from .service import Service
@@ -141,8 +143,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         """Receive the pack; gives ``b"ok"``, or what is wrong with it."""
         recv = getattr(self.proto, "recv", None)
         try:
-            quarantine.receive(self.proto.read, recv, self.settings.max_input_size)
-        except Exception as error:  # dulwich's parser raises whatever the bytes lead it to
+            quarantine.receive(recv or self.proto.read, self.settings.limits)
+        except Exception as error:  # whatever it is, the client is told, and nothing is let in
             _log.warning("a pack was refused: %s: %s", type(error).__name__, error)
             # The text may be of many lines, and name files of ours.
             said = "" if isinstance(error, OSError) and error.filename else str(error)
@@ -154,9 +156,10 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool
     ) -> None:
         """Ask everybody who may refuse the push before its objects are let in."""
-        tips = [command.new for command in commands if not command.deletes]
-        if not quarantine.is_complete(tips):
-            refuse((c for c in commands if not c.deletes), b"missing necessary objects")
+        try:
+            quarantine.seal(self._connect(commands, quarantine.pack))
+        except OSError as error:
+            self._refuse_objects(commands, error)
         for command in pending(commands):
             if command.name in self.settings.hidden:
                 doing = b"deleting" if command.deletes else b"updating"
@@ -167,6 +170,42 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         if asked and not hooks.pre_receive(command.line for command in asked):
             refuse(asked, b"pre-receive hook declined")
 
+    def _connect(self, commands: list[Command], pack: IncomingPack | None) -> set[bytes]:
+        """Refuse commands that lead to what is not there.
+
+        Args:
+          commands: of the push
+          pack: its objects
+        Returns: hex ids of objects of the repository that it needs and no ref reaches
+        """
+        repo = self.repo
+        asked = [command for command in commands if not command.deletes]
+        names = [command.name for command in asked]
+
+        def found_for(some: list[Command]) -> set[bytes] | None:
+            walk = Connectivity(pack, repo.object_store, repo.refs, names, repo.get_shallow())
+            if walk.is_complete(command.new for command in some):
+                return walk.found
+            _log.warning("a push was refused: %s", walk.problem)
+            return None
+
+        found = found_for(asked)
+        if found is not None:
+            return found
+        # As in git, those that are complete go on.
+        needed: set[bytes] = set()
+        for command in asked:
+            found = found_for([command]) if len(asked) > 1 else None
+            if found is None:
+                command.refusal = b"missing necessary objects"
+            else:
+                needed |= found
+        return needed
+
+    def _refuse_objects(self, commands: list[Command], error: OSError) -> None:
+        _log.error("objects could not be moved into the repository: %s", error)
+        refuse(commands, b"unable to migrate objects to permanent storage")
+
     def _apply(
         self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool
     ) -> None:
@@ -174,8 +213,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         try:
             quarantine.release()
         except OSError as error:
-            _log.error("objects could not be moved into the repository: %s", error)
-            refuse(commands, b"unable to migrate objects to permanent storage")
+            self._refuse_objects(commands, error)
             return
         policy = Policy(repo, self.settings, repo.object_store, self._tell)
         policy.resolve(commands)
@@ -189,7 +227,15 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         if atomic and any(command.refusal is not None for command in commands):
             refuse(commands, b"atomic push failure")
         applier = Applier(repo, hooks, policy.is_logged, self.committer, self._patience())
+        try:
+            quarantine.secure()
+        except OSError as error:
+            self._refuse_objects(commands, error)
         applier.apply(commands, atomic=atomic)
+        try:
+            quarantine.secure()
+        except OSError as error:
+            _log.error("objects of a push could not be kept from a gc: %s", error)
         by_target = {command.target: command for command in commands if not command.is_done}
         for command in commands:
             if command.is_done:  # by another name of the same ref

@@ -13,8 +13,15 @@ from dataclasses import dataclass
 from dulwich.config import Config, StackedConfig
 
 from .filters import FilterPolicy
+from .incoming import Limits
 
 __all__ = ["HiddenRefs", "ReceiveSettings", "UploadSettings", "is_enabled"]
+
+_MAX_OBJECT_SIZE = 100 << 20
+"""Bytes that an object may have by default: a client that fetches it makes us inflate it whole."""
+
+_MAX_TREE_ENTRIES = 250_000
+"""Entries that a tree may have by default: dulwich makes objects of all of them to send it."""
 
 
 class HiddenRefs:
@@ -144,7 +151,8 @@ class ReceiveSettings:
       deny_current_branch, deny_delete_current: ``"refuse"``, ``"warn"`` or ``"ignore"``
       reflogs: which refs get a reflog by a push: ``"always"`` is all, ``"normal"`` branches,
         remote-tracking branches, notes and HEAD, ``"none"``, the default of bare ones, none
-      max_input_size: of a pack, in bytes; None for any
+      limits: what a pack may hold: git's ``receive.maxInputSize``, and two of our own,
+        ``receive.maxObjectSize`` and ``receive.maxTreeEntries``
       unpack_limit: from how many objects on a pack is kept
       bare: whether the repository has no main working tree
     """
@@ -155,7 +163,7 @@ class ReceiveSettings:
     deny_current_branch: str
     deny_delete_current: str
     reflogs: str
-    max_input_size: int | None
+    limits: Limits
     unpack_limit: int
     bare: bool
 
@@ -176,7 +184,11 @@ class ReceiveSettings:
             _denial(config, b"denyCurrentBranch"),
             _denial(config, b"denyDeleteCurrent"),
             _reflogs(config, bare),
-            _number(config, b"receive", b"maxInputSize") or None,
+            Limits(
+                _limit(config, b"maxInputSize", None),
+                _limit(config, b"maxObjectSize", _MAX_OBJECT_SIZE),
+                _limit(config, b"maxTreeEntries", _MAX_TREE_ENTRIES),
+            ),
             _unpack_limit(config),
             bare,
         )
@@ -244,6 +256,12 @@ def _number(config: Config, section: bytes | tuple[bytes, ...], name: bytes) -> 
     unit = _UNITS.get(text[-1:], 1)
     digits = text[:-1] if unit > 1 else text
     return int(digits) * unit if digits.isdigit() else None
+
+
+def _limit(config: Config, name: bytes, default: int | None) -> int | None:
+    """Read a limit of a push; None for none, which is what 0 says."""
+    number = _number(config, b"receive", name)
+    return default if number is None else number or None
 
 
 def _unpack_limit(config: Config) -> int:

@@ -90,7 +90,8 @@ def origin(
     git = Git(root / "origin.git", object_format)
     yield git
     assert git.complaints() == b""
-    assert not list((git.path / "objects").glob("tmp_*")), "left in quarantine"
+    left = [*(git.path / "objects").glob("incoming-*"), *git.path.rglob("tmp_*")]
+    assert not left, "left in quarantine"
     assert not list(git.path.glob("reftable/*.lock"))
 
 

@@ -1,0 +1,255 @@
+"""The objects of a push while somebody clears up, and while the disk fills."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dulwich.object_store import DiskObjectStore
+from dulwich.objects import ObjectID
+from support.git import Git, requires_git
+
+from dulwich_reftable.server import quarantine as module
+from dulwich_reftable.server.incoming import Limits
+from dulwich_reftable.server.quarantine import Quarantine
+
+from . import making as make
+from . import wire
+
+BLOB = make.blob(b"a blob\n")
+TREE = make.tree((b"100644", b"file", BLOB.oid))
+COMMIT = make.commit(TREE.oid)
+TAG = make.tag(COMMIT.oid, b"commit")
+ALL = [TAG, COMMIT, TREE, BLOB]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DiskObjectStore]:
+    """The objects of an empty repository."""
+    store = DiskObjectStore.init(os.fspath(tmp_path / "objects"))
+    yield store
+    store.close()
+    assert not list(tmp_path.rglob("incoming-*")), "something is left"
+    assert not list(tmp_path.rglob("*.keep")), "something is left"
+
+
+def received(store: DiskObjectStore, *, limit: int = 100, durable: bool = False) -> Quarantine:
+    """Receive all, and seal them."""
+    quarantine = Quarantine(store, durable=durable, unpack_limit=limit)
+    quarantine.receive(BytesIO(make.pack(*ALL)).read, Limits())
+    quarantine.seal()
+    return quarantine
+
+
+def names(store: DiskObjectStore) -> set[str]:
+    """How the files of objects end."""
+    files = (path for path in Path(store.path).rglob("*") if path.is_file())
+    return {path.suffix or "loose" for path in files if "incoming-" not in str(path)}
+
+
+def check(store: DiskObjectStore) -> None:
+    """All objects are there."""
+    for one in ALL:
+        assert store.get_raw(ObjectID(one.oid)) == (one.type_num, one.data)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_pack_is_kept_until_the_end(
+    store: DiskObjectStore, durable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First the note that keeps it, then the pack, then the index that makes others look for it."""
+    seen = []
+    link = os.link
+
+    def watched(source: str, target: str) -> None:
+        seen.append(names(store))
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", watched)
+    with received(store, limit=1, durable=durable) as quarantine:
+        quarantine.release()
+        assert seen == [{".keep"}, {".keep", ".pack"}]
+        assert names(store) == {".keep", ".pack", ".idx"}
+        quarantine.secure()
+        (pack,) = Path(store.pack_dir).glob("*.pack")
+        pack.unlink()  # by whom did not see the note
+        quarantine.secure()
+    assert names(store) == {".pack", ".idx"}
+    check(store)
+
+
+def test_a_note_of_somebody_else_stays(store: DiskObjectStore) -> None:
+    with received(store, limit=1) as quarantine:
+        assert quarantine.pack is not None
+        note = Path(store.pack_dir, f"pack-{quarantine.pack.checksum.hex()}.keep")
+        note.write_text("mine\n")
+        quarantine.release()
+    assert note.read_text() == "mine\n"
+    note.unlink()
+
+
+def test_files_appear_in_order(store: DiskObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is pointed at comes first."""
+    made = []
+    replace = os.replace
+
+    def watched(source: str, target: str) -> None:
+        replace(source, target)
+        made.append("".join(Path(target).parts[-2:]).encode())
+
+    monkeypatch.setattr(os, "replace", watched)
+    with received(store) as quarantine:
+        quarantine.release()
+    assert made == [one.oid for one in (BLOB, TREE, COMMIT, TAG)]
+    assert names(store) == {"loose"}
+    check(store)
+
+
+def test_old_files_get_a_new_time(store: DiskObjectStore) -> None:
+    with received(store) as quarantine:
+        quarantine.release()
+    files = [path for path in Path(store.path).glob("??/*") if path.is_file()]
+    for path in files:
+        os.utime(path, (1, 1))
+    with received(store) as quarantine:
+        quarantine.release()
+    assert len(files) == 4
+    assert all(path.stat().st_mtime > time.time() - 1000 for path in files)
+
+
+def test_directories_that_vanish(store: DiskObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git's gc removes those that are empty."""
+    replace = os.replace
+    removals = 0
+
+    def late(source: str, target: str) -> None:
+        nonlocal removals
+        if removals % 3 < 2 and os.path.isdir(os.path.dirname(target)):
+            os.rmdir(os.path.dirname(target))
+        removals += 1
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    with received(store) as quarantine:
+        quarantine.release()
+    assert removals > 8
+    check(store)
+
+
+@pytest.mark.parametrize("note", ["gc.pid", "objects/maintenance.lock"])
+def test_a_gc_that_runs(store: DiskObjectStore, tmp_path: Path, note: str) -> None:
+    (tmp_path / note).write_text("1 here")
+    with received(store) as quarantine:
+        quarantine.release()
+        assert names(store) >= {".pack", ".idx", ".keep"}
+    check(store)
+
+
+def test_a_gc_that_begins_or_is_over(store: DiskObjectStore, tmp_path: Path) -> None:
+    with received(store) as quarantine:
+        quarantine.release()
+        quarantine.secure()
+        assert names(store) == {"loose"}
+        (tmp_path / "gc.pid").write_text("1 here")
+        quarantine.secure()
+        assert names(store) == {"loose", ".pack", ".idx", ".keep"}
+    old = time.time() - 13 * 3600
+    os.utime(tmp_path / "gc.pid", (old, old))
+    shutil.rmtree(store.pack_dir)
+    os.mkdir(store.pack_dir)
+    with received(store) as quarantine:
+        quarantine.release()
+        assert names(store) == {"loose"}
+        next(Path(store.path).glob("??/*")).unlink()
+        quarantine.secure()
+    check(store)
+
+
+def failing(call: Callable[..., Any], at: int, calls: list[int]) -> Callable[..., Any]:
+    """Give a function that finds the disk full from a call on."""
+
+    def maybe(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) >= at:
+            raise OSError(errno.ENOSPC, "no space left")
+        return call(*args, **kwargs)
+
+    return maybe
+
+
+def test_a_disk_that_fills(store: DiskObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any file: what is there is complete, and what remains to be done is a new name."""
+    for at in range(1, 20):
+        quarantine = received(store)
+        calls: list[int] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "open", failing(open, at, calls), raising=False)
+            try:
+                with quarantine:
+                    quarantine.release()
+            except OSError:
+                assert not list(Path(store.pack_dir).iterdir())
+            else:
+                check(store)
+        if len(calls) < at:
+            break
+        assert check_links(store)
+        for path in (*Path(store.path).glob("??/*"), *Path(store.pack_dir).iterdir()):
+            path.unlink()
+    assert at == 5, "one for each object"
+
+
+def check_links(store: DiskObjectStore) -> bool:
+    """Tell whether whatever is there leads to something that is there."""
+    there = [one.oid for one in ALL if ObjectID(one.oid) in store]
+    needs = {TAG.oid: COMMIT.oid, COMMIT.oid: TREE.oid, TREE.oid: BLOB.oid}
+    return all(needs[oid] in there for oid in there if oid in needs)
+
+
+@requires_git
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+@pytest.mark.parametrize("limit", ["1", "100"])
+@pytest.mark.parametrize("clearing", ["repack -adq", "gc -q --prune=now", "gc -q"])
+def test_clearing_up_in_a_hook(url: str, origin: Git, limit: str, clearing: str) -> None:
+    """A hook is when nothing points to the objects yet; whoever is told so finds them."""
+    origin.run("config", "receive.unpackLimit", limit)
+    hook = origin.path / "hooks" / "update"
+    hook.write_text(f"#!/bin/sh\nunset GIT_QUARANTINE_PATH\ngit {clearing}\n")
+    hook.chmod(0o755)
+    for number in range(3):
+        blob = make.blob(b"%d\n" % number)
+        tree = make.tree((b"100644", b"file", blob.oid))
+        commit = make.commit(tree.oid)
+        command = b"%s %s refs/heads/new%d" % (wire.ZERO, commit.oid, number)
+        said = wire.push(url, command, pack=make.pack(commit, tree, blob))
+        assert make.outcomes(said) == {b"refs/heads/new%d" % number: b""}
+    assert not list((origin.path / "objects/pack").glob("*.keep"))
+    assert len(origin.run("rev-list", "--all", "--objects").split(b"\n")) > 9
+
+
+def test_a_file_is_what_git_writes(store: DiskObjectStore) -> None:
+    with received(store) as quarantine:
+        quarantine.release()
+    oid = BLOB.oid.decode()
+    path = Path(store.path) / oid[:2] / oid[2:]
+    assert zlib.decompress(path.read_bytes()) == b"blob 7\0a blob\n"
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
+def test_what_others_left_behind(store: DiskObjectStore) -> None:
+    old, young = (Path(store.path, f"incoming-{name}") for name in ("old", "young"))
+    for path in (old, young):
+        (path / "pack").mkdir(parents=True)
+    os.utime(old, (1, 1))
+    with received(store):
+        assert not old.exists()
+    (young / "pack").rmdir()
+    young.rmdir()  # it may be somebody's who is alive
