@@ -226,6 +226,12 @@ STOCK = ReplacementSet(
             "the command line has dulwich.bundle's function under a name of its own",
         ),
         Replacement(
+            "dulwich.cli:cmd_reflog._run_expire",
+            ("self", "parsed_args"),
+            reflogs.command_expire,
+            "what was logged this second or later outlives --expire=now, which git has go, too",
+        ),
+        Replacement(
             "dulwich.cli:cmd_bisect.run",
             ("self", "args"),
             command_run,

@@ -9,8 +9,10 @@ zero.
 
 from __future__ import annotations
 
+from binascii import a2b_hex, b2a_hex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 from dulwich.reflog import Entry
 
@@ -21,10 +23,11 @@ from .engine.errors import TransactionError
 from .engine.merged import Merged
 from .engine.records import LogRecord, LogUpdate, RefRecord, log_key
 from .errors import as_dulwich
-from .names import PER_WORKTREE, check_name
+from .names import PER_WORKTREE, check_name, is_legal
 from .stamp import Stamp, entry_of
 
 __all__ = [
+    "all_names",
     "append",
     "create",
     "delete",
@@ -74,6 +77,24 @@ def names(shared: Merged, current: Merged | None) -> Iterator[bytes]:
     found = {name for name in shared.log_names() if _is_shared(name)}
     found.update(name for name in current.log_names() if not _is_shared(name))
     yield from sorted(found)
+
+
+def all_names(backend: Backend) -> Iterator[bytes]:
+    """Give the refs that have reflogs in any worktree, by their names in this one.
+
+    Names that no ref can have are left out.
+    """
+    for worktree, stack in backend.all_stacks():
+        prefix = b""
+        if stack is not backend.current:
+            prefix = b"main-worktree/" if worktree is None else b"worktrees/" + worktree + b"/"
+        for name in stack.snapshot().log_names():
+            if not is_legal(name):
+                continue
+            if not _is_shared(name):
+                yield prefix + name
+            elif worktree is None:
+                yield name
 
 
 def _is_shared(name: bytes) -> bool:
@@ -151,25 +172,77 @@ def drop_entry(backend: Backend, name: bytes, index: int, *, rewrite: bool) -> N
         _write(backend, addition, local, changed, is_emptied=len(logs) == 1)
 
 
-def expire(backend: Backend, name: bytes, is_expired: Callable[[Entry], bool]) -> int:
+def expire(
+    backend: Backend,
+    name: bytes,
+    choose: Callable[[list[Entry]], list[bool]],
+    *,
+    rewrite: bool = False,
+    update_ref: bool = False,
+    dry_run: bool = False,
+) -> int:
     """Remove entries.
+
+    They are chosen before the stack is locked, so that ``choose`` may take its time. Only the very
+    entries that it was shown go; what others have added or changed meanwhile stays.
 
     Args:
       backend: the repository's refs
       name: of the ref
-      is_expired: tells of an entry whether it shall go
-    Returns: how many entries went
+      choose: takes the entries, the oldest first, and tells of each whether it shall go
+      rewrite: whether an entry shall go on where the one that is now before it ended
+      update_ref: whether to set the ref, unless it is a symref, to where its newest entry leads
+      dry_run: whether to change nothing
+    Returns: how many entries went, or would go
+    Raises:
+      BadRefNameError: if the name is illegal
     """
+    check_name(name)
+    stack, local = backend.find(name)
+    with as_dulwich():
+        logs = _live(stack.snapshot(), local)[::-1]
+    choice = choose([entry_of(log.update) for log in logs if log.update is not None])
+    chosen = {log.update_index: log for log, goes in zip(logs, choice, strict=True) if goes}
+    if dry_run or not (chosen or rewrite or update_ref):
+        return len(chosen)
     with _addition(backend, name) as (addition, local):
-        logs = _live(addition.snapshot, local)
-        expired = [
-            _tombstone(log)
-            for log in logs
-            if log.update is not None and is_expired(entry_of(log.update))
-        ]
-        if expired:
-            _write(backend, addition, local, expired, is_emptied=len(expired) == len(logs))
-        return len(expired)
+        logs = _live(addition.snapshot, local)[::-1]
+        kept = [log for log in logs if chosen.get(log.update_index) != log]
+        changed = [_tombstone(log) for log in logs if chosen.get(log.update_index) == log]
+        count = len(changed)
+        if rewrite:
+            changed += _chained(kept)
+        refs = _ref_at(backend, addition, local, kept[-1:]) if update_ref else []
+        if changed or refs:
+            _write(backend, addition, local, changed, refs, is_emptied=bool(logs) and not kept)
+        return count
+
+
+def _chained(logs: list[LogRecord]) -> Iterator[LogRecord]:
+    """Give anew the entries, the oldest first, that do not go on where the one before ended."""
+    for before, log in pairwise(logs):
+        if before.update is not None and log.update is not None:
+            update = log.update._replace(old_id=before.update.new_id)
+            if update != log.update:
+                yield log._replace(update=update)
+
+
+def _ref_at(
+    backend: Backend, addition: Addition, name: bytes, newest: list[LogRecord]
+) -> list[RefRecord]:
+    """Give the record that sets a ref to where its newest entry leads; none if there is no need."""
+    ref = addition.snapshot.lookup_ref(name)
+    update = newest[0].update if newest else None
+    if ref is None or ref.value is None or update is None or not any(update.new_id):
+        return []
+    if ref.value == update.new_id:
+        return []
+    peeled = None if name.startswith(b"refs/heads/") else backend.peel(b2a_hex(update.new_id))
+    return [
+        RefRecord(
+            name, addition.next_update_index, update.new_id, a2b_hex(peeled) if peeled else None
+        )
+    ]
 
 
 def move(addition: Addition, old: bytes, new: bytes, stamp: Stamp | None, *, keep: bool) -> None:
@@ -243,6 +316,7 @@ def _write(
     addition: Addition,
     name: bytes,
     logs: list[LogRecord],
+    refs: Iterable[RefRecord] = (),
     *,
     is_emptied: bool,
 ) -> None:
@@ -251,7 +325,7 @@ def _write(
         for log in addition.snapshot.logs_of(name)
     ):
         logs = [*logs, _marker(backend, name, addition.next_update_index)]
-    addition.write([], _sorted(logs))
+    addition.write(refs, _sorted(logs))
     addition.commit()
 
 

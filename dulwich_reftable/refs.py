@@ -141,6 +141,10 @@ class ReftableRefsContainer(RefsUpdater):
     ) -> int:
         """Remove old entries; the reflog goes on existing when it has lost all.
 
+        This is dulwich's rule (``dulwich.reflog.expire_reflog``): each entry has one limit, by
+        whether its new id can be reached. git's differs, and looks at the configuration, too;
+        ``porcelain.reflog_expire`` and ``dulwich-reftable reflog expire`` go by that one.
+
         Args:
           name: of the ref
           expire_time: entries before it go, in seconds since the epoch; None to keep them
@@ -157,7 +161,9 @@ class ReftableRefsContainer(RefsUpdater):
 
         if expire_time is None and expire_unreachable_time is None:
             return 0
-        return reflog.expire(self._backend, name, is_expired)
+        return reflog.expire(
+            self._backend, name, lambda entries: [is_expired(entry) for entry in entries]
+        )
 
     # Upkeep
 

@@ -6,15 +6,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
-import time
+from collections.abc import Callable
 
-from dulwich.approxidate import parse_approxidate
-from dulwich.config import Config
 from dulwich.objectspec import parse_ref
+from dulwich.reflog import Entry
 from dulwich.refs import Ref
 
 from ..engine.errors import ReftableError
+from ..expirer import ReflogExpirer
+from ..expiry_time import expiry_time
+from ..reflog import all_names
 from ..refs import ReftableRefsContainer
 from ..repo import Repo
 from .repository import add_directory, opened, write
@@ -23,9 +24,6 @@ __all__ = ["add_arguments", "run"]
 
 _ACTIONS = ("show", "list", "expire", "delete", "exists")
 _ENTRY = re.compile(r"(.*)@\{(\d+)\}", re.S)
-_DAY = 24 * 60 * 60
-_ALWAYS = sys.maxsize  # later than any entry
-_NEVER = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,16 +40,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     expire.add_argument(
         "--expire",
         metavar="TIME",
-        help="entries before it go; never, all, or a time (gc.reflogExpire, or 90 days ago)",
+        help="entries before it go; never, all, or a time (gc.<pattern>.reflogExpire, "
+        "gc.reflogExpire, or 90 days ago)",
     )
     expire.add_argument(
         "--expire-unreachable",
         metavar="TIME",
-        help="as well as those before it that cannot be reached from a ref "
-        "(gc.reflogExpireUnreachable, or 30 days ago)",
+        help="as well as those before it that the ref does not reach "
+        "(gc.<pattern>.reflogExpireUnreachable, gc.reflogExpireUnreachable, or 30 days ago)",
     )
-    expire.add_argument("--all", action="store_true", help="look at all reflogs")
+    expire.add_argument("--all", action="store_true", help="look at the reflogs of all worktrees")
+    expire.add_argument(
+        "--single-worktree", action="store_true", help="with --all, of this worktree only"
+    )
+    expire.add_argument(
+        "--rewrite",
+        action="store_true",
+        help="let each entry go on where the one that is now before it ended",
+    )
+    expire.add_argument(
+        "--updateref", action="store_true", help="set the ref to where its newest entry leads"
+    )
+    expire.add_argument(
+        "--stale-fix",
+        action="store_true",
+        help="remove entries that lead to commits from which objects are missing, too",
+    )
     expire.add_argument("-n", "--dry-run", action="store_true", help="only say how many would go")
+    expire.add_argument("--verbose", action="store_true", help="tell of each entry")
     expire.add_argument("refs", nargs="*", metavar="REF")
     delete = actions.add_parser("delete", help="remove single entries")
     delete.add_argument(
@@ -110,36 +126,41 @@ def _delete(refs: ReftableRefsContainer, text: str, rewrite: bool) -> None:
 
 
 def _expire(repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace) -> None:
-    from dulwich import porcelain  # here, since it imports most of dulwich
-
     if not parsed.all and not parsed.refs:
         raise ReftableError("tell which refs, or --all")
-    config = repo.get_config_stack()
-    names = [None] if parsed.all else [_full_name(refs, name) for name in parsed.refs]
+    expirer = ReflogExpirer(
+        repo,
+        _limit("--expire", parsed.expire),
+        _limit("--expire-unreachable", parsed.expire_unreachable),
+        stale_fix=parsed.stale_fix,
+        rewrite=parsed.rewrite,
+        update_ref=parsed.updateref,
+        dry_run=parsed.dry_run,
+        tell=_teller(parsed.dry_run) if parsed.verbose else None,
+    )
+    names: list[bytes] = [_full_name(refs, name) for name in parsed.refs]
+    if parsed.all:
+        names += refs.reflogs() if parsed.single_worktree else all_names(refs._backend)
     for name in names:
-        counts = porcelain.reflog_expire(
-            repo,
-            name,
-            all=parsed.all,
-            expire_time=_limit(parsed.expire, config, b"reflogExpire", 90),
-            expire_unreachable_time=_limit(
-                parsed.expire_unreachable, config, b"reflogExpireUnreachable", 30
-            ),
-            dry_run=parsed.dry_run,
-        )
-        for ref, count in counts.items():
-            if count:
-                went = b"would go" if parsed.dry_run else b"went"
-                write(b"%b: %d %b\n" % (ref, count, went))
+        count = expirer.expire(name)
+        if count:
+            went = b"would go" if parsed.dry_run else b"went"
+            write(b"%b: %d %b\n" % (name, count, went))
 
 
-def _limit(text: str | None, config: Config, key: bytes, days: int) -> int:
-    """Give the time before which entries go."""
-    if text is None:
-        try:
-            text = os.fsdecode(config.get((b"gc",), key))
-        except KeyError:
-            return int(time.time()) - days * _DAY
-    if text in ("never", "false"):
-        return _NEVER
-    return _ALWAYS if text in ("all", "now") else parse_approxidate(text.removeprefix("@"))
+def _teller(dry_run: bool) -> Callable[[Entry, bool], None]:
+    """Give what prints an entry and whether it goes, as git does."""
+    prune = b"would prune" if dry_run else b"prune"
+
+    def tell(entry: Entry, goes: bool) -> None:
+        write(b"%b %b\n" % (prune if goes else b"keep", entry.message))
+
+    return tell
+
+
+def _limit(option: str, text: str | None) -> int | None:
+    """Read the time before which entries go."""
+    try:
+        return None if text is None else expiry_time(text)
+    except ValueError as error:
+        raise ReftableError(f"{option}: {error}") from error

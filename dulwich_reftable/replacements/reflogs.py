@@ -3,22 +3,21 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-import time
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
-from dulwich import gc
-from dulwich.reflog import Entry
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from ..expirer import ReflogExpirer
+from ..expiry_time import expiry_time
+from ..reflog import all_names
 from ..refs import ReftableRefsContainer
 
-__all__ = ["delete", "expire", "iterate", "show"]
-
-_DAY = 24 * 60 * 60
+__all__ = ["command_expire", "delete", "expire", "iterate", "show"]
 
 RepoPath = Any
 """Whatever ``porcelain.open_repo_closing`` takes."""
@@ -64,7 +63,10 @@ def iterate(original: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[
 
 
 def expire(original: Callable[..., dict[bytes, int]]) -> Callable[..., dict[bytes, int]]:
-    """Make ``porcelain.reflog_expire``, which rewrites the files."""
+    """Make ``porcelain.reflog_expire``, which rewrites the files.
+
+    A limit of None is git's: that of the configuration, or git's default.
+    """
 
     @wraps(original)
     def reflog_expire(
@@ -78,43 +80,32 @@ def expire(original: Callable[..., dict[bytes, int]]) -> Callable[..., dict[byte
         from dulwich.porcelain import open_repo_closing
 
         with open_repo_closing(repo) as opened:
-            if not isinstance(opened.refs, ReftableRefsContainer) or (ref is None and not all):
+            refs = opened.refs
+            if not isinstance(refs, ReftableRefsContainer) or (ref is None and not all):
                 return original(opened, ref, all, expire_time, expire_unreachable_time, dry_run)
-            if expire_time is None and expire_unreachable_time is None:
-                now = int(time.time())
-                expire_time = now - 90 * _DAY
-                expire_unreachable_time = now - 30 * _DAY
-            names = list(opened.refs.reflogs()) if all else [_name(ref)]
-            return _expire(opened, names, expire_time, expire_unreachable_time, dry_run)
+            expirer = ReflogExpirer(opened, expire_time, expire_unreachable_time, dry_run=dry_run)
+            names = list(all_names(refs._backend)) if all else [_name(ref)]
+            return {name: expirer.expire(name) for name in names if refs.reflog_exists(name)}
 
     return reflog_expire
 
 
-def _expire(
-    repo: Repo,
-    names: list[Ref],
-    expire_time: int | None,
-    expire_unreachable_time: int | None,
-    dry_run: bool,
-) -> dict[bytes, int]:
-    refs = repo.refs
-    assert isinstance(refs, ReftableRefsContainer)
-    is_reachable: Callable[[bytes], bool] = lambda oid: True  # noqa: E731
-    if expire_unreachable_time is not None:
-        reachable = gc.find_reachable_objects(repo.object_store, refs, include_reflogs=False)
-        is_reachable = reachable.__contains__
+def command_expire(original: Callable[..., None]) -> Callable[..., None]:
+    """Make ``dulwich reflog expire``, which takes "now" for a time, and knows few forms of it."""
 
-    def is_expired(entry: Entry) -> bool:
-        limit = expire_time if is_reachable(entry.new_sha) else expire_unreachable_time
-        return limit is not None and entry.timestamp < limit
+    @wraps(original)
+    def run_expire(self: object, parsed_args: argparse.Namespace) -> None:
+        from dulwich.porcelain import open_repo_closing
 
-    names = [name for name in names if refs.reflog_exists(name)]
-    if dry_run:
-        return {name: sum(map(is_expired, refs.read_reflog(name))) for name in names}
-    return {
-        name: refs.expire_reflog(name, expire_time, expire_unreachable_time, is_reachable)
-        for name in names
-    }
+        with open_repo_closing(None) as repo:
+            if isinstance(repo.refs, ReftableRefsContainer):
+                for option in ("expire", "expire_unreachable"):
+                    text = getattr(parsed_args, option)
+                    if text:
+                        setattr(parsed_args, option, str(expiry_time(text)))
+        original(self, parsed_args)
+
+    return run_expire
 
 
 def delete(original: Callable[..., None]) -> Callable[..., None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dulwich.cli
 import dulwich.reflog
 import pytest
 from dulwich import bundle, gc, porcelain
@@ -240,27 +242,52 @@ def test_entries_by_number_and_time(side: Side) -> None:
         assert porcelain.rev_parse(side.repo, spec) == theirs, spec
 
 
-@pytest.mark.parametrize("unreachable", [False, True])
-def test_expiry_is_gits(side: Side, unreachable: bool) -> None:
-    for text in ("3", "4", "5"):
+@pytest.mark.parametrize("options", [["--expire=now"], ["--expire-unreachable=now"], []])
+@pytest.mark.parametrize("by_command", [False, True])
+def test_expiry_is_gits(
+    side: Side,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    by_command: bool,
+) -> None:
+    """So it is by the command line, which has "now" include this second, as git has it."""
+    for text in ("3", "4"):
         side.commit("a", text)
+    (side.path / "a").write_text("to be stashed")
+    porcelain.stash_push(side.repo)
     porcelain.reset(side.repo, "hard", side.git.run("rev-parse", "HEAD~2").strip())
-    later = int(time.time()) + 10
-    limits = {"expire_time": None if unreachable else later, "expire_unreachable_time": later}
-    counted = porcelain.reflog_expire(side.repo, all=True, dry_run=True, **limits)
+    head = side.git.run("rev-parse", "HEAD").strip()
+    with side.opened() as repo:
+        for name in (b"refs/heads/main", b"HEAD", b"refs/stash"):
+            repo.refs.append_reflog(name, head, head, b"old", WHO, 1_000_000_000, 0)
+            later = int(time.time()) + 100
+            repo.refs.append_reflog(name, head, head, b"later", WHO, later, 0)
+    side.git.run("config", "gc.reflogExpire", "90.days.ago")  # some gits have another default
+    side.git.run("config", "gc.reflogExpireUnreachable", "30.days.ago")
+    shutil.copytree(side.path, tmp_path / "twin", symlinks=True)
+    twin = Git(tmp_path / "twin")
+    twin.run("reflog", "expire", "--all", *options)
     before = side.git.reflogs()
-    done = porcelain.reflog_expire(side.repo, all=True, **limits)
-    after = side.git.reflogs()
-    gone = {name: len(log) - len(after[name]) for name, log in before.items()}
-    assert done == counted == gone
-    assert all(gone.values())
-    if unreachable:
-        assert [entry.message for entry in after[b"refs/heads/main"]] == [
-            b"commit: a: one", b"commit: a: two", b"commit: a: 3",
-            before[b"refs/heads/main"][-1].message,
-        ]  # fmt: skip
+    if by_command:
+        monkeypatch.chdir(side.path)
+        with dr.installed():
+            assert not dulwich.cli.main(["reflog", "expire", "--all", *options])
+        assert "Expired" in capsys.readouterr().out
     else:
-        assert not any(after.values())
+        names = {
+            "--expire=now": "expire_time",
+            "--expire-unreachable=now": "expire_unreachable_time",
+        }
+        limits = {names[option]: 1 << 60 for option in options}
+        counted = porcelain.reflog_expire(side.repo, all=True, dry_run=True, **limits)
+        assert side.git.reflogs() == before
+        done = porcelain.reflog_expire(side.repo, all=True, **limits)
+        gone = {name: len(log) - len(twin.reflogs()[name]) for name, log in before.items()}
+        assert done == counted == gone
+        assert any(gone.values())
+    assert side.git.reflogs() == twin.reflogs()
 
 
 def test_reflog_arguments(side: Side) -> None:
