@@ -12,8 +12,9 @@ import os
 
 from dulwich.repo import UnsupportedExtension, UnsupportedVersion
 
+from .config_files import own_config
 from .engine.errors import ConfigurationError, RefsMovedError, StorageError
-from .ref_format import config_in, ref_format_of
+from .ref_format import ref_format_of
 
 __all__ = ["FormatWatch"]
 
@@ -48,7 +49,7 @@ class FormatWatch:
             identity = _identity(os.stat(self._path))
             if identity == self._confirmed:
                 return
-            found = ref_format_of(config_in(self._common_dir))
+            found = ref_format_of(own_config(self._common_dir))
         except FileNotFoundError:
             if self._is_alone or self._ref_format == "files":
                 return

@@ -12,17 +12,18 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dulwich.config import ConfigFile, StackedConfig
 from dulwich.reflog import Entry
 from dulwich.refs import Ref
 from dulwich.repo import get_user_identity
 
 from . import reflog
 from .backend import Backend
+from .config_files import config_of, own_config
 from .engine.snapshot import Snapshot
 from .engine.stack import Stack
 from .errors import as_dulwich
 from .reader import RefsSnapshot
+from .ref_format import hash_size_of
 from .settings import Settings
 from .stamp import Stamp
 from .updater import Logger, RefsUpdater
@@ -68,9 +69,9 @@ class ReftableRefsContainer(RefsUpdater):
             Backend(
                 common_dir,
                 common_dir if worktree_path is None else os.fsdecode(worktree_path),
-                settings or Settings.of(_config_of(common_dir)),
+                settings or _settings_of(common_dir),
                 peel or (lambda oid: None),
-                identity or (lambda: get_user_identity(_config_of(common_dir), "COMMITTER")),
+                identity or (lambda: get_user_identity(config_of(common_dir), "COMMITTER")),
             ),
             logger,
         )
@@ -220,10 +221,5 @@ class ReftableRefsContainer(RefsUpdater):
         self._backend.close()
 
 
-def _config_of(path: str) -> StackedConfig:
-    """Read the configuration that holds for a control directory."""
-    try:
-        own = ConfigFile.from_path(os.path.join(path, "config"))
-    except FileNotFoundError:
-        own = ConfigFile()
-    return StackedConfig([own, *StackedConfig.default_backends()])
+def _settings_of(common_dir: str) -> Settings:
+    return Settings.of(config_of(common_dir), hash_size_of(own_config(common_dir)))

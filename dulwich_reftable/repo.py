@@ -30,10 +30,12 @@ from dulwich.refs import DiskRefsContainer, Ref
 from dulwich.repo import CONTROLDIR, _set_filesystem_hidden, get_user_identity
 from dulwich.repo import Repo as DulwichRepo
 
+from .config import GitConfigFile
+from .config_files import config_in_force, naming_file, own_config
 from .files_refs import WatchedFilesRefs
 from .names import is_legal
 from .patching import UnsupportedDulwichError
-from .ref_format import own_config, ref_format_of
+from .ref_format import check_environment, hash_size_of, ref_format_of, shown_extensions
 from .refs import ReftableRefsContainer
 from .settings import Settings
 from .stubs import write_stubs
@@ -119,7 +121,7 @@ class Repo(DulwichRepo):
 
     def _reopen_refs(self) -> None:
         """Take up the format that the refs have by now, if it is another one than before."""
-        ref_format = ref_format_of(own_config(self))
+        ref_format = ref_format_of(own_config(self.commondir()))
         if ref_format == self.ref_format:
             return
         if isinstance(self.refs, ReftableRefsContainer):
@@ -146,25 +148,40 @@ class Repo(DulwichRepo):
     def get_config(self) -> ConfigFile:
         """Retrieve the config object.
 
-        Returns: ``ConfigFile`` object for the ``.git/config`` file
+        Returns: ``ConfigFile`` object for the ``.git/config`` file; it reads values as git does
         """
-        if not self._is_opening:
-            return super().get_config()
-        own = own_config(self)
-        if ref_format_of(own) == "reftable" and not isinstance(self.refs, ReftableRefsContainer):
-            config = StackedConfig([own, *StackedConfig.default_backends()])
-            self.refs = self._reftable_refs(config)
-        shown = super().get_config()
-        for key, _ in list(shown.items((b"extensions",))):
-            if key.lower() in (b"refstorage", b"reftable"):
-                shown.remove((b"extensions",), key)
-        return shown
+        common_dir = self.commondir()
+        own = own_config(common_dir) if self._is_opening else None
+        if own is not None:
+            ref_format = ref_format_of(own)
+            check_environment(ref_format, common_dir)
+            if ref_format == "reftable" and not isinstance(self.refs, ReftableRefsContainer):
+                self.refs = self._reftable_refs(config_in_force(own, self.controldir()))
+        with naming_file(os.path.join(common_dir, "config")):
+            config = GitConfigFile.of(super().get_config())
+        if own is not None:
+            section = (b"extensions",)
+            for key in {key.lower() for key, _ in config.items(section)}:
+                config.remove(section, key)
+            for key, value in shown_extensions(own):
+                config.set(section, key, value)
+        return config
+
+    def get_config_stack(self) -> StackedConfig:
+        """Put together the configuration that holds for this repository.
+
+        Returns: ``StackedConfig`` object for the environment, the worktree's file, the
+          repository's, the user's and the system's; what is set goes to the repository's
+        """
+        return config_in_force(
+            self.get_config(), self.controldir(), self._get_config_condition_matchers()
+        )
 
     def _reftable_refs(self, config: Config) -> ReftableRefsContainer:
         return ReftableRefsContainer(
             self.commondir(),
             worktree_path=self.controldir(),
-            settings=Settings.of(config),
+            settings=Settings.of(config, hash_size_of(own_config(self.commondir()))),
             peel=self._peel,
             identity=lambda: get_user_identity(self.get_config_stack(), "COMMITTER"),
         )
@@ -356,6 +373,7 @@ class Repo(DulwichRepo):
         extension: str = "refStorage",
         **kwargs: Any,
     ) -> Repo:
+        check_environment(ref_format, os.fsdecode(controldir))
         if ref_format == "files":
             return cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
         if ref_format != "reftable" or extension not in _EXTENSIONS:
@@ -391,7 +409,7 @@ class Repo(DulwichRepo):
             return
         if format not in (None, 1):
             raise ValueError("reftable requires repository format version 1")
-        selected = list(own_config(self).items((b"extensions",)))
+        selected = list(own_config(self.commondir()).items((b"extensions",)))
         super()._init_files(bare, symlinks, 1, shared_repository, object_format)
         config = self.get_config()
         for key, value in selected:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """What a repository's configuration says about its refs.
 
-The keys and their limits are git's (``git help config``: ``reftable.*``, ``core.*``,
-``extensions.*``). One thing is ours: refs are synced to disk unless ``core.fsync`` is set and does
-not name them.
+The keys and their limits are git's (``git help config``: ``reftable.*``, ``core.*``). One thing is
+ours: refs are synced to disk unless ``core.fsync`` is set and does not name them.
 """
 
 from __future__ import annotations
@@ -16,16 +15,14 @@ from dulwich.config import Config
 from dulwich.file import SharedPerm, adjust_shared_perm
 from dulwich.repo import parse_shared_repository
 
-from .engine.errors import ConfigurationError
+from .config import find_reflog_policy, find_value, get_boolean
+from .config_types import INT64_MAX, integer, shared_repository, unsigned
 from .engine.writer import MAX_BLOCK_SIZE, WriteOptions
 
 __all__ = ["Settings"]
 
-_HASH_SIZES = {b"sha1": 20, b"sha256": 32}
-_UNITS = {b"k": 1 << 10, b"m": 1 << 20, b"g": 1 << 30}
-
-# Groups of core.fsync that "reference" is in (git: FSYNC_COMPONENTS_*).
-_FSYNC_WITH_REFERENCE = frozenset((b"reference", b"committed", b"added", b"all"))
+_FSYNC_WITH_REFERENCE = (b"reference", b"committed", b"added", b"all")
+"""The component of ``core.fsync`` that refs are, and the groups that it is in."""
 
 
 @dataclass(frozen=True)
@@ -49,26 +46,30 @@ class Settings:
     shared: SharedPerm | None = None
 
     @classmethod
-    def of(cls, config: Config) -> Settings:
+    def of(cls, config: Config, hash_size: int) -> Settings:
         """Read them from a configuration.
 
+        Args:
+          config: that is in force
+          hash_size: bytes of an object id, which the repository's own file alone can tell
         Raises:
           ConfigurationError: if a value is not possible
         """
-        timeout = _number(config, b"reftable", b"lockTimeout", 100, -1, 1 << 62)
         write = WriteOptions(
-            block_size=_number(config, b"reftable", b"blockSize", 0, 0, MAX_BLOCK_SIZE) or 4096,
-            restart_interval=_number(config, b"reftable", b"restartInterval", 0, 0, 65535) or 16,
-            index_objects=_boolean(config, b"reftable", b"indexObjects", True),
-            hash_size=_hash_size(config),
+            block_size=_unsigned(config, b"blockSize", MAX_BLOCK_SIZE) or 4096,
+            restart_interval=_unsigned(config, b"restartInterval", 65535) or 16,
+            index_objects=get_boolean(config, b"reftable", b"indexObjects", True),
+            hash_size=hash_size,
         )
-        shared = _get(config, b"core", b"sharedRepository")
+        timeout = find_value(config, b"reftable", b"lockTimeout", _milliseconds)
+        fsync = find_value(config, b"core", b"fsync", _syncs_refs)
+        shared = find_value(config, b"core", b"sharedRepository", shared_repository)
         return cls(
             write=write,
-            geometric_factor=_number(config, b"reftable", b"geometricFactor", 0, 0, 255) or 2,
-            lock_timeout=None if timeout < 0 else timeout / 1000,
-            durable=_syncs_refs(_get(config, b"core", b"fsync")),
-            starts_reflogs=_starts_reflogs(_get(config, b"core", b"logAllRefUpdates")),
+            geometric_factor=_unsigned(config, b"geometricFactor", 255) or 2,
+            lock_timeout=0.1 if timeout is None else None if timeout < 0 else timeout / 1000,
+            durable=fsync is None or fsync,
+            starts_reflogs=find_reflog_policy(config) != "none",
             shared=None if shared is None else parse_shared_repository(shared),
         )
 
@@ -78,61 +79,29 @@ class Settings:
         return None if self.shared is None else partial(adjust_shared_perm, perm=self.shared)
 
 
-def _get(config: Config, section: bytes, name: bytes) -> bytes | None:
-    try:
-        return config.get((section,), name)
-    except KeyError:
-        return None
+def _unsigned(config: Config, name: bytes, most: int) -> int:
+    """Read a number of the section ``reftable``; 0, as in git, if it is not set."""
+    return find_value(config, b"reftable", name, partial(unsigned, most=most)) or 0
 
 
-def _number(
-    config: Config, section: bytes, name: bytes, default: int, least: int, most: int
-) -> int:
-    text = _get(config, section, name)
-    if text is None:
-        return default
-    digits, unit = text.strip().lower(), 1
-    if digits[-1:] in _UNITS:
-        digits, unit = digits[:-1], _UNITS[digits[-1:]]
-    try:
-        value = int(digits) * unit
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise ConfigurationError(
-            f"{(section + b'.' + name).decode()} = {text.decode('utf-8', 'replace')}: "
-            f"not a number from {least} to {most}"
-        )
+def _milliseconds(text: bytes) -> int:
+    """Read a time to wait for; -1 is for ever."""
+    value = integer(text, INT64_MAX)
+    if value < -1:
+        raise ValueError("no negative number but -1 is possible")
     return value
 
 
-def _boolean(config: Config, section: bytes, name: bytes, default: bool) -> bool:
-    try:
-        return config.get_boolean((section,), name, default)
-    except ValueError as error:
-        raise ConfigurationError(f"{(section + b'.' + name).decode()}: {error}") from error
+def _syncs_refs(components: bytes) -> bool:
+    """Tell whether ``core.fsync`` names refs (git: ``parse_fsync_components``).
 
-
-def _hash_size(config: Config) -> int:
-    name = _get(config, b"extensions", b"objectFormat") or b"sha1"
-    try:
-        return _HASH_SIZES[name.lower()]
-    except KeyError:
-        raise ConfigurationError(f"extensions.objectFormat = {name!r} is not known") from None
-
-
-def _syncs_refs(components: bytes | None) -> bool:
-    """Tell what ``core.fsync`` says of refs: the last word of the list that concerns them."""
-    if components is None:
-        return True
-    synced = False
-    for component in components.replace(b",", b" ").split():
-        if component == b"none" or component == b"default":
-            synced = False
-        elif component.lstrip(b"-") in _FSYNC_WITH_REFERENCE:
-            synced = not component.startswith(b"-")
-    return synced
-
-
-def _starts_reflogs(value: bytes | None) -> bool:
-    return value is None or value.strip().lower() not in (b"false", b"no", b"off", b"0", b"")
+    By default git does not sync them, so that they cannot be taken off the list again: what is
+    named counts, whatever is taken off. A component may be abbreviated.
+    """
+    for component in components.split(b","):
+        word = component.lstrip(b" \t\n\r")
+        if word == b"-":
+            break
+        if word and any(name.startswith(word) for name in _FSYNC_WITH_REFERENCE):
+            return True
+    return False

@@ -19,11 +19,12 @@ from io import BytesIO
 from dulwich.config import ConfigFile
 from dulwich.repo import Repo as DulwichRepo
 
+from ..config_files import own_config
 from ..engine.errors import ConfigurationError, ReftableError, StorageError
 from ..engine.files import open_directory, sync, write_all
 from ..engine.locking import LockFile
 from ..errors import as_dulwich
-from ..ref_format import own_config, ref_format_of
+from ..ref_format import EXTENSIONS_OF_VERSION_0, hash_size_of, ref_format_of
 from ..repo import Repo
 from ..settings import Settings
 from .config_text import set_variable, unset_variable
@@ -37,11 +38,6 @@ from .to_reftable import ToReftable
 __all__ = ["migrate"]
 
 _DIRECTIONS: dict[str, type[Direction]] = {"reftable": ToReftable, "files": ToFiles}
-
-# What git knows in repositories of version 0, too (setup.c: handle_extension_v0).
-_EXTENSIONS_OF_VERSION_0 = frozenset(
-    (b"noop", b"partialclone", b"preciousobjects", b"worktreeconfig")
-)
 
 
 def migrate(
@@ -116,10 +112,14 @@ def _migrate(repo: Repo, to: str, dry_run: bool, tally: Tally) -> Migration:
 
 
 def _direction(repo: Repo, common_dir: str, to: str, tally: Tally) -> Direction:
-    if ref_format_of(own_config(repo)) == to:
+    if ref_format_of(own_config(repo.commondir())) == to:
         raise MigrationError(f"'{common_dir}' is in the {to} format already")
-    settings = Settings.of(repo.get_config_stack())
+    settings = _settings_of(repo)
     return _DIRECTIONS[to](common_dir, settings, repo._peel, tally)
+
+
+def _settings_of(repo: Repo) -> Settings:
+    return Settings.of(repo.get_config_stack(), hash_size_of(own_config(repo.commondir())))
 
 
 def _dry_run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
@@ -135,11 +135,11 @@ def _dry_run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
 
 
 def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
-    settings = Settings.of(repo.get_config_stack())
+    settings = _settings_of(repo)
     with ExitStack() as held:
         config = LockFile(os.path.join(common_dir, "config"), settings.lock_timeout)
         held.callback(config.release)
-        before = ref_format_of(own_config(repo))
+        before = ref_format_of(own_config(repo.commondir()))
         work = Workplace(common_dir, settings.shared)
         if work.exists():
             work.create()
@@ -210,7 +210,7 @@ def _new_config(text: bytes, to: str) -> bytes:
     else:
         text = unset_variable(text, b"extensions", b"refstorage")
         left = {key.lower() for key, _ in _parsed(text).items((b"extensions",))}
-        version = b"0" if left <= _EXTENSIONS_OF_VERSION_0 else b"1"
+        version = b"0" if left <= EXTENSIONS_OF_VERSION_0 else b"1"
         text = set_variable(text, b"core", b"repositoryformatversion", version)
     if ref_format_of(_parsed(text)) != to:
         raise ConfigurationError("the configuration cannot be changed")

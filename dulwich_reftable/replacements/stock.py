@@ -11,10 +11,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from dulwich.config import ConfigFile, StackedConfig
+from dulwich.config import ConfigFile
 from dulwich.repo import Repo as DulwichRepo
 
-from ..ref_format import default_ref_format, names_ref_format, own_config
+from ..config_files import config_in_force, own_config
+from ..ref_format import check_environment, default_ref_format, names_ref_format
 from ..repo import Repo, opening
 from .adoption import adopt, joined
 
@@ -42,7 +43,8 @@ def get_config(original: Callable[..., ConfigFile]) -> Callable[..., ConfigFile]
     def get_config(self: DulwichRepo) -> ConfigFile:
         if "_is_opening" not in vars(self) or isinstance(self, Repo):
             return original(self)
-        if not names_ref_format(own_config(self)):
+        if not names_ref_format(own_config(self.commondir())):
+            check_environment("files", self.commondir())
             return original(self)
         adopt(self, Repo)
         return Repo.get_config(self)  # type: ignore[arg-type]
@@ -59,7 +61,7 @@ def init(original: Callable[..., DulwichRepo]) -> Callable[..., DulwichRepo]:
     ) -> DulwichRepo:
         if issubclass(cls, Repo):
             return original(cls, path, controldir, bare, **kwargs)  # it has been told the format
-        config = kwargs.get("config") or StackedConfig.default()
+        config = kwargs.get("config") or config_in_force()
         # Whoever asks for a repository of version 0 cannot mean one with extensions.
         if kwargs.get("format") not in (None, 1) or default_ref_format(config) == "files":
             return original(cls, path, controldir, bare, **kwargs)

@@ -414,7 +414,7 @@ def test_watch_reads_only_what_has_changed(tmp_path: Path, monkeypatch: pytest.M
     put(tmp_path, CONFIGS["reftable"])
     watch = FormatWatch(str(tmp_path), "reftable")
     watch.check()
-    monkeypatch.setattr("dulwich_reftable.format_watch.config_in", lambda path: 1 / 0)
+    monkeypatch.setattr("dulwich_reftable.format_watch.own_config", lambda path: 1 / 0)
     watch.check()
     put(tmp_path, CONFIGS["reftable"])
     with pytest.raises(ZeroDivisionError):
