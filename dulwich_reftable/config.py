@@ -29,6 +29,7 @@ __all__ = [
     "find_reflog_policy",
     "find_value",
     "get_boolean",
+    "read_value",
 ]
 
 _T = TypeVar("_T")
@@ -46,6 +47,14 @@ def _word_or_boolean(text: bytes) -> bytes:
         return text
 
 
+def _compression(text: bytes) -> int:
+    level = integer(text)
+    if not -1 <= level <= 9:
+        raise ValueError("not a compression level from 0 to 9, or -1")
+    return level
+
+
+_COMPRESSION = _plain(_compression)
 _INT = _plain(integer)
 _INT64 = _plain(partial(integer, most=INT64_MAX))
 _UNSIGNED = _plain(unsigned)
@@ -53,11 +62,11 @@ _UNSIGNED = _plain(unsigned)
 _READ_BY_DULWICH: Mapping[tuple[bytes, bytes], Callable[[bytes], bytes]] = {
     (b"core", b"autocrlf"): _word_or_boolean,
     (b"core", b"bigfilethreshold"): _UNSIGNED,
-    (b"core", b"compression"): _INT,
+    (b"core", b"compression"): _COMPRESSION,
     (b"core", b"deltabasecachelimit"): _UNSIGNED,
-    (b"core", b"loosecompression"): _INT,
+    (b"core", b"loosecompression"): _COMPRESSION,
     (b"core", b"maxtreedepth"): _INT,
-    (b"core", b"packcompression"): _INT,
+    (b"core", b"packcompression"): _COMPRESSION,
     (b"core", b"packedgitlimit"): _UNSIGNED,
     (b"core", b"repositoryformatversion"): _INT,
     (b"core", b"safecrlf"): _word_or_boolean,
@@ -97,7 +106,7 @@ class _ReadsAsGit(Config):
         value = super().get(section, name)
         parts, name = _key(section, name)
         read = _READ_BY_DULWICH.get((parts[0], name)) if len(parts) == 1 else None
-        return value if read is None else _read(self, parts, name, value, read)
+        return value if read is None else read_value(self, parts, name, value, read)
 
     def get_boolean(self, section: Any, name: Any, default: Any = None) -> Any:
         """Get a boolean; see the base class. It may be any that git reads."""
@@ -142,7 +151,7 @@ def find_value(
         text = config.get(parts, name)
     except KeyError:
         return None
-    return _read(config, parts, name, text, read)
+    return read_value(config, parts, name, text, read)
 
 
 def get_boolean(config: Config, section: Any, name: Any, default: _T) -> bool | _T:
@@ -157,13 +166,14 @@ def find_reflog_policy(config: Config) -> str | None:
     return find_value(config, b"core", b"logAllRefUpdates", reflog_policy)
 
 
-def _read(
+def read_value(
     config: Config,
     section: tuple[bytes, ...],
     name: bytes,
     text: bytes,
     read: Callable[[bytes], _T],
 ) -> _T:
+    """Read the text of a value; args and errors are those of :func:`find_value`."""
     try:
         return read(text)
     except ConfigurationError:

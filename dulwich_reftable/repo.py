@@ -34,6 +34,7 @@ from .config import GitConfigFile
 from .config_files import config_in_force, naming_file, own_config
 from .files_refs import WatchedFilesRefs
 from .names import is_legal
+from .object_settings import apply_object_settings
 from .patching import UnsupportedDulwichError
 from .ref_format import check_environment, hash_size_of, ref_format_of, shown_extensions
 from .refs import ReftableRefsContainer
@@ -111,6 +112,7 @@ class Repo(DulwichRepo):
         return not AROUND_REPO.is_held_by(self)
 
     def _finish_opening(self) -> None:
+        apply_object_settings(self.object_store, own_config(self.commondir()))
         if type(self.refs) is DiskRefsContainer:
             self.refs = self._files_refs()
         elif isinstance(self.refs, ReftableRefsContainer):

@@ -18,6 +18,7 @@ from dulwich.approxidate import parse_approxidate
 from dulwich.config import Config
 from dulwich.objects import Commit
 
+from ..config import find_reflog_policy
 from ..engine.errors import ReftableError
 from ..engine.ref_run import SYMREF_PREFIX
 from ..names import is_logged_by_default
@@ -124,13 +125,10 @@ def _transactions(
 
 def _policy(config: Config, is_bare: bool) -> Callable[[bytes], bool]:
     """Tell which refs start a reflog (git: ``should_autocreate_reflog``)."""
-    try:
-        setting = config.get((b"core",), b"logAllRefUpdates").strip().lower()
-    except KeyError:
-        setting = b"false" if is_bare else b"true"
-    if setting == b"always":
+    setting = find_reflog_policy(config) or ("none" if is_bare else "normal")
+    if setting == "always":
         return lambda name: True
-    if setting in (b"false", b"no", b"off", b"0", b""):
+    if setting == "none":
         return lambda name: False
     return is_logged_by_default
 

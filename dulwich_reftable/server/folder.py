@@ -13,10 +13,10 @@ import secrets
 import shutil
 from types import TracebackType
 
-from dulwich.config import StackedConfig
 from dulwich.errors import NotGitRepository
 from dulwich.server import Backend
 
+from ..config_files import config_in_force
 from ..repo import Repo
 
 __all__ = ["Folder", "Session"]
@@ -150,6 +150,6 @@ class Session(Backend):
 
 def _default_branch() -> bytes:
     try:
-        return StackedConfig.default().get((b"init",), b"defaultBranch")
+        return config_in_force().get((b"init",), b"defaultBranch")
     except KeyError:
         return b"main"

@@ -21,6 +21,9 @@ from dulwich.errors import HookError
 from dulwich.hooks import PostReceiveShellHook, PreReceiveShellHook, UpdateShellHook
 from dulwich.repo import Repo
 
+from ..config import find_value
+from ..config_types import pathname
+
 __all__ = ["Hooks"]
 
 _SCRIPTS = (type(None), PreReceiveShellHook, UpdateShellHook, PostReceiveShellHook)
@@ -121,11 +124,10 @@ class Hooks:
     def _directory(self) -> str | None:
         if not isinstance(self._repo, Repo):
             return None  # it is in memory
-        try:
-            configured = self._config.get((b"core",), b"hooksPath")
-        except KeyError:
+        configured = find_value(self._config, b"core", b"hooksPath", pathname)
+        if configured is None:
             return os.path.join(self._repo.commondir(), "hooks")
-        return os.path.join(self._repo.controldir(), os.path.expanduser(os.fsdecode(configured)))
+        return os.path.join(self._repo.controldir(), configured)
 
     def _script(self, name: str) -> str | None:
         """Find a script that can be executed."""

@@ -2,7 +2,7 @@
 """What a repository's configuration says about serving it.
 
 The keys and their values are git's (``git help config``: ``receive.*``, ``uploadpack.*``,
-``transfer.*``). What cannot be understood counts as the safer of the answers.
+``transfer.*``). A value that its key cannot have is an error, as in git: nobody is served then.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from dulwich.config import Config, StackedConfig
 
+from ..config import find_reflog_policy, find_value, get_boolean, read_value
+from ..config_types import INT64_MAX, integer, is_true, unsigned
 from .filters import FilterPolicy
 from .incoming import Limits
 
@@ -97,10 +99,10 @@ class UploadSettings:
         section = b"uploadpack"
         return cls(
             HiddenRefs.of(config, section),
-            _boolean(config, section, b"allowTipSHA1InWant", False),
-            _boolean(config, section, b"allowReachableSHA1InWant", False),
-            _boolean(config, section, b"allowAnySHA1InWant", False),
-            _boolean(config, section, b"allowFilter", False),
+            get_boolean(config, section, b"allowTipSHA1InWant", False),
+            get_boolean(config, section, b"allowReachableSHA1InWant", False),
+            get_boolean(config, section, b"allowAnySHA1InWant", False),
+            get_boolean(config, section, b"allowFilter", False),
             _filter_policy(config),
         )
 
@@ -127,16 +129,16 @@ def _filter_policy(config: Config) -> FilterPolicy:
     allowed: dict[bytes, bool] = {}
     depth = None
     for name, key, value in _items(config, b"uploadpackfilter"):
+        section = (b"uploadpackfilter", name) if name else (b"uploadpackfilter",)
         if key == b"allow":
-            allows = value.strip().lower() in (b"true", b"yes", b"on", b"1")
+            allows = read_value(config, section, key, value, is_true)
             if name:
                 allowed[name] = allows
             else:
                 default = allows
         elif name == b"tree" and key == b"maxdepth":
-            # The key allows the filter, too. What cannot be understood allows the least.
-            allowed[name] = True
-            depth = _number(config, (b"uploadpackfilter", name), key) or 0
+            allowed[name] = True  # the key allows the filter, too
+            depth = read_value(config, section, key, value, unsigned)
     return FilterPolicy(default, allowed, depth)
 
 
@@ -176,14 +178,14 @@ class ReceiveSettings:
           bare: what to believe if ``core.bare`` is not set
         """
         section = b"receive"
-        bare = _boolean(config, b"core", b"bare", bare)
+        bare = get_boolean(config, b"core", b"bare", bare)
         return cls(
             HiddenRefs.of(config, section),
-            _boolean(config, section, b"denyDeletes", False, unclear=True),
-            _boolean(config, section, b"denyNonFastForwards", False, unclear=True),
-            _denial(config, b"denyCurrentBranch"),
-            _denial(config, b"denyDeleteCurrent"),
-            _reflogs(config, bare),
+            get_boolean(config, section, b"denyDeletes", False),
+            get_boolean(config, section, b"denyNonFastForwards", False),
+            find_value(config, section, b"denyCurrentBranch", _denial) or "refuse",
+            find_value(config, section, b"denyDeleteCurrent", _denial) or "refuse",
+            find_reflog_policy(config) or ("none" if bare else "normal"),
             Limits(
                 _limit(config, b"maxInputSize", None),
                 _limit(config, b"maxObjectSize", _MAX_OBJECT_SIZE),
@@ -192,31 +194,6 @@ class ReceiveSettings:
             _unpack_limit(config),
             bare,
         )
-
-
-def _get(config: Config, section: bytes | tuple[bytes, ...], name: bytes) -> bytes | None:
-    try:
-        return config.get(section, name)
-    except KeyError:
-        return None
-
-
-def _boolean(
-    config: Config, section: bytes, name: bytes, default: bool, *, unclear: bool = False
-) -> bool:
-    """Read a boolean.
-
-    Args:
-      config: where
-      section: its section
-      name: its name
-      default: if it is not set
-      unclear: if its value is none that a boolean can have
-    """
-    try:
-        return config.get_boolean((section,), name, default)
-    except ValueError:
-        return unclear
 
 
 def is_enabled(config: Config, server: str, service: str) -> bool:
@@ -228,45 +205,35 @@ def is_enabled(config: Config, server: str, service: str) -> bool:
       service: such as ``"git-receive-pack"``
     """
     key = service.removeprefix("git-").replace("-", "")
-    return _boolean(config, server.encode(), key.encode("ascii", "replace"), True)
+    return get_boolean(config, server.encode(), key.encode("ascii", "replace"), True)
 
 
-def _denial(config: Config, name: bytes) -> str:
-    value = (_get(config, b"receive", name) or b"").strip().lower()
-    if value in (b"ignore", b"warn"):
-        return value.decode()
-    return "ignore" if value in (b"false", b"no", b"off", b"0") else "refuse"
+def _denial(text: bytes) -> str:
+    """Read what to do about a push to the current branch (git: ``parse_deny_action``)."""
+    word = text.lower()
+    if word in (b"ignore", b"warn", b"refuse"):
+        return word.decode()
+    if word == b"updateinstead":
+        return "refuse"  # nobody touches working trees here
+    return "refuse" if is_true(text) else "ignore"
 
 
-def _reflogs(config: Config, bare: bool) -> str:
-    value = _get(config, b"core", b"logAllRefUpdates")
-    if value is None:
-        return "none" if bare else "normal"
-    if value.strip().lower() == b"always":
-        return "always"
-    return "normal" if _boolean(config, b"core", b"logAllRefUpdates", False) else "none"
-
-
-_UNITS = {b"k": 1 << 10, b"m": 1 << 20, b"g": 1 << 30}
-
-
-def _number(config: Config, section: bytes | tuple[bytes, ...], name: bytes) -> int | None:
-    """Read a number that is not negative; None if there is none."""
-    text = (_get(config, section, name) or b"").strip().lower()
-    unit = _UNITS.get(text[-1:], 1)
-    digits = text[:-1] if unit > 1 else text
-    return int(digits) * unit if digits.isdigit() else None
+def _int64(text: bytes) -> int:
+    return integer(text, INT64_MAX)
 
 
 def _limit(config: Config, name: bytes, default: int | None) -> int | None:
-    """Read a limit of a push; None for none, which is what 0 says."""
-    number = _number(config, b"receive", name)
-    return default if number is None else number or None
+    """Read a limit of a push; None for none, which is what 0 says, or a negative number."""
+    number = find_value(config, b"receive", name, _int64)
+    if number is None:
+        return default
+    return number if number > 0 else None
 
 
 def _unpack_limit(config: Config) -> int:
+    """Give the limit: one that is negative is none (git: ``unpack``)."""
     for section in (b"receive", b"transfer"):
-        limit = _number(config, section, b"unpackLimit")
-        if limit is not None:
+        limit = find_value(config, section, b"unpackLimit", integer)
+        if limit is not None and limit >= 0:
             return limit
     return 100
