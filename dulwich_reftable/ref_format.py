@@ -132,7 +132,9 @@ def shown_extensions(config: Config) -> list[tuple[bytes, bytes]]:
     Returns: names and values
     Raises:
       UnsupportedExtension: if one is there that a repository of version 0 cannot have
+      ConfigurationError: if the hash is not known
     """
+    hash_size_of(config)
     extensions = _extensions(config)
     version = _version(config)
     if version < 0:
