@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _VARIABLE = re.compile(r"([-A-Za-z0-9]+)\.(?:(.*)\.)?([A-Za-z][-A-Za-z0-9]*)", re.S)
-_QUOTED = re.compile(r"\s*'((?:[^']|'\\['!]')*)'")
+_QUOTED = re.compile(r"'((?:[^']|'\\['!]')*)'")
 _MOST_VARIABLES = (1 << 31) - 1
 
 _Conditions = Mapping[str, Callable[[str], bool]]
@@ -218,7 +218,7 @@ def _parameters(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
     A key alone is true.
     """
-    text = environ.get("GIT_CONFIG_PARAMETERS", "").rstrip()
+    text = environ.get("GIT_CONFIG_PARAMETERS", "")
     at = 0
     while at < len(text):
         key = _QUOTED.match(text, at)
@@ -228,15 +228,17 @@ def _parameters(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         name, value = _unquoted(key[1]), "true"
         if text[at : at + 1] == "=":
             at += 1
-            quoted = _QUOTED.match(text, at) if text[at : at + 1] == "'" else None
+            quoted = _QUOTED.match(text, at)
             if quoted is not None:
                 value = _unquoted(quoted[1])
                 at = quoted.end()
         else:
             name, is_set, rest = name.partition("=")
             value = rest if is_set else value
-        if text[at : at + 1].strip():
+        rest = text[at:].lstrip()
+        if rest and not text[at].isspace():
             raise ConfigurationError("GIT_CONFIG_PARAMETERS is not what git makes of it")
+        at = len(text) - len(rest)
         yield name, value
 
 
