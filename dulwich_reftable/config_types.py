@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-
-from dulwich.approxidate import parse_approxidate
 
 __all__ = [
     "INT64_MAX",
-    "expiry",
     "integer",
     "is_true",
     "pathname",
@@ -105,21 +101,6 @@ def pathname(text: bytes) -> str | None:
     elif path.startswith("%(prefix)/"):
         raise ValueError("where git is installed is not known")
     return None if is_optional and not os.path.lexists(path) else path
-
-
-def expiry(text: bytes) -> int:
-    """Read the time before which something has expired.
-
-    Returns: seconds since the epoch: 0 if nothing ever does, ``sys.maxsize`` if everything has
-    """
-    if text in (b"never", b"false"):
-        return 0
-    if text in (b"all", b"now"):
-        return sys.maxsize
-    try:
-        return parse_approxidate(os.fsdecode(text).removeprefix("@"))
-    except ValueError:
-        raise ValueError("not a time") from None
 
 
 def shared_repository(text: bytes) -> bytes:

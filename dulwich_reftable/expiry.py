@@ -19,7 +19,7 @@ from typing import NamedTuple
 from dulwich.config import Config, StackedConfig
 from dulwich.reflog import Entry
 
-from .engine.errors import ConfigurationError
+from .config import read_value
 from .expiry_time import NEVER, expiry_time
 from .wildmatch import compile_pattern
 
@@ -131,17 +131,17 @@ class ExpirySettings:
         )
 
 
+def _time(text: bytes) -> int:
+    return expiry_time(text.decode("utf-8", "replace"))
+
+
 def _limits(config: Config, section: tuple[bytes, ...], before: Limits) -> Limits:
     """Read the limits in one section of a configuration file; ``before`` if it has none."""
     found = {}
     # Config.get would take what a section lacks from the one above it.
     for key, value in config.items(section):
         if key.lower() in _KEYS:
-            try:
-                found[key.lower()] = expiry_time(value.decode("utf-8", "replace"))
-            except ValueError as error:
-                name = b".".join((*section, key)).decode("utf-8", "replace")
-                raise ConfigurationError(f"{name}: {error}") from error
+            found[key.lower()] = read_value(config, section, key, value, _time)
     if not found:
         return before
     return Limits(*(found.get(key, limit) for key, limit in zip(_KEYS, before, strict=True)))

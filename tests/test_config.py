@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +18,7 @@ from support.pool import ObjectPool
 
 import dulwich_reftable as dr
 from dulwich_reftable.config import _READ_BY_DULWICH, GitConfigFile, get_boolean
-from dulwich_reftable.config_types import expiry, integer, is_true, pathname
+from dulwich_reftable.config_types import integer, is_true, pathname
 from dulwich_reftable.settings import _syncs_refs
 
 NUMBERS = [
@@ -105,22 +104,6 @@ def test_an_optional_path(tmp_path: Path) -> None:
     assert pathname(f":(optional){missing}".encode()) is None
     with pytest.raises(ValueError, match="where git is installed"):
         pathname(b"%(prefix)/share")
-
-
-@requires_git
-@pytest.mark.parametrize("value", ["never", "false", "all", "now", "2005-04-07 22:13:13", "10000"])
-def test_an_expiry(git: Git, value: str) -> None:
-    arguments = ("config", "--get", "--type=expiry-date", "a.b")
-    theirs = int(git.run(*arguments, env={**setting("a.b", value), "TZ": "UTC"}))
-    ours = expiry(value.encode())
-    if value == "10000":  # too small to be a time; git takes it for another form of a date
-        return
-    assert min(ours, sys.maxsize) == min(theirs, sys.maxsize)
-
-
-def test_no_expiry() -> None:
-    for text in (b"whenever", b"\xff", b"99999999999999999999", b""):
-        assert outcome(lambda text=text: isinstance(expiry(text), int)) in (True, "refused")
 
 
 # -- keys of refs
