@@ -27,6 +27,7 @@ from .scenes import Pools, Repository
 
 pytestmark = [requires_git, needs_fork]
 
+CONFIG = {"core.fsync": "none", "reftable.lockTimeout": "0"}
 CHANGES = ("open", "write", "mkdir", "chmod", "unlink", "rename", "replace")
 
 
@@ -68,7 +69,8 @@ class Play:
 
     def ref_format(self) -> str:
         """The format that the configuration says."""
-        return "reftable" if b"reftable" in (self.git_dir / "config").read_bytes() else "files"
+        config = (self.git_dir / "config").read_bytes().lower()
+        return "reftable" if b"refstorage = reftable" in config else "files"
 
     def points(self, fault: Fault, every: int = 1) -> Iterator[tuple[int, Call]]:
         """The calls at which something changes, and which a fault can strike.
@@ -97,7 +99,7 @@ class Play:
 def play(request: pytest.FixtureRequest, tmp_path: Path, pool_of: Pools) -> Play:
     """Refs of each kind, packed and loose, reflogs, and a linked worktree; few of each."""
     before = "files" if request.param == "reftable" else "reftable"
-    git = Git.init(tmp_path / "made", ref_format=before, config={"core.fsync": "none"})
+    git = Git.init(tmp_path / "made", ref_format=before, config=CONFIG)
     pool = pool_of("sha1")
     pool.lend(git.git_dir)
     tag = next(iter(pool.tags))
