@@ -1,0 +1,134 @@
+"""Faults in finding: sections, their indexes, the search in warm tables, and the merged view."""
+
+from __future__ import annotations
+
+from ..mutation import Mutation
+
+MUTATIONS = (
+    Mutation(
+        "last-key-of-a-block",
+        "engine/section.py",
+        "            i = bisect_left(keys, key)\n"
+        "            return positions[i] if i < len(positions) else None\n",
+        "            i = bisect_right(keys, key)\n"
+        "            return positions[i] if i < len(positions) else None\n",
+        "the last ref of each block is not found",
+        ("engine/test_section.py", "engine/test_table.py"),
+    ),
+    Mutation(
+        "gap-trusted",
+        "engine/section.py",
+        "        self._check_gap(name, block)\n        found = block.seek_ref(name)\n",
+        "        found = block.seek_ref(name)\n",
+        "with a damaged index, a ref that is there is not found, and nobody is told",
+        ("engine/test_corruption.py",),
+    ),
+    Mutation(
+        "end-trusted",
+        "engine/section.py",
+        "        position = self.find(name)\n"
+        "        if position is None:\n"
+        "            self._check_end(name)\n",
+        "        position = self.find(name)\n        if position is None:\n",
+        "with a damaged index, the last refs are not found, and nobody is told",
+        ("engine/test_corruption.py",),
+    ),
+    Mutation(
+        "batch-takes-a-name-too-many",
+        "engine/section.py",
+        "upto = bisect_left(keys, following, at)",
+        "upto = bisect_right(keys, following, at)",
+        "of many refs that are asked for together, the first of a block is not found",
+        ("engine/test_section.py", "engine/test_table.py"),
+    ),
+    Mutation(
+        "index-disagrees-in-a-batch",
+        "engine/table.py",
+        "if decoded and block and self.refs.index_position and decoded[0][-1] < group[-1]:",
+        "if decoded and block and self.refs.index_position and not decoded[0]:",
+        "with a damaged index, of many refs asked for together some are not found",
+        ("engine/test_table.py", "engine/test_corruption.py"),
+    ),
+    Mutation(
+        "below-ignores-the-next-block",
+        "engine/table.py",
+        "first = keys[i] if i < len(keys) else following",
+        "first = keys[i] if i < len(keys) else None",
+        "a ref is made beside another below it: q and q/deep",
+        ("engine/test_table.py",),
+    ),
+    Mutation(
+        "range-ignores-the-next-block",
+        "engine/table.py",
+        "first = self.refs.first_key_behind(block) if found is None else found.name",
+        "first = None if found is None else found.name",
+        "a ref is made beside another below it: q and q/deep",
+        ("engine/test_table.py",),
+    ),
+    Mutation(
+        "scan-goes-one-too-far",
+        "engine/table.py",
+        "        if stop is not None and last >= stop:\n            high =",
+        "        if stop is not None and last > stop:\n            high =",
+        "a list below a prefix shows the first ref behind it",
+        ("engine/test_table.py",),
+    ),
+    Mutation(
+        "suffix-is-not-compared",
+        "engine/ref_directory.py",
+        "        if record[at:value_at] != name[prefix:]:\n",
+        "        if len(record[at:value_at]) != len(name[prefix:]):\n",
+        "for a ref that is not there, another's value is given",
+        ("engine/test_ref_directory.py",),
+    ),
+    Mutation(
+        "parents-are-not-compared",
+        "engine/ref_directory.py",
+        "            if parent[at : at + prefix - shared] != name[shared:prefix]:\n",
+        "            if not parent:\n",
+        "for a ref that is not there, another's value is given",
+        ("engine/test_ref_directory.py",),
+    ),
+    Mutation(
+        "tombstone-hides-nothing",
+        "engine/merged.py",
+        "            if record is not None:\n"
+        "                return None if record.is_deletion else record\n",
+        "            if record is not None and not record.is_deletion:\n"
+        "                return record\n",
+        "deleted refs are there again",
+        ("engine/test_merged.py",),
+    ),
+    Mutation(
+        "object-found-by-old-values",
+        "engine/merged.py",
+        "if all(other.lookup_ref(record.name) is None for other in newer):",
+        "if record.name not in found:",
+        "an object is said to have refs that have moved on",
+        ("engine/test_merged.py",),
+    ),
+    Mutation(
+        "oldest-record-wins",
+        "engine/merged.py",
+        "            for keys, items in cuts:\n                overlay.update(",
+        "            for keys, items in reversed(cuts):\n                overlay.update(",
+        "lists show old values",
+        ("engine/test_merged.py",),
+    ),
+    Mutation(
+        "oldest-of-many-wins",
+        "engine/merged.py",
+        "                wanted = [name for name in wanted if name not in told]\n",
+        "",
+        "many refs that are asked for together have old values",
+        ("engine/test_merged.py",),
+    ),
+    Mutation(
+        "deleted-reflogs-are-listed",
+        "engine/merged.py",
+        "                if record.update is not None and record.name != last:\n",
+        "                if record.name != last:\n",
+        "reflogs of deleted refs are listed",
+        ("engine/test_merged.py",),
+    ),
+)
