@@ -17,7 +17,7 @@ import zlib
 from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -123,6 +123,7 @@ class IncomingPack:
         self._numbers: dict[bytes, int] = {}
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._cached = 0
+        self._problem: PackError | None = None
         self._file = open(path, "x+b")  # noqa: SIM115 - closed by close()
 
     def close(self) -> None:
@@ -179,7 +180,8 @@ class IncomingPack:
         by_oid: defaultdict[bytes, list[int]] = defaultdict(list)
         for number in range(stream.header()):
             header = stream.object_header()
-            self._limits.check(header.size)
+            with self._refusing(stream):
+                self._limits.check(header.size)
             self._offsets.append(header.offset)
             self._data_offsets.append(stream.offset)
             self._sizes.append(header.size)
@@ -197,6 +199,8 @@ class IncomingPack:
             self._types.append(header.type_num if header.base is None else 0)
             self._crcs.append(stream.crc32)
         self.checksum = stream.trailer()
+        if self._problem is not None:
+            raise self._problem
         self._file.flush()
         self._resolve(by_offset, by_oid, store)
 
@@ -204,14 +208,15 @@ class IncomingPack:
         digest = self._format.new_hash()
         digest.update(object_header(header.type_num, header.size))
         kept: list[bytes] = []
-        is_kept = header.type_num != Blob.type_num
+        is_kept = header.type_num != Blob.type_num and self._problem is None
         for piece in stream.inflate(header.size):
             digest.update(piece)
             if is_kept:
                 kept.append(piece)
         oid: bytes = digest.digest()
         if is_kept:
-            self._look_at(header.type_num, oid, b"".join(kept))
+            with self._refusing(stream):
+                self._look_at(header.type_num, oid, b"".join(kept))
         return oid
 
     def _receive_delta(self, stream: PackStream, header: ObjectHeader) -> None:
@@ -220,8 +225,18 @@ class IncomingPack:
             if len(begin) < MAX_SIZES:
                 begin += piece[:MAX_SIZES]
         base_size, size, _ = delta_sizes(begin)
-        self._limits.check(base_size)
-        self._limits.check(size)
+        with self._refusing(stream):
+            self._limits.check(base_size)
+            self._limits.check(size)
+
+    @contextmanager
+    def _refusing(self, stream: PackStream) -> Iterator[None]:
+        """Note why an object is refused, and go on to the end, where the sender listens again."""
+        try:
+            yield
+        except PackError as error:
+            self._problem = self._problem or error
+            stream.is_kept = False
 
     def _look_at(self, type_num: int, oid: bytes, data: bytes) -> None:
         if type_num == Tree.type_num:

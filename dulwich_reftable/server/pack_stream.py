@@ -52,6 +52,7 @@ class PackStream:
 
     Attributes:
       offset: how many bytes of the pack were parsed
+      is_kept: whether it is written to the file
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PackStream:
         self._at = 0
         self._crc = 0
         self.offset = 0
+        self.is_kept = True
 
     def header(self) -> int:
         """Read the pack's header; gives the number of objects."""
@@ -171,7 +173,8 @@ class PackStream:
         self.offset += count
         self._crc = zlib.crc32(taken, self._crc)
         self._hash.update(taken)
-        self._file.write(taken)
+        if self.is_kept:
+            self._file.write(taken)
 
     def _byte(self) -> int:
         if self._at == len(self._buffer):

@@ -28,7 +28,7 @@ from typing import Any
 
 from dulwich.file import adjust_shared_perm
 from dulwich.object_store import DiskObjectStore
-from dulwich.objects import Blob, Commit, Tag, Tree, object_header
+from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree, object_header
 
 from .incoming import IncomingPack, Limits, ObjectCheck
 
@@ -130,6 +130,21 @@ class Quarantine:
         )
         self.pack.receive(read_some, self._main)
         return self.pack
+
+    def read(self, oid: bytes) -> tuple[int, bytes]:
+        """Give the type and the content of an object, be it new or of the repository.
+
+        Args:
+          oid: hex id
+        Raises:
+          KeyError: if it is not there
+        """
+        raw = bytes.fromhex(oid.decode())
+        type_num = None if self.pack is None else self.pack.type_num(raw)
+        if self.pack is None or type_num is None:
+            found: tuple[int, bytes] = self._main.get_raw(ObjectID(oid))
+            return found
+        return type_num, self.pack.content(raw)
 
     def seal(self, found: Collection[bytes] = ()) -> None:
         """Give the pack its name and its index, so that hooks see it.

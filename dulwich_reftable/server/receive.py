@@ -10,7 +10,7 @@ transaction (:mod:`.applying`); and the client is told of each ref what became o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +31,9 @@ from ..refs import ReftableRefsContainer
 from .applying import Applier
 from .commands import Command, Policy, pending, refuse
 from .connectivity import Connectivity
-from .errors import RefusedError, telling
+from .errors import PackError, RefusedError, telling
+from .fsck import ObjectChecker
+from .fsck_settings import FsckSettings
 from .hooks import Hooks
 from .incoming import IncomingPack
 from .lines import FLUSH, read_line
@@ -143,7 +145,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         """Receive the pack; gives ``b"ok"``, or what is wrong with it."""
         recv = getattr(self.proto, "recv", None)
         try:
-            quarantine.receive(recv or self.proto.read, self.settings.limits)
+            self._receive(quarantine, recv or self.proto.read)
         except Exception as error:  # whatever it is, the client is told, and nothing is let in
             _log.warning("a pack was refused: %s: %s", type(error).__name__, error)
             # The text may be of many lines, and name files of ours.
@@ -151,6 +153,19 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             line = " ".join(said.split())[:200] or type(error).__name__
             return line.encode("utf-8", "backslashreplace")
         return b"ok"
+
+    def _receive(self, quarantine: Quarantine, read_some: Callable[[int], bytes]) -> None:
+        """Receive the pack, and check its objects if the repository asks for it."""
+        settings, repo = FsckSettings.of(self.config), self.repo
+        if settings is None:
+            quarantine.receive(read_some, self.settings.limits)
+            return
+        checker = ObjectChecker(settings, repo.object_format.oid_length)
+        pack = quarantine.receive(read_some, self.settings.limits, checker)
+        checker.finish(quarantine.read)
+        walk = Connectivity(pack, repo.object_store, repo.refs, (), repo.get_shallow())
+        if not walk.is_complete(oid.hex().encode() for oid in pack):
+            raise PackError(f"fsck error in the pack: {walk.problem}")
 
     def _judge(
         self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool

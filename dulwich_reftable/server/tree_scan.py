@@ -18,7 +18,11 @@ from dulwich.objects import Blob, Commit, Tree
 
 from .errors import PackError
 
-__all__ = ["TreeEntry", "count_entries", "scan_tree"]
+__all__ = ["BrokenTreeError", "TreeEntry", "count_entries", "scan_tree"]
+
+
+class BrokenTreeError(PackError):
+    """A tree that is not well-formed."""
 
 
 class TreeEntry(NamedTuple):
@@ -72,13 +76,13 @@ def scan_tree(tree: bytes, id_length: int) -> Iterator[TreeEntry]:
       tree: its content
       id_length: bytes of an object id
     Raises:
-      PackError: if it is not well-formed, or an entry has no name
+      BrokenTreeError: if it is not well-formed, or an entry has no name
     """
     match, position, end = _entry(id_length).match, 0, len(tree)
     while position < end:
         found = match(tree, position)
         if found is None:
-            raise PackError("a tree has an entry that is not well-formed")
+            raise BrokenTreeError("a tree has an entry that is not well-formed")
         yield TreeEntry(*found.groups())
         position = found.end()
 
