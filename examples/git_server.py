@@ -2,8 +2,9 @@
 
     python examples/git_server.py FOLDER [PORT]
 
-A push to http://127.0.0.1:8000/NAME.git makes the repository, on reftables. Tags, once pushed, stay
-as they are. ``dulwich-reftable serve`` does the same without rules of one's own.
+The first push to http://127.0.0.1:8000/NAME.git makes the repository, on reftables. Tags, once
+pushed, stay as they are. Everybody who reaches the address may push; without ``Access(enable=...)``
+nobody may. ``dulwich-reftable serve`` does the same without rules of one's own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from typing import Any
 from dulwich.errors import HookError
 from dulwich.hooks import Hook
 
-from dulwich_reftable.server import HANDLERS, Folder, HTTPGitServer, ReceivePackHandler, run
+from dulwich_reftable.server import (
+    HANDLERS,
+    Access,
+    Folder,
+    HTTPGitServer,
+    ReceivePackHandler,
+    run,
+)
 
 
 class TagsStay(Hook):
@@ -48,7 +56,8 @@ def main(root: str, port: str = "8000") -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("dulwich").setLevel(logging.WARNING)
     handlers = {**HANDLERS, b"git-receive-pack": Receiver}
-    server = HTTPGitServer(Folder(root, create=True), "127.0.0.1", int(port), handlers)
+    access = Access(enable=["receive-pack"])
+    server = HTTPGitServer(Folder(root, create=True), "127.0.0.1", int(port), handlers, access)
     print(f"serving {root} at {server.url}", flush=True)
     run(server)
 

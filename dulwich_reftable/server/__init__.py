@@ -6,19 +6,23 @@
 of it is true; listing refs streams. Repositories on files are served as well as files allow.
 
 ``GitServer`` and ``HTTPGitServer`` serve a ``Folder`` of repositories to many clients at once;
-``Application`` is the latter for any WSGI server.
+``Application`` is the latter for any WSGI server. Pushing is off until ``Access`` or the
+configuration of a repository turns it on.
 """
 
+from .access import Access
 from .folder import Folder
 from .handlers import HANDLERS
+from .httpd import HTTPGitServer
 from .receive import ReceivePackHandler
 from .serving import Server, run
 from .tcp import GitServer
 from .upload import UploadPackHandler
-from .web import Application, HTTPGitServer
+from .web import Application
 
 __all__ = [
     "HANDLERS",
+    "Access",
     "Application",
     "Folder",
     "GitServer",

@@ -237,8 +237,11 @@ class Applier:
         """Update a ref of files; gives what failed."""
         refs, name = self._refs, Ref(command.target)
         log = {"message": b"push", "committer": self._committer}
-        if not (self._is_logged(command.target) or self._has_log(command.target)):
-            log = {}
+        try:
+            if not (self._is_logged(command.target) or self._has_log(command.target)):
+                log = {}
+        except OSError:  # a name may be too long for a path
+            return _FAILED
         if is_zero(old):
             old = ZERO_SHA  # that of SHA-1 is what dulwich compares with, whatever the hash
         deadline = time.monotonic() + self._patience

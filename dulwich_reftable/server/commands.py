@@ -113,7 +113,11 @@ class Policy:
                 self._tell(b"error: refusing to update funny ref '%s' remotely\n" % command.name)
                 command.refusal = b"funny refname"
                 continue
-            target = _symref_target(self._repo.refs, Ref(command.name))
+            try:
+                target = _symref_target(self._repo.refs, Ref(command.name))
+            except OSError:  # on files, a name may be too long for a path
+                command.refusal = b"failed to update ref"
+                continue
             if target == b"":
                 self._tell(b"error: refusing update to broken symref '%s'\n" % command.name)
                 command.refusal = b"broken symref"

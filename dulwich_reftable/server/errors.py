@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Why a request is refused, in words for the client."""
+"""Why a request is refused or fails, in words for the client and for the log."""
 
 from __future__ import annotations
 
+import re
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from dulwich.errors import GitProtocolError
-from dulwich.protocol import Protocol
+from dulwich.errors import GitProtocolError, HangupException
+from dulwich.protocol import SIDE_BAND_CHANNEL_FATAL, Protocol
 
-__all__ = ["PackError", "RefusedError", "telling"]
+__all__ = ["HANGUPS", "PackError", "RefusedError", "describe", "printable", "telling", "trace"]
+
+HANGUPS = (HangupException, ConnectionError, TimeoutError)
+"""The client has gone, or is too slow: nobody is there to be told."""
+
+_INTERNAL = b"internal server error"
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
 class RefusedError(GitProtocolError):
@@ -22,13 +31,47 @@ class PackError(GitProtocolError):
 
 @contextmanager
 def telling(proto: Protocol) -> Iterator[None]:
-    """Tell the client why it is refused, by an ``ERR`` line, and let the error go on.
+    """Tell the client why its request ends, and let the error go on.
+
+    The client learns why a request is refused or malformed. Of any other error it learns only that
+    there was one.
 
     Args:
-      proto: where to
+      proto: where to. If its attribute ``has_bands`` is true, the client reads side bands by now,
+        so the text goes over the band for fatal errors; else it is an ``ERR`` line.
     """
     try:
         yield
-    except RefusedError as error:
-        proto.write_pkt_line(b"ERR " + str(error).encode("utf-8", "backslashreplace"))
+    except HANGUPS:
         raise
+    except GitProtocolError as error:
+        _tell(proto, str(error).encode("utf-8", "backslashreplace"))
+        raise
+    except Exception:
+        _tell(proto, _INTERNAL)
+        raise
+
+
+def _tell(proto: Protocol, text: bytes) -> None:
+    with suppress(OSError, GitProtocolError):  # the client may have gone
+        if getattr(proto, "has_bands", False):
+            proto.write_sideband(SIDE_BAND_CHANNEL_FATAL, text + b"\n")
+        else:
+            proto.write_pkt_line(b"ERR " + text)
+
+
+def printable(text: str) -> str:
+    r"""Escape all that could forge a log line or move a cursor: ``\n`` becomes two characters."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def describe(error: BaseException) -> str:
+    """Describe an unexpected error for the log, in one line: what it is, and where it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return printable(f"{type(error).__name__}: {error}{where}")
+
+
+def trace(error: BaseException) -> str:
+    """Give the traceback of an error for the log, in one line, as clients may write parts of it."""
+    return printable("".join(traceback.format_exception(error)))

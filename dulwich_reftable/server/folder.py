@@ -2,24 +2,27 @@
 """A folder of repositories, as servers see it.
 
 Everything below the folder may be served, and nothing else, whatever paths and symbolic links say.
-Each request opens the repositories that it needs and closes them: that takes about a millisecond,
-while dulwich's object stores are not made for several threads.
+Repositories of other users are left out, as ``safe.directory`` has it. Each request opens the
+repositories that it needs and closes them: that takes about a millisecond, while dulwich's object
+stores are not made for several threads.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import secrets
-import shutil
 from types import TracebackType
 
 from dulwich.errors import NotGitRepository
 from dulwich.server import Backend
 
-from ..config_files import config_in_force
 from ..repo import Repo
+from .access import is_safe
+from .creation import STAGING, Maker, UnbornRepo, UnfitNameError, parts_of
 
 __all__ = ["Folder", "Session"]
+
+_log = logging.getLogger("dulwich_reftable.server")
 
 
 class Folder:
@@ -27,41 +30,70 @@ class Folder:
 
     Args:
       root: the folder
-      create: whether a push to a repository that does not exist makes one, bare and on reftables
+      create: whether the first push to a repository that does not exist makes it, bare and on
+        reftables; :func:`.creation.parts_of` tells which names it may have
     """
 
     def __init__(self, root: str | os.PathLike[str], *, create: bool = False) -> None:
         self.root = os.path.realpath(root)
-        self._creates = create
         if not os.path.isdir(self.root):
             raise NotADirectoryError(f"'{os.fspath(root)}' is no directory")
+        self._maker = Maker(self.root, self._look) if create else None
 
-    def find(self, path: str | bytes, *, for_push: bool = False) -> Repo:
+    def find(self, path: str | bytes) -> Repo:
         """Open a repository.
 
         Args:
           path: as the client has it; ``.git`` at its end may be left out
-          for_push: whether it may be made
         Returns: the repository, which the caller closes
         Raises:
-          NotGitRepository: if there is none, or it is not in the folder
+          NotGitRepository: if there is none, or it is not in the folder, or it is another user's
         """
-        place = self._place(os.fsdecode(path))
+        repo = self._look(os.fsdecode(path))
+        if repo is None:
+            raise NotGitRepository(f"no repository at {os.fsdecode(path)!a}")
+        return repo
+
+    def find_for_push(self, path: str | bytes) -> Repo | UnbornRepo:
+        """Open a repository, or give what stands for one that the push may make.
+
+        Args:
+          path: as the client has it
+        Returns: what the caller closes
+        Raises:
+          NotGitRepository: if there is none, and none can be made
+        """
+        name = os.fsdecode(path)
+        if self._maker is None:
+            return self.find(name)
+        repo = self._look(name)
+        if repo is not None:
+            return repo
+        place = os.path.join(self.root, *parts_of(name))
+        parent = os.path.dirname(place)
+        is_taken = any(map(os.path.lexists, (place, place.removesuffix(".git"))))
+        if is_taken or not self._has(parent) or self._is_in_repository(parent):
+            raise UnfitNameError(f"no repository can be made at {name!a}: something else is there")
+        return UnbornRepo(self._maker, name, place)
+
+    def _look(self, path: str) -> Repo | None:
+        """Open a repository, if it is there and may be served."""
+        place = self._place(path)
         for candidate in (place, place + ".git"):
             repo = self._open(candidate)
             if repo is not None:
                 return repo
-        if self._creates and for_push and not os.path.lexists(place):
-            self._make(place)
-            repo = self._open(place)
-            if repo is not None:
-                return repo
-        raise NotGitRepository(f"no repository at {os.fsdecode(path)!a}")
+        return None
 
     def _place(self, path: str) -> str:
         """Give the place of a path in the folder; symbolic links are not looked at."""
         parts = [part for part in path.split("/") if part not in ("", ".")]
-        if ".." in parts or "\0" in path or os.path.isabs(os.path.join(*parts, "")):
+        if (
+            ".." in parts
+            or "\0" in path
+            or os.path.isabs(os.path.join(*parts, ""))
+            or any(part.startswith(STAGING) for part in parts)
+        ):
             raise NotGitRepository(f"no repository at {path!a}")
         if parts and parts[-1] == ".git":
             parts.pop()  # a repository with a working tree is asked for by that
@@ -75,7 +107,9 @@ class Folder:
         except NotGitRepository:
             return None
         if self._has(repo.controldir()) and self._has(repo.commondir()):
-            return repo
+            if is_safe(repo):
+                return repo
+            _log.warning("%a belongs to another user; safe.directory could allow it", place)
         repo.close()
         return None
 
@@ -83,27 +117,12 @@ class Folder:
         real = os.path.realpath(path)
         return real == self.root or real.startswith(os.path.join(self.root, ""))
 
-    def _make(self, place: str) -> None:
-        """Make a repository, elsewhere first, so that nobody sees half of one."""
-        parent, name = os.path.split(place)
-        if name.startswith(".") or not self._has(parent) or self._is_in_repository(parent):
-            raise NotGitRepository(f"no repository can be made at {name!a}")
-        os.makedirs(parent, exist_ok=True)
-        made = os.path.join(self.root, f".new-{secrets.token_hex(8)}")
-        os.mkdir(made)
-        try:
-            Repo.init_bare(made, default_branch=_default_branch()).close()
-            os.rename(made, place)
-        except OSError:
-            if not os.path.isdir(place):  # somebody else was faster
-                raise
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-
     def _is_in_repository(self, place: str) -> bool:
         while self._has(place):
-            marks = (os.path.join(place, mark) for mark in ("HEAD", ".git"))
-            if any(map(os.path.lexists, marks)):
+            is_bare = all(
+                os.path.lexists(os.path.join(place, part)) for part in ("HEAD", "objects", "refs")
+            )
+            if is_bare or os.path.lexists(os.path.join(place, ".git")):
                 return True
             place = os.path.dirname(place)
         return False
@@ -118,7 +137,7 @@ class Session(Backend):
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._opened: dict[str, Repo] = {}
+        self._opened: dict[str, Repo | UnbornRepo] = {}
 
     def __enter__(self) -> Session:
         return self
@@ -133,23 +152,19 @@ class Session(Backend):
             repo.close()
         self._opened.clear()
 
-    def open_repository(self, path: str | bytes, *, for_push: bool = False) -> Repo:
-        """Open a repository, unless it is.
+    def open_repository(  # type: ignore[override]  # dulwich's protocol is narrower than its use
+        self, path: str | bytes, *, for_push: bool = False
+    ) -> Repo | UnbornRepo:
+        """Open a repository, unless it is open.
 
         Args:
           path: as the client has it
-          for_push: whether it may be made
+          for_push: whether one that does not exist may be made
         Raises:
           NotGitRepository: if there is none
         """
         key = os.fsdecode(path)
         if key not in self._opened:
-            self._opened[key] = self._folder.find(key, for_push=for_push)
+            folder = self._folder
+            self._opened[key] = folder.find_for_push(key) if for_push else folder.find(key)
         return self._opened[key]
-
-
-def _default_branch() -> bytes:
-    try:
-        return config_in_force().get((b"init",), b"defaultBranch")
-    except KeyError:
-        return b"main"

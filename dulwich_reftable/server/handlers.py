@@ -9,7 +9,7 @@ from typing import Any
 from .receive import ReceivePackHandler
 from .upload import UploadPackHandler
 
-__all__ = ["HANDLERS", "Handlers"]
+__all__ = ["HANDLERS", "Handlers", "about_client", "outcome_of"]
 
 Handlers = Mapping[bytes, Callable[..., Any]]
 
@@ -21,3 +21,20 @@ HANDLERS: dict[bytes, Any] = {
 
 There is none for ``git-upload-archive``; git's daemon does not offer that by default, either.
 """
+
+
+def about_client(handler: Callable[..., Any], client: Mapping[str, str]) -> dict[str, Any]:
+    """Give the arguments that tell a handler who the client is, if it takes them.
+
+    Args:
+      handler: of a service
+      client: variables for hooks: ``REMOTE_ADDR`` and the like
+    """
+    if isinstance(handler, type) and issubclass(handler, ReceivePackHandler):
+        return {"client": client}
+    return {}
+
+
+def outcome_of(handler: Any) -> str:
+    """Give what became of a request, for the log."""
+    return str(getattr(handler, "outcome", "done"))

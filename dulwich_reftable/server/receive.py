@@ -10,10 +10,11 @@ transaction (:mod:`.applying`); and the client is told of each ref what became o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+from dulwich.hooks import ShellHook
 from dulwich.objects import valid_hexsha
 from dulwich.protocol import (
     CAPABILITY_ATOMIC,
@@ -31,7 +32,8 @@ from ..refs import ReftableRefsContainer
 from .applying import Applier
 from .commands import Command, Policy, pending, refuse
 from .connectivity import Connectivity
-from .errors import PackError, RefusedError, telling
+from .creation import Creation, UnbornRepo
+from .errors import PackError, RefusedError, describe, telling
 from .fsck import ObjectChecker
 from .fsck_settings import FsckSettings
 from .hooks import Hooks
@@ -55,6 +57,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     Args:
       *args, **kwargs: as of a :class:`~.service.Service`
       committer: for the reflogs, as ``b"Name <address>"``; None for the server's own identity
+      client: variables that tell hooks who the client is, such as ``REMOTE_ADDR``
 
     Attributes:
       lock_timeout: seconds to wait for a lock that somebody else holds, unless the repository has
@@ -64,9 +67,17 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     service = "receive-pack"
     lock_timeout = 10.0
 
-    def __init__(self, *args: Any, committer: bytes | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        committer: bytes | None = None,
+        client: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.committer = committer
+        self.client = dict(client or {})
+        self.outcome = "done"
 
     @cached_property
     def settings(self) -> ReceiveSettings:
@@ -87,8 +98,24 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                 if self.advertise_refs:
                     return
             commands = self._read_commands()
-        if commands:
-            self._serve(commands)
+        if not commands:
+            return
+        with telling(self.proto):
+            if isinstance(self.repo, UnbornRepo):
+                with self.repo.creation(self.lock_timeout) as creation:
+                    self._switch_to(creation.repo)
+                    self._serve(commands, creation)
+            else:
+                self._serve(commands, None)
+
+    def _switch_to(self, repo: Any) -> None:
+        """Go on with the repository that takes the place of one that did not exist."""
+        for name, hook in self.repo.hooks.items():
+            if not isinstance(hook, ShellHook):  # scripts are found by their place
+                repo.hooks[name] = hook
+        self.repo = repo
+        for name in ("config", "settings"):
+            self.__dict__.pop(name, None)
 
     def _read_commands(self) -> list[Command]:
         """Read what the client wants to update, up to the flush.
@@ -104,6 +131,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             if self._client_capabilities is None and not line.startswith(b"shallow "):
                 line, _, capabilities = line.partition(b"\0")
                 self.set_client_capabilities(capabilities.split())
+                if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+                    self.proto.has_bands = True  # type: ignore[attr-defined]
             words = line.split(b" ", 2)
             if words[0] == b"shallow" and len(words) == 2:
                 continue  # whether anything is missing is found out by a walk
@@ -116,7 +145,13 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             commands.append(Command(old.lower(), new.lower(), name))
         raise RefusedError("receive-pack: too many commands")
 
-    def _serve(self, commands: list[Command]) -> None:
+    def _serve(self, commands: list[Command], creation: Creation | None) -> None:
+        """Do a push, and tell the client of it.
+
+        Args:
+          commands: what is pushed
+          creation: of the repository, if it did not exist
+        """
         repo = self.repo
         hooks = Hooks(repo, self.config, self._tell)
         atomic = self.has_capability(CAPABILITY_ATOMIC)
@@ -133,13 +168,30 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                 hooks.environment = {}
             if pending(commands):
                 self._apply(commands, quarantine, hooks, atomic)
-        self._report(unpacked, commands)
         done = [command for command in commands if command.refusal is None]
+        if creation is not None and done:
+            done = self._publish(creation, commands, done)
+        self._report(unpacked, commands)
+        self.outcome = _outcome(commands)
         if done:
+            hooks = Hooks(self.repo, self.config, self._tell)
             hooks.post_receive(command.line for command in done)
             hooks.post_update(command.name for command in done)
         if self.has_capability(CAPABILITY_SIDE_BAND_64K):
             self.proto.write(FLUSH)
+
+    def _publish(
+        self, creation: Creation, commands: list[Command], done: list[Command]
+    ) -> list[Command]:
+        """Let a new repository appear; gives the commands that are done."""
+        try:
+            creation.publish()
+        except OSError as error:
+            _log.warning("a new repository could not be made: %s", describe(error))
+            refuse(commands, b"the repository could not be made")
+            return []
+        self._switch_to(creation.repo)
+        return done
 
     def _unpack(self, quarantine: Quarantine) -> bytes:
         """Receive the pack; gives ``b"ok"``, or what is wrong with it."""
@@ -296,3 +348,17 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             self.proto.write_sideband(SIDE_BAND_CHANNEL_DATA, report)
         else:
             self.proto.write(report)
+
+
+_MOST_NAMED = 3
+
+
+def _outcome(commands: list[Command]) -> str:
+    """Say what became of a push, for the log."""
+    refused = [command for command in commands if command.refusal is not None]
+    done = f"{len(commands) - len(refused)} of {len(commands)} refs updated"
+    if not refused:
+        return f"done, {done}"
+    reasons = [f"{command.name[:80]!r}: {command.refusal!r}" for command in refused]
+    more = ["..."] if len(reasons) > _MOST_NAMED else []
+    return f"refused, {done}; " + ", ".join(reasons[:_MOST_NAMED] + more)

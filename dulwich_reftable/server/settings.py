@@ -17,7 +17,7 @@ from ..config_types import INT64_MAX, integer, is_true, unsigned
 from .filters import FilterPolicy
 from .incoming import Limits
 
-__all__ = ["HiddenRefs", "ReceiveSettings", "UploadSettings", "is_enabled"]
+__all__ = ["HiddenRefs", "ReceiveSettings", "UploadSettings", "is_enabled", "max_request_buffer"]
 
 _MAX_OBJECT_SIZE = 100 << 20
 """Bytes that an object may have by default: a client that fetches it makes us inflate it whole."""
@@ -196,16 +196,22 @@ class ReceiveSettings:
         )
 
 
-def is_enabled(config: Config, server: str, service: str) -> bool:
-    """Tell whether a repository may be served; ``http.receivePack`` and the like may forbid it.
+def is_enabled(config: Config, server: str, service: str, default: bool) -> bool:
+    """Tell whether a repository turns a service on or off: ``http.receivePack`` and the like.
 
     Args:
       config: of the repository
       server: ``"daemon"`` or ``"http"``
-      service: such as ``"git-receive-pack"``
+      service: such as ``"receive-pack"``
+      default: if the configuration says nothing
     """
-    key = service.removeprefix("git-").replace("-", "")
-    return get_boolean(config, server.encode(), key.encode("ascii", "replace"), True)
+    key = service.replace("-", "")
+    return get_boolean(config, server.encode(), key.encode("ascii", "replace"), default)
+
+
+def max_request_buffer(config: Config) -> int:
+    """Read ``http.maxRequestBuffer``: how long a request to fetch may be, in bytes."""
+    return find_value(config, b"http", b"maxRequestBuffer", unsigned) or 10 << 20
 
 
 def _denial(text: bytes) -> str:

@@ -4,24 +4,26 @@
 from __future__ import annotations
 
 import socket
-import socketserver
 import time
 from collections.abc import Sequence
 from typing import Any, cast
 
-from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
-from dulwich.protocol import TCP_GIT_PORT, ReceivableProtocol
+from dulwich.errors import GitProtocolError, NotGitRepository
+from dulwich.protocol import TCP_GIT_PORT, pkt_line
 
-from .errors import RefusedError, telling
+from .access import Access
+from .connection import Connection, PatientHandler
+from .creation import UnfitNameError
+from .errors import HANGUPS, RefusedError, describe, printable, telling, trace
 from .folder import Folder
-from .handlers import HANDLERS, Handlers
+from .handlers import HANDLERS, Handlers, about_client, outcome_of
 from .lines import read_line
 from .serving import Server, log
-from .settings import is_enabled
 
 __all__ = ["GitServer"]
 
 _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_LONGEST_REQUEST = 8192
 
 
 class GitServer(Server):
@@ -32,7 +34,11 @@ class GitServer(Server):
       host: address to listen at
       port: 0 for any
       handlers: by the services' names
+      access: which services are on; None for fetching only, unless a repository's
+        ``daemon.receivePack`` turns on pushing
     """
+
+    too_many = pkt_line(b"ERR too many connections; try again later")
 
     def __init__(
         self,
@@ -40,18 +46,19 @@ class GitServer(Server):
         host: str = "127.0.0.1",
         port: int = TCP_GIT_PORT,
         handlers: Handlers = HANDLERS,
+        access: Access | None = None,
     ) -> None:
         self.folder = folder
         self.handlers = handlers
+        self.access = access or Access()
         super().__init__((host, port), _Request)
 
 
-class _Request(socketserver.StreamRequestHandler):
+class _Request(PatientHandler):
     """One connection."""
 
     # Small answers go together, and then at once.
     wbufsize = 1 << 16
-    disable_nagle_algorithm = True
 
     def handle(self) -> None:
         """Serve it, and log a line."""
@@ -59,43 +66,52 @@ class _Request(socketserver.StreamRequestHandler):
         self._what = "?"
         try:
             outcome = self._serve()
-        except RefusedError as error:
-            outcome = f"refused: {error}"
-        except HangupException:
+        except TimeoutError as error:
+            outcome = f"hung up: {error}"
+        except HANGUPS:
             outcome = "hung up"
-        except (GitProtocolError, OSError) as error:
-            outcome = f"failed: {error}"
+        except GitProtocolError as error:
+            outcome = f"refused: {error}"
+            self.linger()
         except Exception as error:
-            log.error("%s: %s", self._what, error, exc_info=True)
-            outcome = f"failed: {type(error).__name__}"
+            log.debug("%s", trace(error))
+            outcome = f"failed: {describe(error)}"
+            self.linger()
         took = time.monotonic() - began
-        log.info("%s %s %s (%.3f s)", self.client_address[0], self._what, outcome, took)
+        log.info("%s %s %s (%.3f s)", self.client_address[0], self._what, printable(outcome), took)
 
     def _serve(self) -> str:
-        server = cast(GitServer, self.server)
-        proto = ReceivableProtocol(self._recv, self.wfile.write)
+        proto = Connection(self._recv, self.wfile.write, self.wfile.flush)
         try:
             with telling(proto):
                 service, args = self._command(proto)
-                handler = server.handlers.get(service)
+                self.begin_request()
                 path = args[0].decode("utf-8", "surrogateescape")
-                self._what = f"{service.decode('ascii', 'replace')} {path!a}"
-                if handler is None:
-                    raise RefusedError("service not enabled: " + self._what)
-                with server.folder.session() as session:
-                    try:
-                        repo = session.open_repository(
-                            path, for_push=service == b"git-receive-pack"
-                        )
-                    except NotGitRepository as error:
-                        denied = f"access denied or repository not exported: {path!a}"
-                        raise RefusedError(denied) from error
-                    if not is_enabled(repo.get_config_stack(), "daemon", service.decode()):
-                        raise RefusedError("service not enabled: " + self._what)
-                    handler(session, [path, *args[1:]], proto).handle()
+                self._what = f"{printable(service.decode('latin-1'))} {path!a}"
+                return self._dispatch(proto, service, [path, *args[1:]])
         finally:
             self.wfile.flush()
-        return "done"
+
+    def _dispatch(self, proto: Connection, service: bytes, args: Sequence[Any]) -> str:
+        server = cast(GitServer, self.server)
+        handler = server.handlers.get(service)
+        if handler is None:
+            raise RefusedError("service not enabled: " + self._what)
+        with server.folder.session() as session:
+            try:
+                repo = session.open_repository(args[0], for_push=service == b"git-receive-pack")
+            except UnfitNameError as error:
+                raise RefusedError(str(error)) from error
+            except NotGitRepository as error:
+                denied = f"access denied or repository not exported: {args[0]!a}"
+                raise RefusedError(denied) from error
+            if not server.access.allows(repo.get_config_stack(), server.section, service.decode()):
+                raise RefusedError("service not enabled: " + self._what)
+            host, port = self.client_address[:2]
+            client = {"REMOTE_ADDR": str(host), "REMOTE_PORT": str(port)}
+            serving = handler(session, args, proto, **about_client(handler, client))
+            serving.handle()
+            return outcome_of(serving)
 
     def _recv(self, size: int) -> bytes:
         """Read; the client does not answer what it has not got yet."""
@@ -103,14 +119,14 @@ class _Request(socketserver.StreamRequestHandler):
         if _QUICK_ACK is not None:
             # git writes a request in pieces, and waits for this before it sends the next one.
             self.connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
-        return cast(bytes, self.connection.recv(size))
+        return self.incoming.read(size) or b""
 
     @staticmethod
-    def _command(proto: ReceivableProtocol) -> tuple[bytes, Sequence[Any]]:
+    def _command(proto: Connection) -> tuple[bytes, Sequence[Any]]:
         """Read what the client wants: the service, the path, and words such as ``version=2``."""
         line = read_line(proto) or b""
         service, separator, rest = line.partition(b" ")
         path, *words = rest.split(b"\0")
-        if not separator or not path or len(line) > 8192:
+        if not separator or not path or len(line) > _LONGEST_REQUEST:
             raise RefusedError("no request of git's")
         return service, [path, *words]

@@ -7,18 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dulwich_reftable.server import HANDLERS, Folder, GitServer, HTTPGitServer, Server
+from dulwich_reftable.server import HANDLERS, Access, Folder, GitServer, HTTPGitServer, Server
 from dulwich_reftable.server.handlers import Handlers
 
+EVERYBODY = Access(enable=["receive-pack"])
 KINDS = {"tcp": GitServer, "http": HTTPGitServer}
 
 
 @contextmanager
 def running(
-    root: Path, kind: str, *, create: bool = False, handlers: Handlers = HANDLERS
+    root: Path,
+    kind: str,
+    *,
+    create: bool = False,
+    handlers: Handlers = HANDLERS,
+    access: Access | None = EVERYBODY,
 ) -> Iterator[Server]:
-    """Run a server at any free port."""
-    server: Server = KINDS[kind](Folder(root, create=create), "127.0.0.1", 0, handlers)
+    """Run a server at any free port; everybody may push."""
+    server: Server = KINDS[kind](Folder(root, create=create), "127.0.0.1", 0, handlers, access)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

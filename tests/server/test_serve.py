@@ -125,7 +125,7 @@ def test_ending_lets_a_push_finish(start: Start, root: Path, origin: Git, tmp_pa
     hook.chmod(0o755)
     main = refs_of(origin)[b"refs/heads/main"]
     empty = origin.run("pack-objects", "--stdout")
-    process, url = start(*SERVE, str(root))
+    process, url = start(*SERVE, "--enable=receive-pack", str(root))
     with ThreadPoolExecutor(1) as pool:
         said = pool.submit(
             wire.push, url + "origin.git", b"%s %s refs/heads/late" % (wire.ZERO, main), pack=empty

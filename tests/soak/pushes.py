@@ -83,7 +83,8 @@ class Client:
 @contextmanager
 def served(root: Path, *flags: str) -> Iterator[str]:
     """Serve a folder from another process; gives the address."""
-    command = ["-m", "dulwich_reftable", "serve", "--port", "0", "--quiet", *flags, str(root)]
+    command = ["-m", "dulwich_reftable", "serve", "--port", "0", "--quiet", "--enable=receive-pack"]
+    command += [*flags, str(root)]
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Who may use which service of which repository.
+
+The rules are git's. Fetching is on. Pushing is off, unless the operator or the repository turns it
+on (``git daemon --enable``, ``daemon.receivePack``, ``http.receivePack``); over HTTP it is also on
+for users whom the web server has authenticated. A repository that belongs to another user is not
+served, because its hooks would run as us, unless ``safe.directory`` names it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+
+from dulwich.config import Config
+from dulwich.repo import Repo
+
+from ..config_files import config_in_force
+from .settings import is_enabled
+
+__all__ = ["Access", "is_safe"]
+
+
+class Access:
+    """Which services are on.
+
+    Args:
+      enable: services to turn on beside ``"upload-pack"``, such as ``"receive-pack"``
+      disable: services to turn off, for authenticated users too
+      forbid_override: services that the configuration of a repository cannot turn on or off
+    """
+
+    def __init__(
+        self,
+        *,
+        enable: Collection[str] = (),
+        disable: Collection[str] = (),
+        forbid_override: Collection[str] = (),
+    ) -> None:
+        self._enabled = {"upload-pack", *enable} - set(disable)
+        self._disabled = frozenset(disable)
+        self._fixed = frozenset(forbid_override)
+
+    def allows(self, config: Config, server: str, service: str, user: str | None = None) -> bool:
+        """Tell whether a client may use a service.
+
+        Args:
+          config: of the repository
+          server: the section of the configuration that counts: ``"daemon"`` or ``"http"``
+          service: such as ``"git-receive-pack"``
+          user: name of the authenticated user, if there is one
+        """
+        name = service.removeprefix("git-")
+        is_on = name in self._enabled or (bool(user) and name not in self._disabled)
+        if name in self._fixed:
+            return is_on
+        return is_enabled(config, server, name, is_on)
+
+    def describe(self, server: str) -> str:
+        """Say who may fetch and push where nobody is authenticated; two lines for the operator.
+
+        Args:
+          server: ``"daemon"`` or ``"http"``
+        """
+        lines = []
+        for doing, name in (("fetch", "upload-pack"), ("push", "receive-pack")):
+            who = "EVERYBODY who reaches this address" if name in self._enabled else "nobody"
+            key = f"{server}.{name.replace('-', '').replace('pack', 'Pack')}"
+            but = "" if name in self._fixed else f", unless a repository's {key} says otherwise"
+            lines.append(f"{doing}: {who}{but}")
+        return "\n".join(lines)
+
+
+def is_safe(repo: Repo) -> bool:
+    """Tell whether a repository is our own, or ``safe.directory`` names its directory.
+
+    As in git, this setting counts in the system's and the user's configuration and in
+    the environment (``GIT_CONFIG_COUNT``), not in the repository itself.
+    """
+    control_dir = repo.controldir()
+    owned = [control_dir]
+    link = os.path.join(repo.path, ".git")
+    if os.path.isfile(link):
+        owned.append(link)
+    if all(map(_is_ours, owned)):
+        return True
+    real = os.path.realpath(control_dir)
+    allowed = False
+    for value in _safe_directories():
+        if not value:
+            allowed = False
+        elif value == "*" or _covers(value, real):
+            allowed = True
+    return allowed
+
+
+def _is_ours(path: str) -> bool:
+    if not hasattr(os, "geteuid"):
+        return True  # Windows: owners are no numbers there
+    try:
+        owner = os.lstat(path).st_uid
+    except OSError:
+        return False
+    user = os.geteuid()
+    if user == 0 and owner != 0:
+        behind_sudo = os.environ.get("SUDO_UID", "")
+        return behind_sudo.isdigit() and owner == int(behind_sudo)
+    return owner == user
+
+
+def _covers(value: str, path: str) -> bool:
+    value = os.path.expanduser(value)
+    if not os.path.isabs(value):
+        return False
+    if value.endswith("/*"):
+        return path.startswith(os.path.join(os.path.realpath(value[:-2]), ""))
+    return os.path.realpath(value) == path
+
+
+def _safe_directories() -> Iterator[str]:
+    """Read ``safe.directory``, the least binding value first."""
+    for file in reversed(config_in_force().backends):
+        for section in file.sections():
+            if len(section) == 1 and section[0].lower() == b"safe":
+                for key, value in file.items(section):
+                    if key.lower() == b"directory":
+                        yield os.fsdecode(value)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""One client's connection: how long it may keep us waiting, and what it is told at the end.
+
+A limit on each read alone does not end a client that sends a byte now and then. So waiting uses up
+a client's patience, and what it sends restores it in proportion (:class:`Patience`). Until its
+request is complete, nothing is restored: the whole head has to come in time.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from collections.abc import Callable
+from socketserver import StreamRequestHandler
+from typing import Any
+
+from dulwich.protocol import ReceivableProtocol
+
+__all__ = ["Connection", "Patience", "PatientHandler"]
+
+SLOWEST = 256
+"""Bytes a second, on the average, that a client must send while we wait for it."""
+
+_LINGER = 1.0
+
+
+class Patience:
+    """How long we still wait for a client.
+
+    Args:
+      limit: seconds at the most
+
+    Attributes:
+      left: seconds that are left
+      is_in_head: whether the client has not yet sent its request; then nothing is restored
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = self.left = limit
+        self.is_in_head = True
+
+    def end_head(self) -> None:
+        """Take note that the request is known: from now on, what arrives restores patience."""
+        self.is_in_head = False
+        self.left = self.limit
+
+    def spend(self, seconds: float, received: int) -> None:
+        """Take note of a wait.
+
+        Args:
+          seconds: how long it was
+          received: how many bytes came of it
+        """
+        earned = 0.0 if self.is_in_head else received / SLOWEST
+        self.left = min(self.limit, self.left - seconds + earned)
+
+
+class PatientHandler(StreamRequestHandler):
+    """Reads from a client as long as there is patience, and writes large pieces at once.
+
+    Attributes:
+      patience: with the client
+      incoming: reads at most as many bytes as it is told
+    """
+
+    server: Any
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        """Make the streams of the connection."""
+        super().setup()
+        self.rfile.close()
+        self.patience = Patience(self.server.idle_timeout)
+        self.incoming = _Incoming(self.connection, self.patience)
+        self.rfile = io.BufferedReader(self.incoming)
+
+    def begin_request(self) -> None:
+        """Take note that the client has said what it wants."""
+        self.patience.end_head()
+        self.server.request_begins(self.request)
+
+    def linger(self) -> None:
+        """Read what a client still sends, for a moment: to close at once might lose the answer."""
+        patience = self.patience
+        patience.is_in_head = True
+        patience.left = min(patience.limit, _LINGER)
+        try:
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.incoming.read(1 << 16):
+                pass
+        except OSError:
+            return
+
+
+class _Incoming(io.RawIOBase):
+    """What a client sends.
+
+    Args:
+      connection: its socket, whose timeout counts for writes
+      patience: with the client
+    """
+
+    def __init__(self, connection: socket.socket, patience: Patience) -> None:
+        self._connection = connection
+        self._patience = patience
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read.
+
+        Raises:
+          TimeoutError: if the client is too slow
+        """
+        patience = self._patience
+        if patience.left <= 0:
+            raise TimeoutError("the client is too slow")
+        began = time.monotonic()
+        self._connection.settimeout(patience.left)
+        try:
+            size = self._connection.recv_into(buffer)
+        except TimeoutError as error:
+            raise TimeoutError("the client is too slow") from error
+        finally:
+            self._connection.settimeout(patience.limit)
+        patience.spend(time.monotonic() - began, size)
+        return size
+
+
+class Connection(ReceivableProtocol):
+    """Packets from and to a client.
+
+    Args:
+      recv: reads at most as many bytes as it is told
+      write: writes, perhaps later
+      flush: writes what is left
+
+    Attributes:
+      has_bands: whether the client reads side bands by now
+    """
+
+    def __init__(
+        self,
+        recv: Callable[[int], bytes],
+        write: Callable[[bytes], Any],
+        flush: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__(recv, write)
+        self.flush = flush
+        self.has_bands = False
+
+    def write_sideband(self, channel: int, blob: bytes) -> None:
+        """Write over a side band."""
+        self.has_bands = True
+        super().write_sideband(channel, blob)

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Repositories that are made by the first push to them.
+
+Until then the client sees an empty repository that exists in memory only. The push itself goes to
+a repository in a staging directory; its rename to the final place is the last step, and happens
+only if a ref was updated. Pushes to a place without a repository take turns, so that the second one
+finds what the first one made.
+
+Names are restricted (:func:`parts_of`), because a name chosen by a client becomes a directory that
+operators, backup scripts and web pages handle.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from dulwich.errors import NotGitRepository
+from dulwich.repo import MemoryRepo
+
+from ..config import GitStackedConfig
+from ..config_files import config_in_force
+from ..repo import Repo
+from .errors import RefusedError
+
+__all__ = ["STAGING", "Creation", "Maker", "UnbornRepo", "UnfitNameError", "parts_of"]
+
+STAGING = ".new-"
+"""What the names of staging directories begin with; nobody is served these."""
+
+LONGEST_PART = 100
+LONGEST_PATH = 255
+
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_RESERVED = frozenset(
+    (
+        *("head", "fetch_head", "orig_head", "merge_head", "config", "config.worktree"),
+        *("description", "index", "objects", "refs", "reftable", "hooks", "info", "logs"),
+        *("branches", "remotes", "worktrees", "modules", "packed-refs", "shallow"),
+        *("commondir", "gitdir", "git-upload-pack", "git-receive-pack", "git-upload-archive"),
+    )
+)
+"""Parts of a repository, and the last parts of addresses; in any case of letters."""
+
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+_STALE = 24 * 3600
+
+
+class UnfitNameError(NotGitRepository):
+    """A name that no new repository may have; the message is for the client."""
+
+
+def parts_of(path: str) -> list[str]:
+    """Check the name of a new repository.
+
+    Each part is made of ASCII letters, digits, ``_``, ``.``, ``+`` and ``-``, begins with one of
+    the first three, and does not end in ``.`` or ``.lock``. Names of parts of a repository
+    (``HEAD``, ``objects``, ...) and of Windows' devices are not allowed. A part has up to 100
+    characters, all together have 255. The last part may end in ``.git``, the others may not.
+
+    Args:
+      path: as the client has it
+    Returns: the parts; the last one ends in ``.git``
+    Raises:
+      UnfitNameError: if the name is not allowed
+    """
+    parts = path.removeprefix("/").split("/")
+    if len(path) > LONGEST_PATH:
+        raise UnfitNameError("no repository can be made: the name is too long")
+    *folders, last = parts
+    stem = last.removesuffix(".git")
+    for part in (*folders, stem):
+        lower = part.lower()
+        if (
+            not _PART.fullmatch(part)
+            or len(part) > LONGEST_PART
+            or lower.endswith((".", ".git", ".lock"))
+            or lower in _RESERVED
+            or _DEVICES.fullmatch(lower)
+        ):
+            raise UnfitNameError(f"no repository can be made at {path!a}: {part!a} is no fit name")
+    return [*folders, stem + ".git"]
+
+
+class Maker:
+    """Makes repositories in a folder.
+
+    Args:
+      root: the folder
+      find: opens the repository that a path names; None if there is none
+    """
+
+    def __init__(self, root: str, find: Callable[[str], Repo | None]) -> None:
+        self.root = root
+        self.find = find
+        self._busy: set[str] = set()
+        self._changed = threading.Condition()
+        self._remove_stale()
+
+    def _remove_stale(self) -> None:
+        """Remove staging directories of servers that were killed long ago."""
+        with os.scandir(self.root) as entries:
+            for entry in entries:
+                if entry.name.startswith(STAGING) and entry.is_dir(follow_symlinks=False):
+                    age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                    if age > _STALE:
+                        shutil.rmtree(entry.path, ignore_errors=True)
+
+    def begin_turn(self, place: str, timeout: float) -> None:
+        """Wait until nobody else makes a repository at a place.
+
+        Raises:
+          RefusedError: if that takes too long
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: place not in self._busy, timeout):
+                raise RefusedError("another push is making this repository; try again later")
+            self._busy.add(place)
+
+    def end_turn(self, place: str) -> None:
+        """Let the next one make a repository at a place."""
+        with self._changed:
+            self._busy.discard(place)
+            self._changed.notify_all()
+
+
+class UnbornRepo(MemoryRepo):
+    """Stands for a repository that a push may make; it is empty.
+
+    Args:
+      maker: makes it
+      path: as the client has it
+      place: the directory that it will be
+    """
+
+    def __init__(self, maker: Maker, path: str, place: str) -> None:
+        super().__init__()
+        self._maker = maker
+        self._path = path
+        self._place = place
+
+    def get_config_stack(self) -> GitStackedConfig:
+        """Give the configuration that holds outside of any repository."""
+        return config_in_force()
+
+    def creation(self, timeout: float) -> Creation:
+        """Begin to make the repository.
+
+        Args:
+          timeout: seconds to wait for others who are making it
+        """
+        return Creation(self._maker, self._path, self._place, timeout)
+
+
+class Creation:
+    """The making of a repository; a context manager.
+
+    Attributes:
+      repo: what to push to: a repository in a staging directory, or the one that somebody else made
+        meanwhile; it is closed in the end
+    """
+
+    repo: Repo
+
+    def __init__(self, maker: Maker, path: str, place: str, timeout: float) -> None:
+        self._maker = maker
+        self._path = path
+        self._place = place
+        self._timeout = timeout
+        self._staging: str | None = None
+
+    def __enter__(self) -> Creation:
+        self._maker.begin_turn(self._place, self._timeout)
+        try:
+            found = self._maker.find(self._path)
+            self.repo = found or self._stage()
+        except BaseException:
+            self._clean()
+            raise
+        return self
+
+    def _stage(self) -> Repo:
+        staging = os.path.join(self._maker.root, STAGING + secrets.token_hex(8))
+        os.mkdir(staging)
+        self._staging = staging
+        Repo.init_bare(staging, default_branch=_default_branch()).close()
+        # As a push finds it later; what `init` returns has read no configuration.
+        return Repo(staging)
+
+    def publish(self) -> None:
+        """Move the repository to its place; ``repo`` is then the one there.
+
+        Raises:
+          OSError: if something else is there by now
+        """
+        if self._staging is None:
+            return
+        self.repo.close()
+        os.makedirs(os.path.dirname(self._place), exist_ok=True)
+        os.rename(self._staging, self._place)
+        self._staging = None
+        self.repo = Repo(self._place)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.repo.close()
+        self._clean()
+
+    def _clean(self) -> None:
+        if self._staging is not None:
+            shutil.rmtree(self._staging, ignore_errors=True)
+        self._maker.end_turn(self._place)
+
+
+def _default_branch() -> bytes:
+    try:
+        return config_in_force().get((b"init",), b"defaultBranch")
+    except KeyError:
+        return b"main"
