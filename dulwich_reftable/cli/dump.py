@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print one JSON document; bytes that are not UTF-8 become lone surrogates in it",
     )
     add_repository(
-        parser, "TABLE|REPO", "a table file, or a directory in a repository (the current one)"
+        parser, "TABLE|REPO", "a table file, or a directory in a repository (as for verify)"
     )
 
 
@@ -64,7 +64,7 @@ def run(parsed: argparse.Namespace) -> int:
     }
     dump: TextDump | JsonDump = JsonDump() if parsed.json else TextDump()
     walk = _Walk(dump, chosen or {REF, LOG, OBJ, INDEX}, not parsed.no_records)
-    if os.path.isdir(parsed.repository):
+    if parsed.repository is None or os.path.isdir(parsed.repository):
         with opened(parsed.repository) as (_, refs):
             dump.begin()
             for worktree, stack in refs._backend.all_stacks():

@@ -8,9 +8,13 @@ the most.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from contextlib import ExitStack
 from typing import TextIO
+
+from .discovery import find_repository
 
 __all__ = ["add_arguments", "run"]
 
@@ -29,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave the repository as it is, and the result in a directory, which is named",
     )
     parser.add_argument(
-        "path", metavar="PATH", nargs="?", default=".", help="the repository (this directory)"
+        "path", metavar="PATH", nargs="?", help="the repository (the one that git would take)"
     )
 
 
@@ -38,11 +42,13 @@ def run(parsed: argparse.Namespace) -> int:
     from ..migration import migrate
 
     bar = _Bar(sys.stderr) if sys.stderr.isatty() else None
-    try:
-        done = migrate(parsed.path, parsed.to, dry_run=parsed.dry_run, progress=bar)
-    finally:
+    with ExitStack() as opened:
         if bar is not None:
-            bar.clear()
+            opened.callback(bar.clear)
+        place = parsed.path
+        if place is None:
+            place = opened.enter_context(find_repository(os.curdir, os.environ))
+        done = migrate(place, parsed.to, dry_run=parsed.dry_run, progress=bar)
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
     counts = [(done.refs, "ref"), (done.reflogs, "reflog"), (done.entries, "reflog entry")]

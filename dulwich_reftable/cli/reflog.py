@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the command."""
-    with opened(parsed.repository) as (repo, refs):
+    with opened(directory=parsed.directory) as (repo, refs):
         if parsed.action == "show":
             _show(refs, parsed.ref, parsed.abbrev, parsed.most)
         elif parsed.action == "list":

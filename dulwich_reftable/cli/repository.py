@@ -16,6 +16,7 @@ from dulwich.objectspec import AmbiguousShortId, parse_object, parse_ref, scan_f
 from ..engine.errors import ReftableError
 from ..refs import ReftableRefsContainer
 from ..repo import Repo
+from .discovery import find_repository
 
 __all__ = ["add_directory", "add_repository", "object_id", "opened", "printable", "write"]
 
@@ -23,30 +24,39 @@ _HEX = frozenset(b"0123456789abcdefABCDEF")
 _SHORTEST = 4  # digits of an abbreviated id, as in git
 
 
-_WHERE = "a directory in the repository (the current one)"
+_WHERE = "a directory in the repository (the current one, or as GIT_DIR says)"
 
 
 def add_repository(
     parser: argparse.ArgumentParser, metavar: str = "REPO", what: str = _WHERE
 ) -> None:
-    """Let a command take a repository as its last argument."""
-    parser.add_argument("repository", nargs="?", default=os.curdir, metavar=metavar, help=what)
+    """Let a command take a repository as its last argument; None is the one that git would take."""
+    parser.add_argument("repository", nargs="?", metavar=metavar, help=what)
 
 
 def add_directory(parser: argparse.ArgumentParser) -> None:
-    """Let a command whose arguments are refs take a repository as an option."""
-    parser.add_argument("-C", dest="repository", default=os.curdir, metavar="REPO", help=_WHERE)
+    """Let a command whose arguments are refs run as if in another directory, as ``git -C``."""
+    parser.add_argument(
+        "-C", dest="directory", default=os.curdir, metavar="DIR", help="run as if in that directory"
+    )
 
 
 @contextmanager
-def opened(path: str) -> Iterator[tuple[Repo, ReftableRefsContainer]]:
-    """Open the repository that a directory is in.
+def opened(
+    path: str | None = None, directory: str = os.curdir
+) -> Iterator[tuple[Repo, ReftableRefsContainer]]:
+    """Open the repository that a directory is in, or the one that git would take.
 
+    Args:
+      path: the directory, whatever the environment says; None to find the repository as git does
+      directory: that git would run in
     Raises:
-      NotGitRepository: if it is in none
+      NotGitRepository: if there is none
+      ConfigurationError: if the environment or the repository's configuration is wrong
       ReftableError: if the repository's refs are in another format
     """
-    with cast(Repo, Repo.discover(path)) as repo:
+    found = Repo.discover(path) if path is not None else find_repository(directory, os.environ)
+    with cast(Repo, found) as repo:
         if not isinstance(repo.refs, ReftableRefsContainer):
             raise ReftableError(f"the refs of {repo.path} are not in the reftable format")
         yield repo, repo.refs

@@ -42,7 +42,7 @@ def run(parsed: argparse.Namespace) -> int:
     """Run the command."""
     code = 1
     prefix = os.fsencode(parsed.prefix)
-    with opened(parsed.repository) as (repo, refs):
+    with opened(directory=parsed.directory) as (repo, refs):
         if parsed.points_at is None:
             pairs = _all(refs, prefix)
         else:

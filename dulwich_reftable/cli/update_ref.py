@@ -74,7 +74,9 @@ def run(parsed: argparse.Namespace) -> int:
         parsed.wrong_use("a REF and its NEW object are needed, or -d and a REF")
     if parsed.message == "":
         raise ReftableError("refusing to update with an empty message")
-    with opened(parsed.repository) as (repo, refs):
+    if "GIT_QUARANTINE_PATH" in os.environ:
+        raise ReftableError("refs cannot be updated before the objects of a push are accepted")
+    with opened(directory=parsed.directory) as (repo, refs):
         commands = Commands(
             begin=_transactions(repo, refs, parsed),
             resolve=lambda name: object_id(repo, name),

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Finding the repository that a command is about, by directory and environment, as git does.
+
+``GIT_DIR`` names the control directory. Without it, the directory and those above are looked at, up
+to one in ``GIT_CEILING_DIRECTORIES``, and on the same file system, unless
+``GIT_DISCOVERY_ACROSS_FILESYSTEM`` allows for others. ``GIT_WORK_TREE``, ``GIT_OBJECT_DIRECTORY``
+and ``GIT_ALTERNATE_OBJECT_DIRECTORIES`` replace what the control directory says (git: ``setup.c``).
+All paths are relative to the directory that the command runs in.
+
+With ``GIT_COMMON_DIR``, git takes configuration and objects from there, but refs from where the
+control directory says. No repository of dulwich's is like that, so a different one is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any, cast
+
+from dulwich.errors import NotGitRepository
+from dulwich.repo import read_gitfile
+
+from ..config import get_boolean
+from ..config_files import environment_boolean
+from ..engine.errors import ConfigurationError
+from ..repo import Repo
+
+__all__ = ["find_repository"]
+
+_OVERRIDES = {
+    "GIT_WORK_TREE": "worktree",
+    "GIT_OBJECT_DIRECTORY": "object_directory",
+}
+"""Variables that replace one directory of a repository, and dulwich's names for these."""
+
+_COMMON = "GIT_COMMON_DIR"
+_ALTERNATES = "GIT_ALTERNATE_OBJECT_DIRECTORIES"
+
+
+def find_repository(directory: str, environ: Mapping[str, str]) -> Repo:
+    """Open the repository that git would work on.
+
+    Args:
+      directory: where git would run
+      environ: its environment
+    Raises:
+      NotGitRepository: if there is none
+      ConfigurationError: if a variable is wrong
+    """
+    git_dir = environ.get("GIT_DIR")
+    if git_dir is not None:
+        git_dir = _explicit(os.path.join(directory, git_dir) if git_dir else "")
+        is_bare = False
+    else:
+        repo = cast(
+            Repo,
+            Repo.discover(
+                directory,
+                ceiling_dirs=_ceilings(environ),
+                across_filesystem=environment_boolean("GIT_DISCOVERY_ACROSS_FILESYSTEM", False),
+            ),
+        )
+        repo.bare = repo.bare and get_boolean(repo.get_config(), b"core", b"bare", True)
+        if not any(environ.get(name) for name in (*_OVERRIDES, _ALTERNATES, _COMMON)):
+            return repo
+        with closing(repo):
+            git_dir, is_bare = repo.controldir(), repo.bare
+    replaced: dict[str, Any] = {
+        keyword: os.path.abspath(os.path.join(directory, environ[name]))
+        for name, keyword in _OVERRIDES.items()
+        if environ.get(name)
+    }
+    common_dir = _common_dir(git_dir)
+    asked_for = os.path.join(directory, environ.get(_COMMON) or os.path.abspath(common_dir))
+    if os.path.realpath(asked_for) != os.path.realpath(common_dir):
+        raise ConfigurationError(
+            f"{_COMMON} = {environ[_COMMON]!r} in the environment: the refs of '{git_dir}' are not "
+            "there"
+        )
+    objects = replaced.get("object_directory", os.path.join(common_dir, "objects"))
+    if not _is_repository(git_dir, common_dir, objects):
+        raise NotGitRepository(git_dir)
+    if environ.get(_ALTERNATES):
+        paths = environ[_ALTERNATES].split(os.pathsep)
+        replaced["alternates"] = [os.path.join(directory, path) for path in paths if path]
+    repo = Repo(controldir=git_dir, **replaced)
+    if os.path.realpath(common_dir) == os.path.realpath(git_dir):  # no linked worktree
+        is_bare = get_boolean(repo.get_config(), b"core", b"bare", is_bare)
+    repo.bare = is_bare and "worktree" not in replaced
+    return repo
+
+
+def _explicit(git_dir: str) -> str:
+    """Follow the file that stands in a working tree for the control directory."""
+    if not os.path.isfile(git_dir):
+        return git_dir
+    try:
+        with open(git_dir, "rb") as file:
+            return os.path.join(os.path.dirname(git_dir), os.fsdecode(read_gitfile(file)))
+    except ValueError as error:
+        raise NotGitRepository(git_dir) from error
+
+
+def _common_dir(git_dir: str) -> str:
+    path = os.path.join(git_dir, "commondir")
+    if not os.path.isfile(path):
+        return git_dir
+    with open(path, "rb") as file:
+        return os.path.join(git_dir, os.fsdecode(file.read().rstrip(b"\r\n")))
+
+
+def _is_repository(git_dir: str, common_dir: str, objects: str) -> bool:
+    """Tell whether a directory is a control directory (git: ``is_git_directory``)."""
+    return (
+        os.path.lexists(os.path.join(git_dir, "HEAD"))
+        and os.path.isdir(objects)
+        and os.path.isdir(os.path.join(common_dir, "refs"))
+    )
+
+
+def _ceilings(environ: Mapping[str, str]) -> list[str]:
+    """Read ``GIT_CEILING_DIRECTORIES``, of which only absolute paths count."""
+    paths = environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep)
+    return [path for path in paths if os.path.isabs(path)]
