@@ -116,8 +116,8 @@ def test_limits(repo: dr.Repo, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_services(repo: dr.Repo, value: str, enabled: bool) -> None:
     config = repo.get_config()
     config.set((b"http",), b"receivepack", value)
-    assert is_enabled(config, "http", "git-receive-pack") is enabled
-    assert is_enabled(config, "http", "git-upload-pack") is True
+    assert is_enabled(config, "http", "receive-pack", not enabled) is enabled
+    assert is_enabled(config, "http", "upload-pack", True) is True
     config.set((b"http",), b"receivepack", "perhaps")
     with pytest.raises(dr.ConfigurationError, match=r"http\.receivepack"):
-        is_enabled(config, "http", "git-receive-pack")
+        is_enabled(config, "http", "receive-pack", True)
