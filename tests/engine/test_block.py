@@ -261,6 +261,26 @@ class TestMalformed:
         with pytest.raises(CorruptTableError, match=r"restarts do not (ascend|agree)"):
             block.check_restarts()
 
+    def test_restarts_inside_of_records(self) -> None:
+        """They look like restarts; whoever trusts one does not find the ref "n", which is there."""
+
+        def ref(name: bytes, object_id: bytes) -> bytes:
+            assert len(object_id) == 20
+            return b"\0" + bytes((len(name) << 3 | 1,)) + name + b"\0" + object_id
+
+        n = ref(b"n", b"\xbb" * 20)
+        before = ref(b"a", b"\xaa" * 4 + b"\0\x09z\0" + b"\xaa" * 12)
+        block = raw_block(before + ref(b"k", b"\xaa" * 20) + n, [4, 12, 28])
+        assert block.ref_records()[0] == [b"a", b"k", b"n"]
+        with pytest.raises(CorruptTableError, match="do not agree with the restarts"):
+            block.seek_ref(b"n")
+        # The records that seem to follow end where the block does.
+        inside = b"\xbb" * 4 + b"\0\x68" + b"z" * 13 + b"\0"
+        block = raw_block(before.replace(b"z", b"m") + ref(b"n", inside), [4, 12])
+        assert block.ref_records()[0] == [b"a", b"n"]
+        with pytest.raises(CorruptTableError, match="do not agree with the restarts"):
+            block.seek_ref(b"n")
+
     def test_key_without_an_end(self) -> None:
         with pytest.raises(CorruptTableError):
             raw_block(b"\0" + b"\xff" * 24).seek_ref(b"ab")

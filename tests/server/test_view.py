@@ -30,7 +30,7 @@ def served() -> tuple[str, str]:
 
 def test_listing_many_refs_takes_little_memory(origin: Git) -> None:
     """No more than a few blocks, however many there are."""
-    count = 20_000
+    count = 12_000
     sizes = []
     with dr.Repo(str(origin.path)) as repo:
         tip = repo.refs[b"refs/heads/main"]

@@ -107,7 +107,7 @@ MUTATIONS = (
         "            self._check_run(i - 1)\n        self._check_run(i)\n        return i\n",
         "            self._check_run(i - 1)\n        return i\n",
         "in a damaged block, a ref that is there is not found, and nobody is told",
-        ("engine/test_corruption.py",),
+        ("engine/test_block.py",),
     ),
     Mutation(
         "restart-before-trusted",
@@ -115,7 +115,7 @@ MUTATIONS = (
         "        if i:\n            self._check_run(i - 1)\n",
         "",
         "in a damaged block, a ref before a wrong restart is not found, and nobody is told",
-        ("engine/test_corruption.py",),
+        ("engine/test_block.py",),
     ),
     Mutation(
         "no-search-by-peeled",
