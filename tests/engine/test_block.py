@@ -234,6 +234,17 @@ class TestMalformed:
             with pytest.raises(CorruptTableError, match=reason):
                 read(raw_block(records))
 
+    @pytest.mark.parametrize("kind", [LOG, OBJ, INDEX])
+    def test_a_key_twice(self, kind: int) -> None:
+        key = log_key(b"a", 1)
+        head, value = {LOG: (0, b""), OBJ: (1, b"\1"), INDEX: (0, b"\1")}[kind]
+        again = bytes((len(key), head)) + value  # shares all of the key before
+        first = b"\0" + encode_varint(len(key) << 3 | head) + key + value
+        block = raw_block(first + again, kind=kind)
+        read = {LOG: block.log_records, OBJ: block.obj_records, INDEX: block.index_records}[kind]
+        with pytest.raises(CorruptTableError, match="keys do not ascend"):
+            read()
+
     def test_where_and_what(self) -> None:
         """The offset is that of the record in the file; in a log block, that of the block."""
         with pytest.raises(CorruptTableError) as caught:

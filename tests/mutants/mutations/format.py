@@ -139,7 +139,7 @@ MUTATIONS = (
         "                if key <= before:\n",
         "                if key < before:\n",
         "in a damaged block, a reflog shows an entry twice",
-        ("engine/test_block.py", "engine/test_corruption.py"),
+        ("engine/test_block.py",),
     ),
     Mutation(
         "restart-by-count-only",
