@@ -4,6 +4,10 @@
 A plan is made under the locks. It follows symrefs, checks what each edit expects, refuses names in
 each other's way, and works out who logs what. Where an edit turns out to concern a stack that is
 not locked, it says so by :class:`UnlockedStackError`, and the plan is made anew with that one too.
+
+A plan may have several steps: each sees what the steps before it leave, and takes an update index
+of its own. So a batch can be worked out call by call, without a lock, and once more under the lock
+if somebody else has written meanwhile.
 """
 
 from __future__ import annotations
@@ -12,16 +16,18 @@ import os
 from binascii import a2b_hex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from .backend import Backend
-from .conflicts import refuse_conflicts
-from .engine.addition import Addition
+from .conflicts import refuse_conflicts, worktree_views
+from .engine.addition import Addition, next_update_indexes
 from .engine.errors import TransactionError
+from .engine.merged import Merged
+from .engine.overlay import Overlay
 from .engine.records import LogRecord, RefRecord, log_key
 from .engine.ref_run import SYMREF_PREFIX
 from .engine.snapshot import Snapshot
 from .engine.stack import Stack
+from .engine.writer import WriteOptions
 from .names import check_name
 from .stamp import Stamp
 
@@ -52,24 +58,26 @@ class Edit:
 class _StackPlan:
     """What is to be written to one stack."""
 
-    addition: Addition
+    location: str  # of the stack, for messages
+    base: Snapshot
+    refs_before: Merged  # the base, and what the steps before have made of it
     values: dict[bytes, bytes | None] = field(default_factory=dict)  # before
     claimed: set[bytes] = field(default_factory=set)
     refs: dict[bytes, RefRecord] = field(default_factory=dict)
     logs: dict[bytes, LogRecord] = field(default_factory=dict)
 
     @property
-    def snapshot(self) -> Snapshot:
-        return self.addition.snapshot
+    def update_index(self) -> int:
+        return next_update_indexes(self.refs_before, 1, self.location)[0]
 
     def value(self, name: bytes) -> bytes | None:
         """Give a ref's value as text."""
         if name not in self.values:
-            self.values[name] = self.snapshot.ref_value(name)
+            self.values[name] = self.refs_before.ref_value(name)
         return self.values[name]
 
     def claim(self, name: bytes, updated: bytes) -> None:
-        """Note that a ref, or its reflog, is concerned by the update of one: nothing is twice."""
+        """Claim a ref and its reflog for the update of one; a second claim is an error."""
         if name in self.claimed:
             raise TransactionError(
                 updated, None, None, f"'{os.fsdecode(name)}' is concerned by another update, too"
@@ -77,14 +85,39 @@ class _StackPlan:
         self.claimed.add(name)
 
     def log(self, name: bytes, stamp: Stamp, old: bytes, new: bytes) -> None:
-        index = self.addition.next_update_index
-        record = LogRecord(name, index, stamp.update(old, new))
-        self.logs[log_key(name, index)] = record
+        record = LogRecord(name, self.update_index, stamp.update(old, new))
+        self.logs[log_key(name, self.update_index)] = record
 
-    def write(self) -> None:
-        """Write the table, if there is anything to write."""
+    def created(self) -> list[bytes]:
+        """Give the refs that were not there."""
+        return [
+            name
+            for name, record in self.refs.items()
+            if not record.is_deletion and self.values.get(name) is None and b"/" in name
+        ]
+
+    def deleted(self) -> set[bytes]:
+        return {name for name, record in self.refs.items() if record.is_deletion}
+
+    def keep(self, options: WriteOptions) -> None:
+        """End the step; the next one stands on it."""
         if self.refs or self.logs:
-            self.addition.write(
+            if not isinstance(self.refs_before, Overlay):
+                self.refs_before = Overlay(self.base, options)
+            self.refs_before.add(self.refs.values(), self.logs.values())
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget the step."""
+        self.values, self.claimed, self.refs, self.logs = {}, set(), {}, {}
+
+    def write(self, addition: Addition) -> None:
+        """Write the table, if there is anything to write."""
+        before = self.refs_before
+        if isinstance(before, Overlay):
+            addition.write(before.updated_refs(), before.updated_logs(), before.max_update_index)
+        elif self.refs or self.logs:
+            addition.write(
                 (self.refs[name] for name in sorted(self.refs)),
                 (self.logs[key] for key in sorted(self.logs)),
             )
@@ -103,7 +136,7 @@ class Plan:
 
     Args:
       backend: the repository's refs
-      additions: the locked stacks
+      snapshots: of the locked stacks; None to plan without locks, on the latest ones
       peel: as the backend's; it is asked often
       starts_reflog: tells of a ref that has no reflog whether it gets one; names are those in
         their stack
@@ -112,39 +145,79 @@ class Plan:
     def __init__(
         self,
         backend: Backend,
-        additions: Mapping[Stack, Addition],
+        snapshots: Mapping[Stack, Snapshot] | None,
         peel: Callable[[bytes], bytes | None],
         starts_reflog: Callable[[bytes], bool],
     ) -> None:
         self._backend = backend
         self._peel = peel
         self._starts_reflog = starts_reflog
-        self._plans = {stack: _StackPlan(addition) for stack, addition in additions.items()}
+        self._is_locked = snapshots is not None
+        self._plans = {
+            stack: _StackPlan(stack.storage.location, snapshot, snapshot)
+            for stack, snapshot in (snapshots or {}).items()
+        }
         self._unlocked: dict[Stack, Snapshot] = {}  # of other stacks, taken once
+        self._head: tuple[bytes | None] | None = None
 
     def add(self, edits: Collection[Edit]) -> None:
-        """Work out all edits.
+        """Work out the edits of one step.
 
         Raises:
           TransactionError: if an expectation is not met
           RefConflictError: if two refs would be in each other's way
           UnlockedStackError: if a stack is concerned that is not locked
         """
+        self._head = None
         self._preload(edits)
         for edit in edits:
             self._apply(edit)
-        for plan in self._plans.values():
-            refuse_conflicts(plan.snapshot, plan.refs, plan.values)
+        created = {stack: plan.created() for stack, plan in self._plans.items()}
+        if any(created.values()):
+            deleted = {stack: plan.deleted() for stack, plan in self._plans.items()}
+            for view in worktree_views(self._backend, created, deleted, self.refs_of):
+                refuse_conflicts(*view)
 
-    def write(self) -> None:
+    def keep(self) -> None:
+        """End the step."""
+        for plan in self._plans.values():
+            plan.keep(self._backend.settings.write)
+
+    def drop(self) -> None:
+        """Forget the step that was begun."""
+        for plan in self._plans.values():
+            plan.drop()
+
+    def stacks(self) -> set[Stack]:
+        """Give the stacks that are concerned."""
+        return set(self._plans)
+
+    def fits(self, snapshots: Mapping[Stack, Snapshot]) -> bool:
+        """Tell whether the stacks are as the plan has found them."""
+        return all(
+            stack in snapshots and snapshots[stack].listing.names == plan.base.listing.names
+            for stack, plan in self._plans.items()
+        )
+
+    def refs_of(self, stack: Stack) -> Merged:
+        """Give the refs of a stack, be it locked or not, as the steps so far leave them."""
+        if stack in self._plans or not self._is_locked:
+            return self._plan(stack).refs_before
+        if stack not in self._unlocked:
+            self._unlocked[stack] = stack.snapshot()
+        return self._unlocked[stack]
+
+    def write(self, additions: Mapping[Stack, Addition]) -> None:
         """Write the tables; they are not listed yet.
 
+        Args:
+          additions: to all of the stacks
         Raises:
           RecordError: if a name or a message is too large for a block
           StorageError: if writing failed
         """
-        for plan in self._plans.values():
-            plan.write()
+        for stack, plan in self._plans.items():
+            plan.write(additions[stack])
 
     def _preload(self, edits: Collection[Edit]) -> None:
         """Find all refs at once where there are many."""
@@ -155,27 +228,23 @@ class Plan:
             stack, name = self._backend.find(edit.name)
             names.setdefault(stack, []).append(name)
         for stack, wanted in names.items():
-            plan = self._plans[stack]
+            plan = self._plan(stack)
             plan.values = dict.fromkeys(wanted)
-            plan.values.update(plan.snapshot.values_of(wanted))
+            plan.values.update(plan.refs_before.values_of(wanted))
 
-    @cached_property
-    def _head(self) -> bytes | None:
-        """The branch that HEAD points to, which only reflogs ask for."""
-        value = self._snapshot_of(self._backend.current).ref_value(b"HEAD")
-        return value[len(SYMREF_PREFIX) :] if value and _is_symref(value) else None
-
-    def _snapshot_of(self, stack: Stack) -> Snapshot:
-        """Give what can be read of a stack, be it locked or not."""
-        if stack in self._plans:
-            return self._plans[stack].snapshot
-        if stack not in self._unlocked:
-            self._unlocked[stack] = stack.snapshot()
-        return self._unlocked[stack]
+    def _branch_of_head(self) -> bytes | None:
+        """Give the branch that HEAD points to, which only reflogs ask for."""
+        if self._head is None:
+            value = self.refs_of(self._backend.current).ref_value(b"HEAD")
+            self._head = (value[len(SYMREF_PREFIX) :] if value and _is_symref(value) else None,)
+        return self._head[0]
 
     def _plan(self, stack: Stack) -> _StackPlan:
         if stack not in self._plans:
-            raise UnlockedStackError(stack)
+            if self._is_locked:
+                raise UnlockedStackError(stack)
+            snapshot = stack.snapshot()
+            self._plans[stack] = _StackPlan(stack.storage.location, snapshot, snapshot)
         return self._plans[stack]
 
     def _resolve(
@@ -198,12 +267,13 @@ class Plan:
                 plan, local = chain[0]
                 return chain[:1], plan.value(local)
             name = value[len(SYMREF_PREFIX) :]
+            check_name(name)  # in a table it may be anything
 
     def _id_of(self, name: bytes) -> bytes | None:
         """Give the object id that a ref finally points to; it is read where no lock is held."""
         for _ in range(MAX_SYMREF_DEPTH):
             stack, local = self._backend.find(name)
-            value = self._snapshot_of(stack).ref_value(local)
+            value = self.refs_of(stack).ref_value(local)
             if value is None or not value.startswith(SYMREF_PREFIX):
                 return value
             name = value[len(SYMREF_PREFIX) :]
@@ -231,13 +301,11 @@ class Plan:
         after = edit.new
         was_symref, is_symref = _is_symref(before), _is_symref(after)
         if after != before:
-            if len(chain) > 1:
-                check_name(name)  # the target of a symref may be anything
             plan.refs[name] = self._record(plan, name, after)
         elif not (is_symref and stamp):
             return
         if after is None and not was_symref:
-            for log in plan.snapshot.logs_of(name):
+            for log in plan.refs_before.logs_of(name):
                 key = log_key(name, log.update_index)
                 plan.logs[key] = LogRecord(name, log.update_index)
         if stamp is None:
@@ -253,7 +321,7 @@ class Plan:
             new = target
         # The refs on the way are logged as well, and HEAD if this is the branch it points to.
         logged = chain[:-1] if after is None and not was_symref else chain
-        if name == self._head and not any(local == b"HEAD" for _, local in chain):
+        if name == self._branch_of_head() and not any(local == b"HEAD" for _, local in chain):
             head_plan = self._plan(self._backend.current)
             head_plan.claim(b"HEAD", edit.name)
             logged = [*logged, (head_plan, b"HEAD")]
@@ -262,10 +330,10 @@ class Plan:
                 log_plan.log(local, stamp, old, new)
 
     def _is_logged(self, plan: _StackPlan, name: bytes) -> bool:
-        return self._starts_reflog(name) or any(True for _ in plan.snapshot.logs_of(name))
+        return self._starts_reflog(name) or any(True for _ in plan.refs_before.logs_of(name))
 
     def _record(self, plan: _StackPlan, name: bytes, value: bytes | None) -> RefRecord:
-        index = plan.addition.next_update_index
+        index = plan.update_index
         if value is None:
             return RefRecord(name, index)
         if value.startswith(SYMREF_PREFIX):

@@ -20,7 +20,7 @@ from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from . import reflog
 from .backend import Backend
-from .engine.merged import Chunk, merge_chunks
+from .engine.merged import Chunk, Merged, merge_chunks
 from .engine.records import RefRecord
 from .engine.ref_run import SYMREF_PREFIX
 from .engine.snapshot import Snapshot
@@ -45,8 +45,8 @@ class RefsReader(RefsContainer):
         super().__init__()
         self._backend = backend
 
-    def _snapshot_of(self, stack: Stack) -> Snapshot:
-        """Give the snapshot that answers for a stack."""
+    def _snapshot_of(self, stack: Stack) -> Merged:
+        """Give the refs that answers for a stack."""
         raise NotImplementedError
 
     # One ref

@@ -17,11 +17,12 @@ from itertools import pairwise
 from dulwich.reflog import Entry
 
 from .backend import Backend
-from .conflicts import refuse_conflicts
+from .conflicts import refuse_conflicts, worktree_views
 from .engine.addition import Addition
 from .engine.errors import TransactionError
 from .engine.merged import Merged
 from .engine.records import LogRecord, LogUpdate, RefRecord, log_key
+from .engine.stack import Stack
 from .errors import as_dulwich
 from .names import PER_WORKTREE, check_name, is_legal
 from .stamp import Stamp, entry_of
@@ -245,14 +246,25 @@ def _ref_at(
     ]
 
 
-def move(addition: Addition, old: bytes, new: bytes, stamp: Stamp | None, *, keep: bool) -> None:
+def move(
+    backend: Backend,
+    stack: Stack,
+    addition: Addition,
+    old: bytes,
+    new: bytes,
+    stamp: Stamp | None,
+    *,
+    keep: bool,
+) -> None:
     """Rename or copy a ref and its reflog, in one table (git: ``write_copy_table``).
 
     A rename takes two update indexes: the new reflog tells first of the deletion, then of the
     creation.
 
     Args:
-      addition: to the stack of both names
+      backend: the repository's refs
+      stack: that both names belong to
+      addition: to it
       old: name of the ref
       new: its new name
       stamp: for the new entries; None to only carry the old ones over
@@ -274,7 +286,13 @@ def move(addition: Addition, old: bytes, new: bytes, stamp: Stamp | None, *, kee
     refs = {new: record._replace(name=new, update_index=created_at)}
     if not keep:
         refs[old] = RefRecord(old, deleted_at)
-    refuse_conflicts(snapshot, refs, {})
+    for view in worktree_views(
+        backend,
+        {stack: [new]},
+        {stack: [] if keep else [old]},
+        lambda other: snapshot if other is stack else other.snapshot(),
+    ):
+        refuse_conflicts(*view)
     logs: list[LogRecord] = []
     for log in snapshot.logs_of(old):
         logs.append(log._replace(name=new))

@@ -19,7 +19,7 @@ from dulwich.repo import get_user_identity
 from . import reflog
 from .backend import Backend
 from .config_files import config_of, own_config
-from .engine.snapshot import Snapshot
+from .engine.merged import Merged
 from .engine.stack import Stack
 from .errors import as_dulwich
 from .reader import RefsSnapshot
@@ -79,11 +79,15 @@ class ReftableRefsContainer(RefsUpdater):
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.path!r})"
 
-    def _snapshot_of(self, stack: Stack) -> Snapshot:
-        return stack.snapshot()
+    def _snapshot_of(self, stack: Stack) -> Merged:
+        batch = self._batch()
+        return stack.snapshot() if batch is None else batch.refs_of(stack)
 
     def snapshot(self) -> RefsSnapshot:
-        """Give the refs as they are now, read-only, for as long as the snapshot is kept."""
+        """Give the refs as they are now, read-only, for as long as the snapshot is kept.
+
+        Updates of a batch are not among them before the batch is written.
+        """
         return RefsSnapshot(self._backend)
 
     # Reflogs

@@ -10,22 +10,23 @@ tables are on disk. Whatever is unmet raises, and nothing is written.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cache
 from types import TracebackType
 
 from .backend import Backend
 from .engine.addition import Addition, commit_all
-from .engine.errors import ReftableError, TransactionError
+from .engine.errors import RecordError, ReftableError, TransactionError
 from .engine.ref_run import SYMREF_PREFIX
+from .engine.snapshot import Snapshot
 from .engine.stack import Stack
 from .errors import as_dulwich
 from .names import check_name
 from .plan import Edit, Plan, UnlockedStackError
 from .stamp import Stamp
 
-__all__ = ["Transaction", "check_value", "is_zero"]
+__all__ = ["Transaction", "check_size", "check_value", "is_zero"]
 
 _HEX = frozenset(b"0123456789abcdef")
 
@@ -44,7 +45,6 @@ class Transaction:
     Args:
       backend: the repository's refs
       stamp: for reflog entries; None to write none
-      replaceable: whether a ref may be updated twice, the last one counting
       starts_reflog: tells of a ref that has no reflog whether an entry starts one; None to go by
         the repository's settings
     """
@@ -54,12 +54,10 @@ class Transaction:
         backend: Backend,
         stamp: Stamp | None = None,
         *,
-        replaceable: bool = False,
         starts_reflog: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._backend = backend
         self._stamp = stamp
-        self._replaceable = replaceable
         self._starts_reflog = starts_reflog or (lambda name: backend.settings.starts_reflogs)
         self._edits: dict[tuple[bytes, bool], Edit] = {}
         # To read an object costs more than all else about a ref: each is asked for once.
@@ -148,11 +146,17 @@ class Transaction:
           stamp: for the reflog; None for the transaction's
           old_is_resolved: of a symref that is not followed, whether an object id as ``old`` is what
             it leads to, as git has it
+        Raises:
+          BadRefNameError: if the name is illegal
+          ValueError: if ``new`` is neither an object id nor a symref
+          RecordError: if the name is too long for a block
+          TransactionError: if the transaction has an edit of this ref
         """
         self._require_open()
         check_name(name)
         if new is not None:
             check_value(new, self._backend.hex_size)
+            check_size(self._backend, name, new)
         edit = Edit(
             name,
             new,
@@ -165,19 +169,8 @@ class Transaction:
         )
         key = (name, follow)
         if key in self._edits:
-            if not self._replaceable:
-                raise TransactionError(name, None, None, "updated more than once in a transaction")
-            first = self._edits[key]
-            edit.expects, edit.old = first.expects, first.old
+            raise TransactionError(name, None, None, "updated more than once in a transaction")
         self._edits[key] = edit
-
-    def pending(self, name: bytes) -> tuple[bool, bytes | None]:
-        """Tell what the transaction will make of a ref: whether it is concerned, and its value."""
-        for follow in (False, True):
-            edit = self._edits.get((name, follow))
-            if edit is not None and not edit.verify_only:
-                return True, edit.new
-        return False, None
 
     # Committing
 
@@ -197,7 +190,7 @@ class Transaction:
         """
         self._require_open()
         try:
-            stacks = {self._backend.find(edit.name)[0] for edit in self._edits.values()}
+            stacks = self._concerned()
             with as_dulwich():
                 while True:
                     try:
@@ -218,10 +211,19 @@ class Transaction:
         additions: dict[Stack, Addition] = {}
         for stack in _in_order(stacks):
             additions[stack] = self._held.enter_context(stack.addition())
-        plan = Plan(self._backend, additions, self._peel, self._starts_reflog)
-        plan.add(self._edits.values())
-        plan.write()
+        snapshots = {stack: addition.snapshot for stack, addition in additions.items()}
+        self._planned(snapshots).write(additions)
         self._additions = list(additions.values())
+
+    def _concerned(self) -> set[Stack]:
+        """Give the stacks to be locked, as far as can be told."""
+        return {self._backend.find(edit.name)[0] for edit in self._edits.values()}
+
+    def _planned(self, snapshots: Mapping[Stack, Snapshot]) -> Plan:
+        """Work out what is to be written to locked stacks."""
+        plan = Plan(self._backend, snapshots, self._peel, self._starts_reflog)
+        plan.add(self._edits.values())
+        return plan
 
     def commit(self) -> None:
         """Do it.
@@ -282,3 +284,22 @@ def check_value(value: bytes, hex_size: int) -> None:
         check_name(value[len(SYMREF_PREFIX) :])
     elif len(value) != hex_size or not _HEX.issuperset(value) or is_zero(value):
         raise ValueError(f"{value!r} is neither an object id of {hex_size} digits nor a symref")
+
+
+def check_size(backend: Backend, name: bytes, value: bytes) -> None:
+    """Refuse a ref that no block can hold, before anybody looks for what is in its way.
+
+    Args:
+      backend: the repository's refs
+      name: of the ref
+      value: hex object id, or ``b"ref: <target>"``
+    Raises:
+      RecordError: if name and target are too long
+    """
+    options = backend.settings.write
+    target = value[len(SYMREF_PREFIX) :] if value.startswith(SYMREF_PREFIX) else None
+    if not options.can_hold(name, target):
+        raise RecordError(
+            f"ref name '{os.fsdecode(name[:60])}...' of {len(name)} bytes does not fit into a "
+            f"block of {options.block_size} bytes"
+        )

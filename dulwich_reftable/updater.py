@@ -7,22 +7,24 @@ and the reflog entry stands in the same table as the ref.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
+from threading import get_ident
 
 from dulwich.objects import ObjectID
-from dulwich.refs import HEADREF, Ref, SymrefLoop
+from dulwich.refs import HEADREF, Ref
 
 from . import reflog
 from .backend import Backend
-from .engine.errors import TransactionError
+from .batch import Batch
+from .engine.errors import ReftableError, TransactionError
 from .engine.ref_run import SYMREF_PREFIX
 from .errors import as_dulwich
 from .names import check_name, collapse
 from .reader import RefsReader
 from .stamp import Stamp
-from .transaction import Transaction, check_value
+from .transaction import Transaction, check_size, check_value
 
 __all__ = ["Logger", "RefsUpdater"]
 
@@ -40,7 +42,7 @@ class RefsUpdater(RefsReader):
     def __init__(self, backend: Backend, logger: Logger | None) -> None:
         super().__init__(backend)
         self._logger = logger
-        self._batches = threading.local()
+        self._batches: dict[int, Batch] = {}  # by the thread that has begun them
 
     # One ref
 
@@ -167,37 +169,31 @@ class RefsUpdater(RefsReader):
     ) -> bool:
         """Do one edit; tell whether the ref was as expected."""
         name = self._tolerated(name)
-        batch: Transaction | None = getattr(self._batches, "transaction", None)
-        if batch is not None:
-            if not self._is_expected(batch, name, old, follow):
-                return False
-            batch.edit(name, new, old=old, follow=follow, stamp=stamp)
-            return True
-        transaction = Transaction(self._backend)
-        transaction.edit(name, new, old=old, follow=follow, stamp=stamp)
         before = self.read_ref(Ref(name)) if self._logger is not None else None
+        transaction = self._begin(None)
+        transaction.edit(name, new, old=old, follow=follow, stamp=stamp)
         try:
             transaction.commit()
         except TransactionError:
             return False
         if self._logger is not None and stamp is not None:
             who = stamp.name + b" <" + stamp.email + b">"
-            self._log(name, before, new, who, stamp.time, None, stamp.message.rstrip(b"\n"))
+            line = stamp.message.rstrip(b"\n")
+            tell = partial(self._log, name, before, new, who, stamp.time, None, line)
+            batch = self._batch()
+            if batch is None:
+                tell()
+            else:
+                batch.tell(tell)
         return True
 
-    def _is_expected(
-        self, batch: Transaction, name: bytes, old: bytes | None, follow: bool
-    ) -> bool:
-        if old is None:
-            return True
-        is_pending, value = batch.pending(name)
-        if not is_pending:
-            value = self.read_ref(Ref(name))
-            if follow:
-                with suppress(SymrefLoop):
-                    value = self.follow(Ref(name))[1]
-        zero = b"0" * self._backend.hex_size
-        return (value or zero) == old
+    def _batch(self) -> Batch | None:
+        """Give the batch that this thread has begun."""
+        return self._batches.get(get_ident()) if self._batches else None
+
+    def _begin(self, stamp: Stamp | None) -> Transaction:
+        batch = self._batch()
+        return Transaction(self._backend, stamp) if batch is None else batch.transaction(stamp)
 
     # Many refs
 
@@ -210,34 +206,42 @@ class RefsUpdater(RefsReader):
     ) -> Transaction:
         """Begin updates of several refs, all or nothing; a context manager.
 
+        In a :meth:`batch_update` it becomes a part of the batch; nothing is locked before that
+        ends.
+
         Args:
           message: for the reflogs; None for no entries
           committer: ``b"Name <address>"``; None for who is at work
           timestamp: seconds since the epoch; None for now
           timezone: seconds east of UTC; None for the local zone
         """
-        return Transaction(self._backend, self._stamp(message, committer, timestamp, timezone))
+        return self._begin(self._stamp(message, committer, timestamp, timezone))
 
     @contextmanager
     def batch_update(self) -> Iterator[None]:
-        """Gather this thread's updates and write them as one transaction at the end.
+        """Gather this thread's updates and write them at the end, all of them or none.
 
-        In between, reading does not show them. What an update expects is checked when it is made
-        and once more at the end, under the lock.
+        They leave what they would leave one after another, reflogs included, in one table. Each
+        call finds refs as the calls before it have made them, and so do reads by this thread;
+        everybody else sees nothing before the end. What an update expects is checked when it is
+        called, and once more at the end, under the lock. An exception that leaves the context
+        drops all updates. Renames, copies and changes of reflogs alone cannot be part of it.
 
         Raises:
           TransactionError: at the end, if somebody else changed one of the refs meanwhile
+          RefConflictError: at the end, if somebody else created a ref that is in the way
+          LockError, StorageError: at the end, if it could not be written
         """
-        if getattr(self._batches, "transaction", None) is not None:
+        thread = get_ident()
+        if thread in self._batches:
             yield  # part of the batch around it
             return
-        transaction = Transaction(self._backend, replaceable=True)
-        self._batches.transaction = transaction
+        batch = self._batches[thread] = Batch(self._backend)
         try:
             yield
         finally:
-            self._batches.transaction = None
-        transaction.commit()
+            del self._batches[thread]
+        batch.commit()
 
     def import_refs(
         self,
@@ -333,8 +337,11 @@ class RefsUpdater(RefsReader):
     def _move(self, old: bytes, new: bytes, stamp: Stamp | None, *, keep: bool) -> None:
         check_name(old)
         check_name(new)
+        if self._batch() is not None:
+            raise ReftableError("refs cannot be renamed or copied in a batch")
         (stack, old_local), (other, new_local) = map(self._backend.find, (old, new))
         if stack is not other:
             raise TransactionError(old, None, None, "its new name belongs to another worktree")
+        check_size(self._backend, new, b"")
         with as_dulwich(), stack.addition() as addition:
-            reflog.move(addition, old_local, new_local, stamp, keep=keep)
+            reflog.move(self._backend, stack, addition, old_local, new_local, stamp, keep=keep)

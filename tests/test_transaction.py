@@ -378,7 +378,7 @@ def test_a_prepared_transaction_in_a_context(refs: dr.ReftableRefsContainer, rep
         (("create", OTHER, C), dr.TransactionError),
         (("verify", MAIN, B), dr.TransactionError),
         (("create", MAIN + b"/sub", C), dr.RefConflictError),
-        (("create", b"refs/heads/" + b"n" * 5000, C), dr.RecordError),
+        (("create", b"refs/heads/" + b"n" * 4053, C), dr.RecordError),  # by two bytes
     ],
 )
 def test_what_prepare_refuses(
@@ -397,6 +397,26 @@ def test_what_prepare_refuses(
         with pytest.raises(dr.ReftableError, match="over"):
             method()
     transaction.abort()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ("create", b"refs/heads/" + b"n" * 5000, C),
+        ("set_symbolic_ref", NEW, b"refs/heads/" + b"n" * 5000),
+        ("create", b"refs" + b"/n" * 30_000, C),
+    ],
+)
+def test_what_no_block_can_hold_is_refused_at_once(
+    refs: dr.ReftableRefsContainer, step: Step
+) -> None:
+    transaction = refs.transaction()
+    with pytest.raises(dr.RecordError, match=" bytes"):
+        getattr(transaction, str(step[0]))(*step[1:])
+    transaction.update(MAIN, B)
+    transaction.delete(b"refs/heads/" + b"n" * 5000)  # of this there is none
+    transaction.commit()
+    assert refs[MAIN] == B
 
 
 def test_prepared_transactions_can_only_be_closed(refs: dr.ReftableRefsContainer) -> None:

@@ -20,13 +20,14 @@ from typing import Protocol
 from .coding import MAX_UINT64
 from .compaction import lock_newest, merge
 from .errors import ReftableError, StaleListError, StorageError
+from .merged import Merged
 from .records import LogRecord, RefRecord
 from .snapshot import Snapshot
 from .storage import Listing, ListLock, NewTable, Storage, TableLock
 from .table import Table
 from .writer import TableWriter, WriteOptions
 
-__all__ = ["Addition", "commit_all"]
+__all__ = ["Addition", "commit_all", "next_update_indexes"]
 
 _log = logging.getLogger(__name__)
 
@@ -134,11 +135,7 @@ class Addition:
         Raises:
           StorageError: if not so many are left
         """
-        index = self.snapshot.max_update_index + 1
-        if index + count - 1 > MAX_UINT64:
-            location = self._stack.storage.location
-            raise StorageError(errno.EOVERFLOW, "no update index is left for an update", location)
-        return range(index, index + count)
+        return next_update_indexes(self.snapshot, count, self._stack.storage.location)
 
     def write(
         self,
@@ -300,6 +297,22 @@ class Addition:
         except Exception as error:
             # The update has happened, whatever became of the housekeeping after it.
             _log.warning("%s was not compacted: %s", stack.storage.location, error)
+
+
+def next_update_indexes(refs: Merged, count: int, location: str) -> range:
+    """Give the update indexes of a transaction.
+
+    Args:
+      refs: the stack before it
+      count: how many it takes
+      location: of the stack, for the message
+    Raises:
+      StorageError: if not so many are left
+    """
+    index = refs.max_update_index + 1
+    if index + count - 1 > MAX_UINT64:
+        raise StorageError(errno.EOVERFLOW, "no update index is left for an update", location)
+    return range(index, index + count)
 
 
 def commit_all(additions: Iterable[Addition]) -> None:

@@ -10,14 +10,14 @@ its largest table, and holds one block of each.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
 
 from .records import LogRecord, RefRecord, log_key
 from .ref_run import SYMREF_PREFIX, ref_text
 from .table import Table
 
-__all__ = ["Chunk", "Merged", "merge_chunks"]
+__all__ = ["Chunk", "Merged", "Seeker", "merge_chunks"]
 
 _T = TypeVar("_T")
 
@@ -28,19 +28,31 @@ Chunk = tuple[list[bytes], list[_T]]
 """Keys, ascending, and beside each its record."""
 
 
+class Seeker(Protocol):
+    """Finds the first name from others on."""
+
+    def first_from(self, start: bytes) -> RefRecord | None:
+        """Find the first name from ``start`` on that any table mentions.
+
+        Returns: its newest record, which may be a deletion; None if there is none
+        """
+
+
 class Merged:
     """An immutable view of tables.
 
     Args:
       tables: oldest first
-
-    Attributes:
-      tables: as given
     """
 
     def __init__(self, tables: tuple[Table, ...]) -> None:
-        self.tables = tables
+        self._tables = tables
         self._newest_first = tables[::-1]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables, oldest first."""
+        return self._tables
 
     @property
     def max_update_index(self) -> int:
@@ -116,13 +128,9 @@ class Merged:
         """Scan ref records in order of their names, tombstones included."""
         return merge_chunks([table.ref_records(start, stop) for table in self.tables])
 
-    def first_ref_in(self, start: bytes, stop: bytes) -> bytes | None:
-        """Find the first name from ``start`` until before ``stop`` that exists, or None."""
-        # Mostly no table knows of any, which is told without decoding a block.
-        if any(table.has_ref_in(start, stop) for table in self.tables):
-            for names, _ in self.ref_values(start, stop):
-                return names[0]
-        return None
+    def seeker(self) -> Seeker:
+        """Give what finds the first name from others on."""
+        return _TablesSeeker(self._newest_first)
 
     def values_of(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
         """Find many refs, as text; those that do not exist are left out."""
@@ -135,23 +143,12 @@ class Merged:
                 wanted = [name for name in wanted if name not in told]
         return {name: value for name, value in found.items() if value is not None}
 
-    def first_refs_below(self, names: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        """Find refs in the way of others: whose name is one of ``names`` and a slash and more.
-
-        Yields: each of ``names`` that has refs below it, sorted, and the first of those
-        """
-        # Mostly no table knows of any.
-        suspects = {name for table in self.tables for name in table.names_with_refs_below(names)}
-        for name in sorted(suspects):
-            below = self.first_ref_in(name + b"/", name + b"0")
-            if below is not None:
-                yield name, below
-
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
         """Find the refs whose value or peeled value is an object, in order of their names."""
         found: dict[bytes, RefRecord] = {}
-        for i, table in enumerate(self._newest_first):
-            newer = self._newest_first[:i]  # only they may tell otherwise
+        newest_first = self.tables[::-1]
+        for i, table in enumerate(newest_first):
+            newer = newest_first[:i]  # only they may tell otherwise
             for record in table.refs_with_object(object_id):
                 if all(other.lookup_ref(record.name) is None for other in newer):
                     found[record.name] = record
@@ -188,6 +185,33 @@ class Merged:
                 if record.update is not None and record.name != last:
                     last = record.name
                     yield last
+
+
+class _TablesSeeker:
+    """Finds the first name from others on.
+
+    Of each table it remembers the gap that it was in last: names that come in order are mostly in
+    the same one.
+
+    Args:
+      newest_first: the tables
+    """
+
+    def __init__(self, newest_first: tuple[Table, ...]) -> None:
+        self._tables = newest_first
+        # A table mentions no name from here until before the record.
+        self._gaps: list[tuple[bytes, RefRecord | None] | None] = [None] * len(newest_first)
+
+    def first_from(self, start: bytes) -> RefRecord | None:
+        first = None
+        for i, table in enumerate(self._tables):
+            gap = self._gaps[i]
+            if gap is None or start < gap[0] or (gap[1] is not None and start > gap[1].name):
+                gap = self._gaps[i] = start, table.first_ref_from(start)
+            record = gap[1]
+            if record is not None and (first is None or record.name < first.name):
+                first = record
+        return first
 
 
 def merge_chunks(sources: Iterable[Iterator[Chunk[_T]]]) -> Iterator[Chunk[_T]]:

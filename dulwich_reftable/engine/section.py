@@ -146,31 +146,24 @@ class Section:
         self._check_gap(key, block)
         return block
 
-    def batches(
-        self, keys: Sequence[bytes]
-    ) -> Iterator[tuple[int | None, Sequence[bytes], bytes | None]]:
+    def batches(self, keys: Sequence[bytes]) -> Iterator[tuple[int | None, Sequence[bytes]]]:
         """Divide sorted keys by the block that would hold them.
 
-        Yields: that block's position, None if all keys of the section are smaller; the keys; and
-          the first key of the next block, if that can be what follows the last one of them
+        Yields: that block's position, None if all keys of the section are smaller; and the keys
         """
         bounds, positions = self._flatten()
         at = 0
         while at < len(keys):
-            following = None
             if self.index_position:
                 i = bisect_left(bounds, keys[at])
                 if i == len(bounds):
-                    yield None, keys[at:], None
+                    yield None, keys[at:]
                     return
                 upto = bisect_right(keys, bounds[i], at)
             else:
                 i = max(bisect_right(bounds, keys[at]) - 1, 0)
-                upto = len(keys)
-                if i + 1 < len(bounds):
-                    following = bounds[i + 1]
-                    upto = bisect_left(keys, following, at)
-            yield positions[i], keys[at:upto], following
+                upto = bisect_left(keys, bounds[i + 1], at) if i + 1 < len(bounds) else len(keys)
+            yield positions[i], keys[at:upto]
             at = upto
 
     def lookup_ref(self, name: bytes) -> RefRecord | None:
@@ -216,17 +209,17 @@ class Section:
         self._directories[position] = directory
         return directory
 
-    def first_key_behind(self, block: Block) -> bytes | None:
-        """Give the first key of the block that follows one; None if that is the last.
+    def block_behind(self, block: Block) -> Block | None:
+        """Give the block that follows one; None if that is the last.
 
         Raises:
           CorruptTableError: if there is an index, which tells what each block reaches to
         """
         if self.index_position:
             raise self.beyond(block.position)
-        keys, positions = self._flatten()
+        _, positions = self._flatten()
         i = bisect_right(positions, block.position)
-        return keys[i] if i < len(keys) else None
+        return self._checked(self.block(positions[i])) if i < len(positions) else None
 
     def _check_gap(self, key: bytes, block: Block) -> None:
         """See that a key before the first of its block is not in the block before that.

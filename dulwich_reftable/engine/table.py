@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import TypeVar
 
@@ -140,6 +140,7 @@ class Table:
             if first == LOG:
                 self.logs.block(log)  # what cannot be inflated may be refs
         self._by_name: dict[bytes, RefRecord] | None = None
+        self._names: list[bytes] = []  # the keys of that
         self._searches = 0
 
     def __repr__(self) -> str:
@@ -169,7 +170,8 @@ class Table:
             self._searches += 1
             if self._searches * _REFS_DECODED_PER_SEARCH > self.size // _BYTES_PER_REF:
                 # From now on the searches would cost more.
-                self._by_name = dict(zip(*self.refs.block(0).ref_records(), strict=True))
+                self._names, records = self.refs.block(0).ref_records()
+                self._by_name = dict(zip(self._names, records, strict=True))
         return self.refs.lookup_ref(name)
 
     def values_among(self, names: Sequence[bytes]) -> dict[bytes, bytes | None]:
@@ -180,7 +182,7 @@ class Table:
         Returns: those that it mentions, and their values as :meth:`ref_values` gives them
         """
         found: dict[bytes, bytes | None] = {}
-        for group, decoded, _ in self._by_blocks(names):
+        for group, decoded in self._by_blocks(names):
             if decoded is not None:
                 known = dict(zip(*decoded, strict=True))
                 found.update((name, known[name]) for name in group if name in known)
@@ -191,51 +193,42 @@ class Table:
                         found[name] = ref_text(record)
         return found
 
-    def names_with_refs_below(self, names: Iterable[bytes]) -> Iterator[bytes]:
-        """Tell below which of many names, as of directories, the table mentions refs."""
-        for group, decoded, following in self._by_blocks(sorted(name + b"/" for name in names)):
-            for start in group:
-                name = start[:-1]
-                if decoded is not None:
-                    keys, _ = decoded
-                    i = bisect_left(keys, start)
-                    first = keys[i] if i < len(keys) else following
-                    is_there = first is not None and first.startswith(start)
-                else:
-                    is_there = self.has_ref_in(start, name + b"0")
-                if is_there:
-                    yield name
-
     def _by_blocks(
         self, keys: Sequence[bytes]
-    ) -> Iterator[tuple[Sequence[bytes], _Decoded | None, bytes | None]]:
+    ) -> Iterator[tuple[Sequence[bytes], _Decoded | None]]:
         """Divide sorted keys by the blocks that would hold them.
 
-        Yields: keys; what is in the block, or None if to decode it is not worth it; and what the
-          first name behind the block is, if that matters
+        Yields: keys; and what is in the block, or None if to decode it is not worth it
         """
         if self.refs is None:
             return
         if len(keys) < _WORTH_A_BLOCK:
-            yield keys, None, None
+            yield keys, None
             return
-        for position, group, following in self.refs.batches(keys):
+        for position, group in self.refs.batches(keys):
             block = None
             if position is not None and len(group) >= _WORTH_A_BLOCK:
                 block = self.refs.block_for(group[0])
             decoded = self._decoded_at(block.position) if block else None
             if decoded and block and self.refs.index_position and decoded[0][-1] < group[-1]:
                 raise self.refs.beyond(block.position)
-            yield group, decoded, following
+            yield group, decoded
 
-    def has_ref_in(self, start: bytes, stop: bytes) -> bool:
-        """Tell whether the table mentions a name from ``start`` until before ``stop``."""
-        block = self.refs.block_for(start) if self.refs else None
-        if block is None or self.refs is None:
-            return False
+    def first_ref_from(self, start: bytes) -> RefRecord | None:
+        """Find the first record, a deletion or not, whose name is not before ``start``."""
+        if self._by_name is not None:
+            i = bisect_left(self._names, start)
+            return self._by_name[self._names[i]] if i < len(self._names) else None
+        if self.refs is None:
+            return None
+        block = self.refs.block_for(start)
+        if block is None:
+            return None
         found = block.seek_ref(start)
-        first = self.refs.first_key_behind(block) if found is None else found.name
-        return first is not None and first < stop
+        if found is None:
+            following = self.refs.block_behind(block)
+            found = following.seek_ref(start) if following is not None else None
+        return found
 
     def ref_values(
         self, start: bytes = b"", stop: bytes | None = None

@@ -37,6 +37,9 @@ MAX_BLOCK_SIZE = (1 << 24) - 1
 _MAX_OBJ_ID_LENGTH = 31  # five bits of the footer hold it
 _HASH_IDS = {32: b"s256"}
 
+# A block with one ref: its header, prefix and suffix lengths, update index, restart and count.
+_LEAST_OVERHEAD = 4 + 3 + 3 + 2
+
 # Positions that overflow even an empty block are left out.
 _SCAN_ALL = encode_obj(())
 
@@ -70,6 +73,16 @@ class WriteOptions:
             raise RecordError(f"restart interval {self.restart_interval} is not in 1..65535")
         if self.hash_size not in (20, 32):
             raise RecordError(f"object ids of {self.hash_size} bytes are not known")
+
+    def can_hold(self, name: bytes, target: bytes | None = None) -> bool:
+        """Tell whether a ref may fit into a block, which few bytes more or less decide on writing.
+
+        Args:
+          name: of the ref
+          target: of a symref; None for an object id
+        """
+        size = len(name) + (self.hash_size if target is None else len(target))
+        return size + _LEAST_OVERHEAD <= self.block_size
 
 
 def encode_header(options: WriteOptions, min_update_index: int, max_update_index: int) -> bytes:

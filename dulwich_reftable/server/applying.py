@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -25,7 +25,7 @@ from dulwich.objects import ZERO_SHA
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from ..conflicts import directories_of, living_refs_below
+from ..conflicts import ConflictFinder, ListedRefs, in_the_way, worktree_views
 from ..engine.errors import (
     LockError,
     RecordError,
@@ -33,6 +33,7 @@ from ..engine.errors import (
     ReftableError,
     TransactionError,
 )
+from ..engine.stack import Stack
 from ..errors import BadRefNameError
 from ..refs import ReftableRefsContainer
 from ..stamp import Stamp
@@ -62,6 +63,7 @@ class Applier:
       is_logged: tells whether an update starts a reflog
       committer: for the reflogs, as ``b"Name <address>"``; None for who is at work
       patience: seconds to wait for locks
+      tell: takes explanations for the client
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Applier:
         is_logged: IsLogged,
         committer: bytes | None,
         patience: float,
+        tell: Callable[[bytes], None],
     ) -> None:
         self._repo = repo
         self._refs = repo.refs
@@ -78,6 +81,7 @@ class Applier:
         self._is_logged = is_logged
         self._committer = committer
         self._patience = patience
+        self._tell = tell
         self._has_hook = hooks.watches_transactions
 
     def apply(self, commands: list[Command], *, atomic: bool) -> None:
@@ -110,7 +114,10 @@ class Applier:
                 # Most often the next look sees what is wrong; if not, it must not go on for ever.
                 guilty = [c for c in left if error.ref in (c.name, c.target)] or left
                 for command in guilty:
-                    command.refusal = _reason(error)
+                    if isinstance(error, RefConflictError):
+                        self._refuse_conflict(command, error.other)
+                    else:
+                        command.refusal = _reason(error)
             except LockError:
                 refuse(left, LOCKED)
             except RecordError:
@@ -179,36 +186,42 @@ class Applier:
     def _refuse_conflicts(self, commands: list[Command], values: dict[bytes, bytes]) -> None:
         """Refuse refs that would be in the way of others, or others in theirs."""
         created = [c for c in commands if not c.deletes and c.target not in values]
+        if not created:
+            return
+        names = sorted(command.target for command in created)
         deleted = {command.target for command in commands if command.deletes}
-        parents = {parent for command in created for parent in directories_of(command.target)}
-        existing = self._values(parents).keys() - deleted
-        crowded = self._with_refs_below(sorted(command.target for command in created), deleted)
-        taken: set[bytes] = set()
-        directories: set[bytes] = set()
+        crowded = dict(self._in_the_way(names, deleted))
+        # Of new refs in each other's way, the first one is done.
+        rivals: dict[bytes, list[bytes]] = {}
+        find = ConflictFinder().find
+        for name in names:
+            for other in find(name):
+                rivals.setdefault(name, []).append(other)
+                rivals.setdefault(other, []).append(name)
         for command in created:
-            name = command.target
-            above = list(directories_of(name))
-            if (
-                name in crowded
-                or name in directories
-                or not existing.isdisjoint(above)
-                or not taken.isdisjoint(above)
-            ):
-                command.refusal = b"refname conflict"
+            in_its_way = crowded.get(command.target)
+            if in_its_way is not None:
+                self._refuse_conflict(command, in_its_way)
                 continue
-            taken.add(name)
-            directories.update(above)
+            for rival in rivals.get(command.target, ()):
+                crowded.setdefault(rival, command.target)
 
-    def _with_refs_below(self, names: list[bytes], deleted: set[bytes]) -> set[bytes]:
-        """Find the names that have refs below them, other than those that are to be deleted."""
+    def _refuse_conflict(self, command: Command, other: bytes) -> None:
+        self._tell(b"error: '%s' exists; cannot create '%s'\n" % (other, command.target))
+        command.refusal = b"refname conflict"
+
+    def _in_the_way(self, names: list[bytes], deleted: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Find refs that are there, and not to be deleted, in the way of sorted names."""
         if not isinstance(self._refs, ReftableRefsContainer):
-            living = self._refs.allkeys() - deleted
-            return {parent for key in living for parent in directories_of(key)}.intersection(names)
-        return {
-            name
-            for stack in self._refs._backend.stacks()
-            for name, _ in living_refs_below(stack.snapshot(), names, deleted)
-        }
+            yield from in_the_way(names, ListedRefs(sorted(self._refs.allkeys() - deleted)))
+            return
+        backend = self._refs._backend
+        created: dict[Stack, list[bytes]] = {}
+        for name in names:
+            created.setdefault(backend.find(name)[0], []).append(name)
+        gone = dict.fromkeys(backend.stacks(), deleted)
+        for view in worktree_views(backend, created, gone, Stack.snapshot):
+            yield from in_the_way(*view)
 
     # Files
 
@@ -304,8 +317,6 @@ def _mismatch(expected: bytes | None, actual: bytes | None) -> bytes | None:
 
 
 def _reason(error: ReftableError) -> bytes:
-    if isinstance(error, RefConflictError):
-        return b"refname conflict"
     if isinstance(error, BadRefNameError):
         return b"funny refname"
     if isinstance(error, TransactionError):

@@ -293,7 +293,9 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                 break
         if atomic and any(command.refusal is not None for command in commands):
             refuse(commands, b"atomic push failure")
-        applier = Applier(repo, hooks, policy.is_logged, self.committer, self._patience())
+        applier = Applier(
+            repo, hooks, policy.is_logged, self.committer, self._patience(), self._tell
+        )
         try:
             quarantine.secure()
         except OSError as error:

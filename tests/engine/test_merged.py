@@ -125,9 +125,10 @@ class TestRefs:
                 ]
                 expected = [(record.name, as_text(record)) for record in inside]
                 assert pairs(merged.ref_values(start, stop)) == expected
-                if stop is not None and start <= stop:
-                    first = inside[0].name if inside else None
-                    assert merged.first_ref_in(start, stop) == first
+            seeker = merged.seeker()
+            for near in (start, start + b"\0", b"refs", start):
+                later = [model.refs[name] for name in sorted(model.refs) if name >= near]
+                assert seeker.first_from(near) == (*later, None)[0]
 
     @given(models(), st.lists(short_names))
     def test_lookup(self, model: Model, names: list[bytes]) -> None:
@@ -145,31 +146,6 @@ class TestRefs:
         for asked in (names, {*names, b"refs/many/00017", *known}, set(list(names)[:1])):
             expected = {name: known[name] for name in asked if name in known}
             assert model.merged.values_of(asked) == expected
-
-    @given(models(), st.sets(short_names))
-    def test_first_refs_below(self, model: Model, names: set[bytes]) -> None:
-        asked = sorted(names)
-        below = {
-            name: [record.name for record in model.living if record.name.startswith(name + b"/")]
-            for name in asked
-        }
-        assert dict(model.merged.first_refs_below(asked)) == {
-            name: found[0] for name, found in below.items() if found
-        }
-
-    def test_first_refs_below_names_that_are_below_each_other(self) -> None:
-        """What is below the outer one may stand behind everything below the inner one."""
-        model = Model()
-        model.add([ref(b"a/c", 1)], [])
-        assert list(model.merged.first_refs_below([b"a", b"a/b"])) == [(b"a", b"a/c")]
-
-    def test_first_refs_below_in_a_large_table(self) -> None:
-        """There few names are looked up one by one."""
-        model = Model()
-        model.add(MANY_REFS, [])
-        assert list(model.merged.first_refs_below([b"refs/man", b"refs/many"])) == [
-            (b"refs/many", b"refs/many/00000")
-        ]
 
     @given(models())
     def test_by_object(self, model: Model) -> None:
@@ -215,9 +191,8 @@ class TestEdges:
         assert list(merged.ref_values()) == list(merged.log_names()) == []
         assert merged.lookup_ref(b"HEAD") is None
         assert merged.refs_with_object(oid(1)) == []
-        assert merged.first_ref_in(b"a", b"z") is None
+        assert merged.seeker().first_from(b"a") is None
         assert merged.values_of([]) == merged.values_of([b"HEAD"]) == {}
-        assert list(merged.first_refs_below([b"refs"])) == []
 
     def test_newest_update_index(self) -> None:
         tables = [table_of(bounds=(1, 5)), table_of(bounds=(6, 6)), table_of(bounds=(7, 9))]
@@ -238,7 +213,7 @@ class TestEdges:
         )
         assert list(merged.ref_values()) == []
         assert merged.ref_dict() == ({}, set())
-        assert merged.first_ref_in(b"", b"z") is None
+        assert merged.seeker().first_from(b"") == MANY_REFS[0]._replace(value=None)
 
 
 class TestMergeChunks:
