@@ -99,7 +99,7 @@ class Overlay(Merged):
         return None if record.is_deletion else record
 
     def seeker(self) -> Seeker:
-        """Give what finds the first name from others on; it is good until there are more updates."""
+        """Give what finds the first name from others on, until there are more updates."""
         return _OverlaySeeker(self._base.seeker(), self._sorted, self._refs)
 
     def values_of(self, names: Iterable[bytes]) -> dict[bytes, bytes]:

@@ -47,6 +47,7 @@ _ROUNDS = 10
 """How often a push is tried that loses refs to others."""
 
 LOCKED = b"the refs are locked by somebody else"
+_CONFLICT = b"refname conflict"
 _FAILED = b"failed to update ref"
 _HOOK = b"reference-transaction hook declined"
 _POLL = 0.02
@@ -103,6 +104,10 @@ class Applier:
         self, refs: ReftableRefsContainer, commands: list[Command], atomic: bool
     ) -> None:
         stamp = Stamp.of(refs._backend, b"push", self._committer)
+        options = refs._backend.settings.write
+        for command in pending(commands):
+            if not command.deletes and not options.can_hold(command.target):
+                self._refuse_long(command)
         for _ in range(_ROUNDS):
             left = self._weed(commands, atomic)
             if not left:
@@ -122,8 +127,7 @@ class Applier:
                 refuse(left, LOCKED)
             except RecordError:
                 # A name that is too long for a block: which one, the error does not tell.
-                longest = max(left, key=lambda command: len(command.target))
-                longest.refusal = b"invalid new value provided"
+                self._refuse_long(max(left, key=lambda command: len(command.target)))
             except (ReftableError, OSError):
                 refuse(left, _FAILED)
         refuse(pending(commands), _FAILED)
@@ -190,8 +194,9 @@ class Applier:
             return
         names = sorted(command.target for command in created)
         deleted = {command.target for command in commands if command.deletes}
-        crowded = dict(self._in_the_way(names, deleted))
+        standing = dict(self._in_the_way(names, deleted))
         # Of new refs in each other's way, the first one is done.
+        taken: dict[bytes, bytes] = {}
         rivals: dict[bytes, list[bytes]] = {}
         find = ConflictFinder().find
         for name in names:
@@ -199,16 +204,24 @@ class Applier:
                 rivals.setdefault(name, []).append(other)
                 rivals.setdefault(other, []).append(name)
         for command in created:
-            in_its_way = crowded.get(command.target)
-            if in_its_way is not None:
-                self._refuse_conflict(command, in_its_way)
-                continue
-            for rival in rivals.get(command.target, ()):
-                crowded.setdefault(rival, command.target)
+            name = command.target
+            if name in standing:
+                self._refuse_conflict(command, standing[name])
+            elif name in taken:
+                both = b"'%s' and '%s'" % (taken[name], name)
+                self._tell(b"error: cannot process %s at the same time\n" % both)
+                command.refusal = _CONFLICT
+            else:
+                for rival in rivals.get(name, ()):
+                    taken.setdefault(rival, name)
 
     def _refuse_conflict(self, command: Command, other: bytes) -> None:
         self._tell(b"error: '%s' exists; cannot create '%s'\n" % (other, command.target))
-        command.refusal = b"refname conflict"
+        command.refusal = _CONFLICT
+
+    def _refuse_long(self, command: Command) -> None:
+        self._tell(b"error: '%s...' is too long a name\n" % command.target[:60])
+        command.refusal = _FAILED
 
     def _in_the_way(self, names: list[bytes], deleted: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Find refs that are there, and not to be deleted, in the way of sorted names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_one_push_is_one_table(root: Path, work: Git, url: str, origin: Git) -> 
 
 
 def test_what_is_in_the_way_is_told_and_the_rest_goes_in(url: str, origin: Git, work: Git) -> None:
-    code, outcomes, _ = push(
+    code, outcomes, said = push(
         work,
         url,
         "main:refs/heads/main/below",
@@ -61,17 +62,52 @@ def test_what_is_in_the_way_is_told_and_the_rest_goes_in(url: str, origin: Git, 
     )
     assert code == 1
     assert outcomes["refs/heads/main/below"] == "!refname conflict"
+    assert "error: 'refs/heads/main' exists; cannot create 'refs/heads/main/below'" in said
     # Of two that exclude each other, one is done.
     assert sorted(outcomes[f"refs/heads/{name}"] for name in ("a", "a/b")) == [
         "!refname conflict",
         "*",
     ]
+    assert re.search(
+        "error: cannot process 'refs/heads/a.*' and 'refs/heads/a.*' at the same", said
+    )
     assert outcomes["refs/heads/fine"] == "*"
     # What makes room is deleted by the same push.
     assert (outcomes["refs/tags/v1"], outcomes["refs/tags/v1/x"]) == ("-", "*")
     listed = refs_of(origin)
     assert {b"refs/heads/main", b"refs/heads/fine", b"refs/tags/v1/x"} < listed.keys()
     assert len(listed) == 4
+
+
+def test_refs_below_are_in_the_way(url: str, origin: Git, work: Git) -> None:
+    work.run(
+        "push", "-q", url, "main:refs/heads/q/deep", "main:refs/heads/q-", "main:refs/heads/q0"
+    )
+    code, outcomes, said = push(work, "--atomic", url, "main:refs/heads/q", "main:refs/heads/fine")
+    assert (code, outcomes["refs/heads/fine"]) == (1, "!atomic push failure")
+    assert outcomes["refs/heads/q"] == "!refname conflict"
+    assert "error: 'refs/heads/q/deep' exists; cannot create 'refs/heads/q'" in said
+    assert b"refs/heads/fine" not in refs_of(origin)
+    assert push(work, url, "main:refs/heads/q", ":refs/heads/q/deep")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["n" * 5000, "n/" * 25_000 + "n"])
+def test_names_that_cannot_be_stored(
+    url: str, origin: Git, work: Git, ref_format: str, name: str
+) -> None:
+    if ref_format == "files":
+        pytest.skip("what names files take is the system's to say")
+    before = refs_of(origin)
+    main = before[b"refs/heads/main"]
+    said = wire.push(
+        url,
+        *(b"%s %s refs/heads/%d%s" % (wire.ZERO, main, at, name.encode()) for at in range(3)),
+        b"%s %s refs/heads/fine" % (wire.ZERO, main),
+        pack=wire.EMPTY_PACK,
+    )
+    assert said.count(b" failed to update ref\n") == 3
+    assert b"ok refs/heads/fine\n" in said
+    assert refs_of(origin) == {**before, b"refs/heads/fine": main}
 
 
 def test_atomic_is_all_or_nothing(url: str, origin: Git, work: Git) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
+import struct
 import urllib.request
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 ZERO = b"0" * 40
+_PACK = b"PACK" + struct.pack(">II", 2, 0)
+EMPTY_PACK = _PACK + hashlib.sha1(_PACK).digest()
 
 
 def line(text: bytes) -> bytes:
