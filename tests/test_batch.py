@@ -68,7 +68,7 @@ def outcome(refs: dr.ReftableRefsContainer, call: Call) -> object:
 
 
 def tables(refs: dr.ReftableRefsContainer) -> list[str]:
-    return (Path(refs.path) / "reftable" / "tables.list").read_text().split()
+    return (Path(os.fsdecode(refs.path)) / "reftable" / "tables.list").read_text().split()
 
 
 def make(path: Path) -> dr.ReftableRefsContainer:

@@ -14,6 +14,7 @@ from support.compare import shown_reflogs
 from support.git import LogEntry
 
 import dulwich_reftable as dr
+from dulwich_reftable.engine.records import RefRecord
 
 ZERO = b"0" * 40
 A, B, C = (digit * 40 for digit in (b"a", b"b", b"c"))
@@ -244,6 +245,66 @@ def test_kinds_of_errors() -> None:
     for kind in (dr.CorruptTableError, dr.LockError, dr.TransactionError, dr.RefConflictError):
         assert issubclass(kind, dr.ReftableError)
     assert issubclass(dr.RefConflictError, OSError)
+
+
+ILLEGAL_TARGETS = [
+    b"refs/heads/a..b",
+    b"refs/heads/x.lock",
+    b"../../config",
+    b"worktrees/../HEAD",
+    b"main-worktree/refs/heads/x",
+    b"config",
+    b" ",
+]
+
+
+@pytest.mark.parametrize("target", ILLEGAL_TARGETS)
+@pytest.mark.parametrize("through_another", [False, True])
+def test_an_illegal_target_is_not_written_to(
+    refs: dr.ReftableRefsContainer, repo: dr.Repo, target: bytes, through_another: bool
+) -> None:
+    """Whoever made the symref by other means; git refuses to follow it, too."""
+    bad = b"refs/heads/bad"
+    refs.set_symbolic_ref(ALIAS, bad if through_another else MAIN)
+    with refs._backend.shared.addition() as addition:
+        index = addition.next_update_index
+        addition.write([RefRecord(bad if through_another else ALIAS, index, target=target)], [])
+        addition.commit()
+    before, shown = tables(repo), refs.get_symrefs()
+    base, name = ALIAS.rsplit(b"/", 1)
+
+    def in_a_batch() -> None:
+        with refs.batch_update():
+            refs[ALIAS] = C
+
+    for write in (
+        lambda: refs.__setitem__(ALIAS, C),
+        lambda: refs.set_if_equals(ALIAS, None, C),
+        lambda: refs.set_if_equals(ALIAS, ZERO, C, message=b"m", **ABOUT),
+        lambda: refs.add_if_new(ALIAS, C),
+        lambda: refs.import_refs(base, {name: C}),
+        lambda: run(refs, [("create", NEW, C), ("update", ALIAS, C)]),
+        lambda: run(refs, [("create", ALIAS, C)]),
+        in_a_batch,
+    ):
+        with pytest.raises(RefFormatError):
+            write()
+    assert tables(repo) == before
+    assert refs.get_symrefs() == shown
+    refs.add_packed_refs({ALIAS: C})  # this one does not follow
+    assert refs[ALIAS] == C
+
+
+def test_deletions_do_not_follow(refs: dr.ReftableRefsContainer) -> None:
+    """Not even those of an import; the branch that the symref leads to stays."""
+    refs.import_refs(b"refs/heads", {b"alias": None})
+    assert (ALIAS in refs, refs[OTHER]) == (False, B)
+    refs.set_symbolic_ref(ALIAS, OTHER)
+    refs.add_packed_refs({ALIAS: None})
+    assert (ALIAS in refs, refs[OTHER]) == (False, B)
+    refs.set_symbolic_ref(ALIAS, OTHER)
+    refs.import_refs(b"refs/heads", {b"main": A, b"other": B}, prune=True)
+    assert (ALIAS in refs, refs[OTHER]) == (False, B)
 
 
 def writes(refs: dr.ReftableRefsContainer) -> list[Callable[[], object]]:

@@ -48,8 +48,8 @@ MUTATIONS = (
     Mutation(
         "update-index-stands-still",
         "engine/addition.py",
-        "index = self.snapshot.max_update_index + 1",
-        "index = max(self.snapshot.max_update_index, 1)",
+        "index = refs.max_update_index + 1",
+        "index = max(refs.max_update_index, 1)",
         "an entry of the reflog takes the place of the one before it",
         ("stack/test_beside_git.py", "test_reflog.py"),
     ),
