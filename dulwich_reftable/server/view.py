@@ -18,13 +18,14 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 from dulwich.object_store import BaseObjectStore
-from dulwich.objects import ObjectID, Tag
+from dulwich.objects import ObjectID, Tag, valid_hexsha
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from ..engine.ref_run import SYMREF_PREFIX
 from ..names import is_legal, prefix_end
 from ..plan import MAX_SYMREF_DEPTH
 from ..refs import ReftableRefsContainer
+from .object_types import ObjectTypes
 from .settings import HiddenRefs
 
 __all__ = ["Shown", "View", "view_of"]
@@ -93,6 +94,7 @@ class _View:
     def __init__(self, store: BaseObjectStore, hidden: HiddenRefs) -> None:
         self._store = store
         self._hidden = hidden
+        self._types = ObjectTypes(store)
         self._known: set[bytes] = set()
         self._peeled: dict[bytes, bytes | None] = {}
 
@@ -100,7 +102,7 @@ class _View:
         known = self._known
         if oid in known:
             return True
-        if ObjectID(oid) not in self._store:
+        if not self._types.exists(oid):
             return False
         if len(known) >= _KNOWN_OBJECTS:
             known.clear()
@@ -118,30 +120,29 @@ class _View:
         return self._peeled[oid]
 
     def _peel(self, oid: bytes) -> None:
-        """Note what a tag, and each tag on the way, finally points to.
+        """Note what a tag, and each tag on the way, finally points to; None for all else.
 
-        As in git, what a tag says of the type of its object is believed, so that an object that
-        is no tag need not be read. A tag that is broken, or leads to a broken one, is not peeled.
+        As in git, what a tag says of the type of its object is believed, so that the last object
+        need not be there. A tag that leads to a broken tag is not peeled.
         """
-        chain: list[bytes] = []
+        tags: list[bytes] = []
         final: bytes | None = oid
         while final is not None and final not in self._peeled:
-            chain.append(final)
-            try:
-                kind, text = self._store.get_raw(ObjectID(final))
-            except KeyError:
-                kind, text = -1, b""
-            found = _TAG_HEADER.match(text) if kind == Tag.type_num else None
-            if found is None:
-                # An object that no tag leads to may be of any type.
-                final = None
-                break
-            final = found[1]
-            if found[2] != Tag.type_name:
+            tags.append(final)
+            header = self._tag_header(final)
+            final = None if header is None else header[0]
+            if header is not None and header[1] != Tag.type_name:
                 break
         else:
             final = None if final is None else self._peeled[final]
-        self._peeled.update(dict.fromkeys(chain, final))
+        self._peeled.update(dict.fromkeys(tags, final))
+
+    def _tag_header(self, oid: bytes) -> tuple[bytes, bytes] | None:
+        """Give what a tag is of, and the type that it names; None if it is no tag."""
+        if self._types.type_of(oid) != Tag.type_num:
+            return None
+        found = _TAG_HEADER.match(self._store.get_raw(ObjectID(oid))[1])
+        return None if found is None else (found[1], found[2])
 
     def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
         """Follow a symref: gives the last name, and its object id if there is one."""
@@ -250,7 +251,7 @@ class CopiedView(_View):
         self._values: dict[bytes, bytes] = {}
         for name in refs.allkeys() | {HEADREF}:
             value = refs.read_ref(name)
-            if value is not None and is_legal(name):
+            if value is not None and is_legal(name) and _is_possible(value):
                 self._values[name] = value
         self._names = sorted(name for name in self._values if name.startswith(b"refs/"))
 
@@ -290,6 +291,11 @@ class CopiedView(_View):
     def is_tip(self, oid: bytes, *, hidden_too: bool = False) -> bool:
         is_shown = self._tips.get(oid)
         return is_shown is not None and (is_shown or hidden_too) and self._exists(oid)
+
+
+def _is_possible(value: bytes) -> bool:
+    """Tell whether a file holds what a ref can hold."""
+    return value.startswith(SYMREF_PREFIX) or valid_hexsha(value)
 
 
 def _ranges(

@@ -69,6 +69,35 @@ def test_ref_in_files_that_is_deleted_meanwhile(
     ]
 
 
+def test_symrefs_in_files_that_turn_in_a_circle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the circle is closed only while the refs are read."""
+    git = Git.init(tmp_path / "files", ref_format="files")
+    git.run("commit", "--quiet", "--allow-empty", "-m", "one")
+    git.run("symbolic-ref", "refs/x/one", "refs/x/two")
+    git.run("symbolic-ref", "refs/x/two", "refs/heads/main")
+    with dr.Repo(str(git.path)) as repo:
+        stored = repo.refs.read_ref
+
+        def read(name: bytes) -> bytes | None:
+            if name == b"refs/x/two":
+                git.run("symbolic-ref", "refs/x/two", "refs/x/one")
+            return stored(name)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(repo.refs, "read_ref", read)
+        view = view_of(repo.refs, repo.object_store, HiddenRefs([]))
+        assert [ref.name for chunk in view.refs() for ref in chunk] == [b"refs/heads/main"]
+        assert view.find(b"refs/x/one") is None
+        assert list(view.tips()) == [git.run("rev-parse", "main").strip()] * 2
+        # What was read is what is said, whatever becomes of it.
+        git.run("symbolic-ref", "HEAD", "refs/x/one")
+        git.run("update-ref", "-d", "refs/heads/main")
+        head = view.head()
+        assert head is not None
+        assert head.target == b"refs/heads/main"
+
+
 def test_prefixes_are_sought(origin: Git, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not asked for is not read, nor what is hidden."""
     with dr.Repo(str(origin.path)) as repo:
