@@ -22,7 +22,7 @@ from ..engine.ref_run import SYMREF_PREFIX
 from ..names import is_legal, is_logged_by_default
 from ..refs import ReftableRefsContainer
 from ..transaction import is_zero
-from .history import all_lead_to
+from .history import is_ancestor
 from .settings import ReceiveSettings
 
 __all__ = ["Command", "Policy", "pending", "refuse"]
@@ -160,7 +160,7 @@ class Policy:
             if settings.deny_non_fast_forwards and not command.creates:
                 if self._type_of(command.old) != Commit.type_num:
                     return b"bad ref"
-                if not all_lead_to(self._store, [command.new], [command.old], exact=True):
+                if not is_ancestor(self._store, command.old, command.new):
                     self._tell(b"error: denying non-fast-forward %s\n" % shown)
                     return b"non-fast-forward"
         return None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dulwich.object_store import BaseObjectStore
 from dulwich.objects import Commit, ObjectID, ShaFile, Tag
 
-__all__ = ["History", "all_lead_to", "is_reachable"]
+__all__ = ["CommitQueue", "History", "is_ancestor", "is_reachable"]
 
 _BUDGET = 200_000
 """How many commits are looked at for the sake of an object that no ref points to."""
@@ -30,12 +30,16 @@ class _Commit(NamedTuple):
     tree: bytes
 
 
-class _Queue:
-    """Commits to look at, the newest first, each once; it counts those not to be left out."""
+class CommitQueue:
+    """Commits to look at, the newest first, each once.
+
+    Attributes:
+      pushed: all that have been in it
+    """
 
     def __init__(self) -> None:
+        self.pushed: set[bytes] = set()
         self._heap: list[tuple[int, int, bytes]] = []
-        self._pushed: set[bytes] = set()
         self._open: set[bytes] = set()
 
     def __bool__(self) -> bool:
@@ -53,10 +57,10 @@ class _Queue:
 
     def push(self, time: int, oid: bytes, *, is_left_out: bool = False) -> None:
         """Put a commit in, if it has not been in before."""
-        if oid in self._pushed:
+        if oid in self.pushed:
             return
-        self._pushed.add(oid)
-        heapq.heappush(self._heap, (-time, len(self._pushed), oid))
+        self.pushed.add(oid)
+        heapq.heappush(self._heap, (-time, len(self.pushed), oid))
         if not is_left_out:
             self._open.add(oid)
 
@@ -158,7 +162,7 @@ class History:
           KeyError: if a commit is missing
         """
         left_out: set[bytes] = set()
-        queue = _Queue()
+        queue = CommitQueue()
 
         def leave_out(start: bytes) -> None:
             pending = [start]
@@ -216,92 +220,50 @@ class History:
         return commit.time
 
     def newest_first(self, tips: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-        """Walk from commits to their ancestors by their times.
+        """Walk from commits, or tags of commits, to their ancestors by their times.
 
         Yields: object id, and time in seconds since the epoch
         """
-        seen: set[bytes] = set()
-        heap: list[tuple[int, bytes]] = []
-
-        def push(oid: bytes) -> None:
-            if oid not in seen:
-                seen.add(oid)
-                commit = self.commit(oid)
-                if commit is not None:
-                    heapq.heappush(heap, (-commit.time, oid))
-
+        queue = CommitQueue()
         for tip in tips:
-            push(self.peel(tip))
-        while heap:
-            time, oid = heapq.heappop(heap)
-            yield oid, -time
+            oid = self.peel(tip)
+            commit = self.commit(oid)
+            if commit is not None:
+                queue.push(commit.time, oid)
+        while queue:
+            time, oid = queue.pop()
+            yield oid, time
             for parent in self.parents(oid):
-                push(parent)
+                commit = self.commit(parent)
+                if commit is not None:
+                    queue.push(commit.time, parent)
 
 
-def all_lead_to(
-    store: BaseObjectStore,
-    starts: Iterable[bytes],
-    goals: Iterable[bytes],
-    roots: Collection[bytes] = (),
-    *,
-    exact: bool = False,
-) -> bool:
-    """Tell whether each of some commits has one of some others among its ancestors, or is one.
+def is_ancestor(store: BaseObjectStore, old: bytes, new: bytes) -> bool:
+    """Tell whether a commit is another one, or among its ancestors.
 
-    A negotiation can do with an answer that is sometimes no where it should be yes: it does not
-    look behind commits that are older than all that is looked for.
+    It looks everywhere, since the times of commits may be wrong.
 
     Args:
       store: where they are
-      starts: hex object ids of commits, or of tags of commits
-      goals: hex object ids of commits
-      roots: commits whose parents do not count
-      exact: whether to look everywhere, since times may be wrong
+      old: hex object id of the commit that may be the ancestor
+      new: hex object id of the other one
     """
-    history = History(store, roots)
-    leads = set(goals)
-    times = [commit.time for commit in map(history.commit, leads) if commit is not None]
-    if not times:
-        return False
-    earliest = float("-inf") if exact else min(times)
-    visited: set[bytes] = set()
-    for start in starts:
-        path: list[tuple[bytes, Iterator[bytes]]] = []
-        oid = history.peel(start)
-        while True:
-            if oid in leads:
-                leads.update(before for before, _ in path)
-                leads.add(oid)
-                break
-            if oid not in visited:
-                visited.add(oid)
-                commit = history.commit(oid)
-                if commit is not None and commit.time >= earliest:
-                    path.append((oid, iter(commit.parents)))
-            while path:
-                following = next(path[-1][1], None)
-                if following is not None:
-                    break
-                path.pop()
-            else:
-                return False
-            oid = following
-    return True
+    return any(oid == old for oid, _ in History(store).newest_first([new]))
 
 
 def is_reachable(store: BaseObjectStore, oids: Iterable[bytes], tips: Iterable[bytes]) -> bool:
-    """Tell whether commits are all among the ancestors of some others.
+    """Tell whether commits, or tags of commits, are all among the ancestors of some others.
 
-    It gives up, saying no, after very many commits.
+    As in git, a tag counts as what it is of. It gives up, saying no, after very many commits.
 
     Args:
       store: where they are
       oids: hex object ids that are asked for
       tips: hex object ids to begin with
     """
-    missing = set(oids)
     history = History(store)
+    missing = {history.peel(oid) for oid in oids}
     if any(history.commit(oid) is None for oid in missing):
         return False
 

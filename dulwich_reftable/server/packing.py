@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from dulwich.object_store import BaseObjectStore
+from dulwich.objects import ObjectID
 from dulwich.pack import write_pack_from_container
 
 from .errors import RefusedError
@@ -58,6 +60,20 @@ class Fetch:
     def is_cut_by_revisions(self) -> bool:
         """Whether it is to be cut by time, or at what others have."""
         return self.since is not None or bool(self.without)
+
+    def add_have(self, oid: bytes, store: BaseObjectStore) -> bool:
+        """Note that the client has an object.
+
+        Args:
+          oid: hex object id
+          store: our objects
+        Returns: whether we have it, too; of others nothing is kept
+        """
+        if oid not in self.haves:
+            if ObjectID(oid) not in store:
+                return False
+            self.haves[oid] = None
+        return True
 
     def cut(self, repo: Any, *, at_own: bool = False) -> tuple[list[bytes], list[bytes]]:
         """Find out where history ends for the client.

@@ -4,14 +4,11 @@
 The class speaks protocol version 0, and hands version 2 to :mod:`.upload_v2`. The refs come from
 one view for as long as the connection lasts. Wants are not compared with a set of all tips, but
 looked up one by one, by the object index; over HTTP, where the refs may have moved since they were
-advertised, whatever can be reached from them will do, as with git. The acknowledgements of version
-0 are dulwich's.
+advertised, whatever can be reached from them will do, as with git.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 
 from dulwich.errors import ObjectFormatException
@@ -36,12 +33,12 @@ from dulwich.protocol import (
     format_unshallow_line,
 )
 from dulwich.server import UploadPackHandler as DulwichUploadPackHandler
-from dulwich.server import _ProtocolGraphWalker
 
 from .errors import RefusedError, telling
 from .filters import parse_filter
-from .history import all_lead_to, is_reachable
+from .history import is_reachable
 from .lines import FLUSH, read_line
+from .negotiation import MAX_LINES, Acks, negotiate
 from .packing import Fetch, send_pack
 from .service import Service
 from .settings import UploadSettings
@@ -49,8 +46,6 @@ from .upload_v2 import serve_v2
 from .view import View, view_of
 
 __all__ = ["UploadPackHandler"]
-
-_log = logging.getLogger(__name__)
 
 _DEEPEN_SINCE = b"deepen-since"
 _DEEPEN_NOT = b"deepen-not"
@@ -66,9 +61,6 @@ _RULES = (
     b"refs/remotes/%s/HEAD",
 )
 """How git completes the short name of a ref."""
-
-MAX_LINES = 1_000_000
-"""How many wants, haves and the like a client may send in one go."""
 
 
 class UploadPackHandler(Service, DulwichUploadPackHandler):
@@ -132,12 +124,15 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             for oid in unshallow:
                 self.proto.write_pkt_line(format_unshallow_line(oid))
             self.proto.write(FLUSH)
-        if self.stateless_rpc and self.proto.eof():
-            return  # it wanted to know what will be shallow; the rest comes with a new request
-        walker = _GraphWalker(self, fetch)
-        found = self.repo.object_store.find_common_revisions(walker)
-        fetch.haves.update(dict.fromkeys(found))
-        if not walker.handle_done(not self.has_capability(CAPABILITY_NO_DONE), self._done_received):
+        if not negotiate(
+            self.proto,
+            self.repo.object_store,
+            fetch,
+            self._acks,
+            self.object_id,
+            is_stateless=self.stateless_rpc,
+            without_done=self.has_capability(CAPABILITY_NO_DONE),
+        ):
             return
         fetch.include_tags = self.has_capability(CAPABILITY_INCLUDE_TAG)
         if self.has_capability(CAPABILITY_SIDE_BAND_64K):
@@ -172,7 +167,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             return fetch
         line, capabilities = extract_want_line_capabilities(line)
         self.set_client_capabilities(capabilities)
-        self._ack_type = ack_type(capabilities)
+        self._acks = Acks(ack_type(capabilities))
         for _ in range(MAX_LINES):
             if line is None:
                 break
@@ -266,34 +261,6 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
                 return
         refused = absent or min(others)
         raise RefusedError(f"upload-pack: not our ref {refused.decode()}")
-
-
-class _GraphWalker(_ProtocolGraphWalker):
-    """Asks the client what it has, and acknowledges it.
-
-    Args:
-      handler: of the request
-      fetch: what the client wants
-    """
-
-    def __init__(self, handler: UploadPackHandler, fetch: Fetch) -> None:
-        super().__init__(
-            handler, handler.repo.object_store, handler.repo.refs.get_peeled, lambda: {}
-        )
-        self._fetch = fetch
-        self.set_wants([ObjectID(oid) for oid in fetch.wants])
-        self.set_ack_type(handler._ack_type)
-
-    def all_wants_satisfied(self, haves: AbstractSet[ObjectID]) -> bool:
-        """Tell whether enough is known of what the client has.
-
-        Args:
-          haves: what it has
-        """
-        if not haves:
-            return False
-        store = self.handler.repo.object_store
-        return all_lead_to(store, self._fetch.wants, haves, self._fetch.roots)
 
 
 def _number(key: bytes, text: bytes, least: int) -> int:

@@ -13,20 +13,21 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from dulwich.errors import HangupException
+from dulwich.object_store import BaseObjectStore
 from dulwich.objects import ObjectID
 from dulwich.protocol import Protocol as Connection
 from dulwich.protocol import capability_agent, capability_object_format, pkt_line
 
 from .errors import RefusedError
-from .history import all_lead_to
+from .history import History
 from .lines import DELIMITER, FLUSH, Mark, list_refs, read_packet
+from .negotiation import MAX_LINES, Reach
 from .packing import Fetch
 from .settings import UploadSettings
 from .view import View
 
 __all__ = ["serve_v2"]
 
-_MAX_ARGUMENTS = 1_000_000
 _MAX_PREFIXES = 65536
 """From so many on, git, too, rather lists everything."""
 
@@ -128,7 +129,7 @@ def _read_command(handler: _Handler) -> tuple[bytes, bool] | None:
 
 def _arguments(handler: _Handler) -> Iterator[bytes]:
     """Read the arguments of a request."""
-    for _ in range(_MAX_ARGUMENTS):
+    for _ in range(MAX_LINES):
         line = read_packet(handler.proto)
         if line is Mark.FLUSH:
             return
@@ -173,10 +174,7 @@ def _fetch(handler: _Handler, arguments: Iterator[bytes]) -> None:
             proto.write_pkt_line(b"NAK\n")
         for oid in fetch.haves:
             proto.write_pkt_line(b"ACK %s\n" % oid)
-        ready = b"wait-for-done" not in flags and all_lead_to(
-            store, fetch.wants, fetch.haves, fetch.client_shallow
-        )
-        if not ready:
+        if b"wait-for-done" in flags or not _is_enough(fetch, store):
             proto.write(FLUSH)
             return
         proto.write_pkt_line(b"ready\n")
@@ -194,6 +192,13 @@ def _fetch(handler: _Handler, arguments: Iterator[bytes]) -> None:
     proto.write(FLUSH)
 
 
+def _is_enough(fetch: Fetch, store: BaseObjectStore) -> bool:
+    reach = Reach(History(store, fetch.client_shallow), fetch.wants)
+    for oid in fetch.haves:
+        reach.add(oid)
+    return reach.is_enough()
+
+
 def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, set[bytes]]:
     """Read the arguments of ``fetch``: what is asked for, and the words that stand for themselves.
 
@@ -206,9 +211,7 @@ def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, s
         key, _, value = argument.partition(b" ")
         if key == b"have":
             flags.add(b"have")
-            oid = handler.object_id(value)
-            if oid not in fetch.haves and ObjectID(oid) in store:
-                fetch.haves[oid] = None
+            fetch.add_have(handler.object_id(value), store)
         elif argument == b"deepen-relative":
             fetch.is_relative = True
         elif argument in (

@@ -13,7 +13,7 @@ from support.git import Git, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.records import RefRecord
-from dulwich_reftable.server.history import History, all_lead_to, is_reachable
+from dulwich_reftable.server.history import History, is_ancestor, is_reachable
 from dulwich_reftable.server.lines import advertise, list_refs
 from dulwich_reftable.server.settings import HiddenRefs
 from dulwich_reftable.server.shallow import cut_by_depth, cut_by_revisions
@@ -148,18 +148,14 @@ def test_history(tmp_path: Path) -> None:
     below = {tip: set(git.run("rev-list", tip).split()) for tip in tips}
     with dr.Repo(str(git.path)) as repo:
         store = repo.object_store
-        for _ in range(300):
+        for _ in range(100):
             starts, goals = draw.sample(tips, draw.choice((1, 2))), draw.sample(tips, 2)
-            truth = all(below[start] & set(goals) for start in starts)
-            assert all_lead_to(store, starts, goals, exact=True) == truth
-            # Where times are in no order, this may err on the careful side.
-            assert all_lead_to(store, starts, goals) <= truth
+            assert is_ancestor(store, starts[0], goals[0]) == (starts[0] in below[goals[0]])
             assert is_reachable(store, starts, goals) == all(
                 any(start in below[goal] for goal in goals) for start in starts
             )
         assert not is_reachable(store, [b"1" * 40], tips)
-        assert all_lead_to(store, tips[5:], tips[:1]) == all(tips[0] in below[t] for t in tips[5:])
-        assert not all_lead_to(store, tips, [])
+        assert not is_ancestor(store, b"1" * 40, tips[-1])
         for _ in range(30):
             wants, haves = draw.sample(tips, draw.choice((1, 2, 3))), draw.sample(tips, 2)
             since = draw.choice((None, 10**9 + draw.randrange(45_000)))
