@@ -7,7 +7,6 @@ that is refused carries the reason; the rest of the push goes on without it, unl
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +14,13 @@ from typing import Any
 from dulwich.object_store import BaseObjectStore
 from dulwich.objects import Commit, ObjectID
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
-from dulwich.repo import Repo
 
-from ..backend import worktree_ids
 from ..engine.ref_run import SYMREF_PREFIX
 from ..names import is_legal, is_logged_by_default
-from ..refs import ReftableRefsContainer
 from ..transaction import is_zero
 from .history import is_ancestor
 from .settings import ReceiveSettings
+from .working_trees import WorkingTree, checked_out
 
 __all__ = ["Command", "Policy", "pending", "refuse"]
 
@@ -102,7 +99,7 @@ class Policy:
         self._tell = tell
         self._types: dict[bytes, int | None] = {}
         self._head = _symref_target(repo.refs, HEADREF)
-        self._checked_out = _checked_out(repo, None if settings.bare else self._head)
+        self._checked_out = checked_out(repo, None if settings.bare else self._head)
 
     def resolve(self, commands: Collection[Command]) -> None:
         """Follow symrefs, and refuse to update one ref twice, be it by another name."""
@@ -165,6 +162,16 @@ class Policy:
                     return b"non-fast-forward"
         return None
 
+    def tree_to_update(self, command: Command) -> WorkingTree | None:
+        """Give the working tree that has to follow an update (``updateInstead``), if there is one.
+
+        Args:
+          command: one that nothing else speaks against
+        """
+        if self._settings.deny_current_branch != "update" or command.deletes:
+            return None
+        return self._checked_out.get(command.target)
+
     def _type_of(self, oid: bytes) -> int | None:
         """Give the type of an object, as its number; None if there is no such object."""
         if oid not in self._types:  # many refs of a push may be the same
@@ -195,30 +202,3 @@ def _symref_target(refs: RefsContainer, name: Ref) -> bytes | None:
         return refs.follow(name)[0][-1]
     except SymrefLoop:
         return b""
-
-
-def _checked_out(repo: Any, head: bytes | None) -> set[bytes]:
-    """Give the branches that the HEADs of working trees lead to.
-
-    Args:
-      repo: the repository
-      head: the branch of the main working tree; None if it has none
-    """
-    found: set[bytes] = set()
-    if head:
-        found.add(head)
-    if not isinstance(repo, Repo):
-        return found  # it is in memory
-    for name in worktree_ids(repo.commondir()):
-        if isinstance(repo.refs, ReftableRefsContainer):
-            value = repo.refs.read_ref(Ref(b"worktrees/%s/HEAD" % os.fsencode(name)))
-        else:
-            try:
-                head_file = os.path.join(repo.commondir(), "worktrees", name, "HEAD")
-                with open(head_file, "rb") as file:
-                    value = file.read(4096).strip()
-            except OSError:
-                value = None
-        if value is not None and value.startswith(SYMREF_PREFIX):
-            found.add(value[len(SYMREF_PREFIX) :])
-    return found

@@ -31,9 +31,10 @@ from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
 from ..refs import ReftableRefsContainer
 from .applying import Applier
 from .commands import Command, Policy, pending, refuse
+from .connection import Connection
 from .connectivity import Connectivity
 from .creation import Creation, UnbornRepo
-from .errors import PackError, RefusedError, describe, telling
+from .errors import PackError, RefusedError, describe, printable, telling
 from .fsck import ObjectChecker
 from .fsck_settings import FsckSettings
 from .hooks import Hooks
@@ -43,12 +44,15 @@ from .quarantine import Quarantine
 from .service import Service
 from .settings import ReceiveSettings
 from .view import view_of
+from .working_trees import WorkingTree
 
 __all__ = ["ReceivePackHandler"]
 
 _log = logging.getLogger(__name__)
 
 _MAX_COMMANDS = 2_000_000
+
+_KEEP_ALIVE = pkt_line(bytes([SIDE_BAND_CHANNEL_DATA]))
 
 
 class ReceivePackHandler(Service, DulwichReceivePackHandler):
@@ -76,7 +80,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.committer = committer
-        self.client = dict(client or {})
+        self.client = client
         self.outcome = "done"
 
     @cached_property
@@ -153,7 +157,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
           creation: of the repository, if it did not exist
         """
         repo = self.repo
-        hooks = Hooks(repo, self.config, self._tell)
+        hooks = self._hooks()
         atomic = self.has_capability(CAPABILITY_ATOMIC)
         unpacked = b"ok"
         durable, limit = self._is_durable(), self.settings.unpack_limit
@@ -174,11 +178,14 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         self._report(unpacked, commands)
         self.outcome = _outcome(commands)
         if done:
-            hooks = Hooks(self.repo, self.config, self._tell)
+            hooks = self._hooks()
             hooks.post_receive(command.line for command in done)
             hooks.post_update(command.name for command in done)
         if self.has_capability(CAPABILITY_SIDE_BAND_64K):
             self.proto.write(FLUSH)
+
+    def _hooks(self) -> Hooks:
+        return Hooks(self.repo, self.config, self._tell, self.settings.keep_alive, self.client)
 
     def _publish(
         self, creation: Creation, commands: list[Command], done: list[Command]
@@ -199,7 +206,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         try:
             self._receive(quarantine, recv or self.proto.read)
         except Exception as error:  # whatever it is, the client is told, and nothing is let in
-            _log.warning("a pack was refused: %s: %s", type(error).__name__, error)
+            _log.warning("a pack was refused: %s", printable(f"{type(error).__name__}: {error}"))
             # The text may be of many lines, and name files of ours.
             said = "" if isinstance(error, OSError) and error.filename else str(error)
             line = " ".join(said.split())[:200] or type(error).__name__
@@ -231,6 +238,10 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             if command.name in self.settings.hidden:
                 doing = b"deleting" if command.deletes else b"updating"
                 command.refusal = b"deny %s a hidden ref" % doing
+            elif self.settings.proc_receive.matches(
+                command.name, creates=command.creates, deletes=command.deletes
+            ):
+                command.refusal = b"there is no proc-receive hook here"
         if atomic and len(pending(commands)) < len(commands):
             refuse(commands, b"atomic push failure")
         asked = pending(commands)
@@ -253,7 +264,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             walk = Connectivity(pack, repo.object_store, repo.refs, names, repo.get_shallow())
             if walk.is_complete(command.new for command in some):
                 return walk.found
-            _log.warning("a push was refused: %s", walk.problem)
+            _log.warning("a push was refused: %s", printable(str(walk.problem)))
             return None
 
         found = found_for(asked)
@@ -289,6 +300,9 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             if command.refusal is None and not hooks.update(command.name, command.old, command.new):
                 self._tell(b"error: hook declined to update %s\n" % command.name)
                 command.refusal = b"hook declined"
+            tree = policy.tree_to_update(command)
+            if command.refusal is None and tree is not None:
+                command.refusal = _update_tree(hooks, command, tree)
             if atomic and command.refusal is not None:
                 break
         if atomic and any(command.refusal is not None for command in commands):
@@ -330,9 +344,19 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     # What the client is told
 
     def _tell(self, text: bytes) -> None:
-        """Have the client show something to its user, if it can."""
-        if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+        """Have the client show something to its user now, if it can.
+
+        Args:
+          text: an empty one shows nothing, but keeps the connection alive
+        """
+        if not self.has_capability(CAPABILITY_SIDE_BAND_64K):
+            return
+        if text:
             self.proto.write_sideband(SIDE_BAND_CHANNEL_PROGRESS, text)
+        else:
+            self.proto.write(_KEEP_ALIVE)
+        if isinstance(self.proto, Connection):
+            self.proto.flush()
 
     def _report(self, unpacked: bytes, commands: list[Command]) -> None:
         """Tell what became of each command."""
@@ -350,6 +374,17 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             self.proto.write_sideband(SIDE_BAND_CHANNEL_DATA, report)
         else:
             self.proto.write(report)
+
+
+def _update_tree(hooks: Hooks, command: Command, tree: WorkingTree) -> bytes | None:
+    """Have a working tree follow its branch; gives why it does not.
+
+    git can do that without a hook, too. We know too little of working trees to do it safely.
+    """
+    answer = hooks.push_to_checkout(command.new, tree)
+    if answer is None:
+        return b"updateInstead needs the hook push-to-checkout here"
+    return None if answer else b"push-to-checkout hook declined"
 
 
 _MOST_NAMED = 3

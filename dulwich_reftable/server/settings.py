@@ -16,6 +16,7 @@ from ..config import find_reflog_policy, find_value, get_boolean, read_value
 from ..config_types import INT64_MAX, integer, is_true, unsigned
 from .filters import FilterPolicy
 from .incoming import Limits
+from .proc_receive import ProcReceiveRefs
 
 __all__ = ["HiddenRefs", "ReceiveSettings", "UploadSettings", "is_enabled", "max_request_buffer"]
 
@@ -150,7 +151,12 @@ class ReceiveSettings:
       hidden: what is not shown, and may not be touched
       deny_deletes: of branches
       deny_non_fast_forwards: of branches
-      deny_current_branch, deny_delete_current: ``"refuse"``, ``"warn"`` or ``"ignore"``
+      deny_current_branch: ``"refuse"``, ``"warn"``, ``"ignore"``, or ``"update"`` for a branch
+        whose working tree follows it
+      deny_delete_current: ``"refuse"``, ``"warn"`` or ``"ignore"``
+      proc_receive: updates that are for the hook ``proc-receive``
+      keep_alive: seconds without output of a hook after which the client is told that we are still
+        there; None for never
       reflogs: which refs get a reflog by a push: ``"always"`` is all, ``"normal"`` branches,
         remote-tracking branches, notes and HEAD, ``"none"``, the default of bare ones, none
       limits: what a pack may hold: git's ``receive.maxInputSize``, and two of our own,
@@ -168,6 +174,8 @@ class ReceiveSettings:
     limits: Limits
     unpack_limit: int
     bare: bool
+    proc_receive: ProcReceiveRefs
+    keep_alive: int | None
 
     @classmethod
     def of(cls, config: Config, *, bare: bool) -> ReceiveSettings:
@@ -184,7 +192,7 @@ class ReceiveSettings:
             get_boolean(config, section, b"denyDeletes", False),
             get_boolean(config, section, b"denyNonFastForwards", False),
             find_value(config, section, b"denyCurrentBranch", _denial) or "refuse",
-            find_value(config, section, b"denyDeleteCurrent", _denial) or "refuse",
+            _delete_denial(config),
             find_reflog_policy(config) or ("none" if bare else "normal"),
             Limits(
                 _limit(config, b"maxInputSize", None),
@@ -193,6 +201,12 @@ class ReceiveSettings:
             ),
             _unpack_limit(config),
             bare,
+            ProcReceiveRefs(
+                value
+                for subsection, key, value in _items(config, section)
+                if not subsection and key == b"procreceiverefs"
+            ),
+            _keep_alive(config),
         )
 
 
@@ -220,8 +234,20 @@ def _denial(text: bytes) -> str:
     if word in (b"ignore", b"warn", b"refuse"):
         return word.decode()
     if word == b"updateinstead":
-        return "refuse"  # nobody touches working trees here
+        return "update"
     return "refuse" if is_true(text) else "ignore"
+
+
+def _delete_denial(config: Config) -> str:
+    denial = find_value(config, b"receive", b"denyDeleteCurrent", _denial) or "refuse"
+    return "refuse" if denial == "update" else denial
+
+
+def _keep_alive(config: Config) -> int | None:
+    seconds = find_value(config, b"receive", b"keepAlive", integer)
+    if seconds is None:
+        return 5
+    return seconds if seconds > 0 else None
 
 
 def _int64(text: bytes) -> int:

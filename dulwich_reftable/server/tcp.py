@@ -108,7 +108,8 @@ class _Request(PatientHandler):
             if not server.access.allows(repo.get_config_stack(), server.section, service.decode()):
                 raise RefusedError("service not enabled: " + self._what)
             host, port = self.client_address[:2]
-            client = {"REMOTE_ADDR": str(host), "REMOTE_PORT": str(port)}
+            shown = f"[{host}]" if ":" in host else host
+            client = {"REMOTE_ADDR": shown, "REMOTE_PORT": str(port)}
             serving = handler(session, args, proto, **about_client(handler, client))
             serving.handle()
             return outcome_of(serving)

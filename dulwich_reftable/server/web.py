@@ -110,7 +110,7 @@ class Application:
             read = bounded(read, max_request_buffer(config))
         about = about_client(handler, _client(environ))
         if for_push and about:
-            about["committer"] = _committer(environ)
+            about["committer"] = "{} <{}>".format(*_identity(environ)).encode()
         kind = "advertisement" if request.advertises else "result"
         answer.content_type = f"application/x-{request.service}-{kind}"
         proto = Connection((lambda _: b"") if request.advertises else read, answer.write)
@@ -239,12 +239,14 @@ def _drain(read: Read) -> None:
 def _client(environ: dict[str, Any]) -> dict[str, str]:
     """Give what hooks may know of the client."""
     names = ("REMOTE_USER", "REMOTE_ADDR", "REMOTE_PORT")
-    return {name: str(environ[name]) for name in names if environ.get(name)}
+    client = {name: str(environ[name]) for name in names if environ.get(name)}
+    name, address = _identity(environ)
+    return {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": address, **client}
 
 
-def _committer(environ: dict[str, Any]) -> bytes:
-    """Say who pushes, as git's ``http-backend`` does."""
+def _identity(environ: dict[str, Any]) -> tuple[str, str]:
+    """Say who pushes, as git's ``http-backend`` does: a name and an address."""
     user = environ.get("REMOTE_USER") or "anonymous"
     host = environ.get("REMOTE_ADDR") or "(none)"
     name = "".join(letter for letter in user if letter.isprintable() and letter not in "<>")
-    return f"{name} <{name}@http.{host}>".encode()
+    return name, f"{name}@http.{host}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from dulwich.errors import HookError
@@ -11,10 +15,11 @@ from dulwich.server import DictBackend, TCPGitServer
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.server import HANDLERS
+from dulwich_reftable.server import HANDLERS, HTTPGitServer, Server
 
 from . import wire
 from .pushing import push, refs_of, tables
+from .serving import running
 
 pytestmark = requires_git
 
@@ -197,3 +202,188 @@ def test_objects_for_hooks(tmp_path: Path, work: Git) -> None:
     new = work.run("rev-parse", "main").strip()
     assert update.calls == [(b"refs/heads/main", wire.ZERO, new)]
     assert post.calls == [([(wire.ZERO, new, b"refs/heads/main")],)]
+
+
+WAITING = """#!/bin/sh
+echo "first words"
+left=1000
+while test ! -e "$GIT_DIR/go" && test $((left -= 1)) -gt 0; do sleep 0.02; done
+test $left -gt 0 || echo "gave up"
+echo "last words"
+touch "$GIT_DIR/{name}-ended"
+"""
+
+
+def begin_push(url: str, name: bytes, new: bytes, pack: bytes) -> socket.socket:
+    """Push by hand over TCP, with side bands; gives the connection after the request."""
+    connection = wire.connect(url)
+    path = urlsplit(url).path.encode()
+    connection.sendall(wire.line(b"git-receive-pack %s\0host=x\0" % path))
+    while packet(connection) != b"0000":
+        pass
+    command = b"%s %s %s\0 report-status side-band-64k" % (wire.ZERO, new, name)
+    connection.sendall(wire.line(command) + b"0000" + pack)
+    return connection
+
+
+def packet(connection: socket.socket) -> bytes:
+    """Read a packet with its length; nothing at the end."""
+    digits = connection.recv(4, socket.MSG_WAITALL)
+    size = int(digits or b"0", 16)
+    return digits + (connection.recv(size - 4, socket.MSG_WAITALL) if size > 4 else b"")
+
+
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+@pytest.mark.parametrize("name", ["pre-receive", "post-update"])
+def test_what_hooks_say_comes_at_once(url: str, origin: Git, name: str) -> None:
+    """And where they say nothing, a packet of nothing comes now and then (receive.keepAlive)."""
+    origin.run("config", "receive.keepAlive", "1")
+    script(origin, name, text=WAITING.replace("{name}", name))
+    main, empty = origin.run("rev-parse", "main").strip(), origin.run("pack-objects", "--stdout")
+    with begin_push(url, b"refs/heads/x", main, empty) as connection:
+        said = []
+        while b"0005\x01" not in said:
+            said.append(packet(connection))
+            assert said[-1], "the connection ended"
+        assert b"first words" in b"".join(said)
+        assert b"last words" not in b"".join(said)
+        (origin.path / "go").touch()
+        while said[-1] not in (b"0000", b""):
+            said.append(packet(connection))
+    everything = b"".join(said)
+    assert b"last words" in everything
+    assert b"gave up" not in everything
+    assert b"ok refs/heads/x" in everything
+
+
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+@pytest.mark.parametrize("name", ["pre-receive", "update", "post-receive"])
+def test_a_client_that_goes_while_a_hook_runs(
+    url: str, origin: Git, server: Server, name: str
+) -> None:
+    """The hook runs to its end; a push that is not done yet is not done."""
+    script(origin, name, text=WAITING.replace("{name}", name))
+    main, empty = origin.run("rev-parse", "main").strip(), origin.run("pack-objects", "--stdout")
+    connection = begin_push(url, b"refs/heads/x", main, empty)
+    while b"first words" not in packet(connection):
+        pass
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()  # and the server is told at once
+    (origin.path / "go").touch()
+    with server._changed:
+        assert server._changed.wait_for(lambda: not server._connections, 30)
+    assert (origin.path / f"{name}-ended").exists()
+    assert (b"refs/heads/x" in refs_of(origin)) == (name == "post-receive")
+
+
+ENVIRONMENT = """#!/bin/sh
+env | grep -E '^(REMOTE_|GIT_COMMITTER_)' | sort >"$GIT_DIR/environment"
+"""
+
+
+def test_what_hooks_know_of_the_client(
+    root: Path, origin: Git, work: Git, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("REMOTE_USER", "REMOTE_ADDR", "REMOTE_PORT"):
+        monkeypatch.setenv(variable, "not the client's")
+    for variable in ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.delenv(variable, raising=False)
+    script(origin, "post-receive", text=ENVIRONMENT)
+    with running(root, kind) as server:
+        if isinstance(server, HTTPGitServer):
+            application: Any = server.get_app()
+            server.set_app(
+                lambda environ, start: application({**environ, "REMOTE_USER": "alice"}, start)
+            )
+        assert push(work, server.url + "origin.git", "main:refs/heads/x")[0] == 0
+    known = dict(
+        line.split("=", 1) for line in (origin.path / "environment").read_text().splitlines()
+    )
+    assert known.pop("REMOTE_PORT").isdigit()
+    who = {
+        "GIT_COMMITTER_NAME": "alice",
+        "GIT_COMMITTER_EMAIL": "alice@http.127.0.0.1",
+        "REMOTE_USER": "alice",
+    }
+    assert known == {"REMOTE_ADDR": "127.0.0.1", **(who if kind == "http" else {})}
+
+
+RULES = [
+    ["refs/for"],
+    ["refs/for/"],
+    ["refs/heads/main", "refs/for/x"],
+    ["a:refs/for"],
+    ["d:refs", "m:refs/heads/m"],
+    ["m:refs/heads"],
+    ["ad:refs/heads"],
+    ["!adm:refs/heads", "x:refs/tags"],
+    ["!am:refs/heads"],
+    ["am!:refs/tags", ":refs"],
+]
+
+
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+@pytest.mark.parametrize("rules", RULES)
+def test_updates_for_proc_receive_are_refused(
+    url: str, origin: Git, work: Git, rules: list[str]
+) -> None:
+    """Those that git would hand to the hook; there is none, so git refuses the same ones."""
+    for rule in rules:
+        origin.run("config", "--add", "receive.procReceiveRefs", rule)
+    work.run("commit", "-q", "--allow-empty", "-m", "more")
+    pushed = ["main", "main:refs/heads/m", "main:refs/for/x", "main:refs/forx/y", ":refs/tags/v1"]
+    before = refs_of(origin)
+    told = []
+    for where in (url, str(origin.path)):
+        outcomes = push(work, where, *pushed)[1]
+        told.append({name: outcome[0] == "!" for name, outcome in outcomes.items()})
+        for name in refs_of(origin).keys() - before.keys():
+            origin.run("update-ref", "-d", name)
+        for name, value in before.items():
+            origin.run("update-ref", name, value)
+    assert told[0] == told[1]
+    assert True in told[0].values()
+    assert False in told[0].values()
+
+
+CHECKOUT = """#!/bin/sh
+git --git-dir="$GIT_DIR" --work-tree="$GIT_WORK_TREE" read-tree -u -m HEAD "$1" || exit 1
+echo "$GIT_WORK_TREE $1" >>"$GIT_WORK_TREE/../record"
+"""
+
+
+@pytest.mark.parametrize("served", ["tcp-reftable", "tcp-files"], indirect=True)
+def test_a_working_tree_follows_by_its_hook(
+    root: Path, work: Git, server: Server, ref_format: str, tmp_path: Path
+) -> None:
+    """The main one and a linked one, as with git's server (updateInstead)."""
+    home = Git.init(root / "home", ref_format=ref_format)
+    work.run("push", "-q", str(home.path), "main~1:refs/heads/side", "main~1:refs/heads/third")
+    home.run("reset", "-q", "--hard", "side")
+    home.run("worktree", "add", "-q", str(root / "linked"), "third")
+    home.run("config", "receive.denyCurrentBranch", "updateInstead")
+    hook = home.path / ".git" / "hooks" / "push-to-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(CHECKOUT)
+    hook.chmod(0o755)
+    told: list[tuple[object, ...]] = []
+    trees = (home.path, root / "linked")
+    for where in (server.url + "home", str(home.path)):
+        outcomes = push(work, where, "main", "main:third")[1]
+        status = [home.run("-C", str(path), "status", "-s") for path in trees]
+        files = [sorted(path.glob("file*")) for path in trees]
+        told.append((outcomes, status, files, (root / "record").read_text()))
+        (root / "record").unlink()
+        # A change that is in the way: the hook declines, and nothing is lost.
+        (work.path / "file2").write_text("other\n")
+        work.run("commit", "-q", "-a", "-m", "more")
+        (home.path / "file2").write_text("mine\n")
+        declined = push(work, where, "main")[1]
+        told.append((declined, (home.path / "file2").read_text()))
+        work.run("reset", "-q", "--hard", "HEAD~1")
+        for path in trees:
+            home.run("-C", str(path), "reset", "-q", "--hard", "side")
+    assert told[0][1] == [b"", b""]
+    assert len(told[0][2][0]) == 3
+    assert told[1] == ({"refs/heads/main": "!push-to-checkout hook declined"}, "mine\n")
+    assert told[:2] == told[2:]

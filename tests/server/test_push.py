@@ -230,7 +230,10 @@ def test_the_current_branch(
     work.run("commit", "-q", "--allow-empty", "-m", "more")
     url = server.url + "home"
     refused = setting in (None, "refuse", "updateInstead")
-    expected = "!branch is currently checked out" if refused else " "
+    reason = "branch is currently checked out"
+    if setting == "updateInstead":
+        reason = "updateInstead needs the hook push-to-checkout here"
+    expected = f"!{reason}" if refused else " "
     assert push(work, url, "main", "main:third", "main:side")[1] == {
         "refs/heads/main": expected,
         "refs/heads/third": expected,
@@ -238,8 +241,8 @@ def test_the_current_branch(
     }
     expected = (
         "!branch is currently checked out"
-        if refused
-        else ("!deletion of the current branch prohibited")
+        if setting in (None, "refuse")
+        else "!deletion of the current branch prohibited"
     )
     assert push(work, url, ":main")[1] == {"refs/heads/main": expected}
     home.run("config", "receive.denyDeleteCurrent", "ignore")
