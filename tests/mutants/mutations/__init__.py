@@ -1,6 +1,6 @@
 """All mutations, by the part of the package that they are put into."""
 
-from . import format, refs, search, stack, upkeep
+from . import around, format, refs, search, server, stack, upkeep
 
 MUTATIONS = (
     *format.MUTATIONS,
@@ -8,4 +8,6 @@ MUTATIONS = (
     *stack.MUTATIONS,
     *refs.MUTATIONS,
     *upkeep.MUTATIONS,
+    *server.MUTATIONS,
+    *around.MUTATIONS,
 )
