@@ -18,6 +18,7 @@ from .engine.stack import Stack
 from .format_watch import FormatWatch
 from .names import Owner, place_of
 from .settings import Settings
+from .unpeeled import UnpeeledTags
 
 __all__ = ["Backend", "worktree_ids"]
 
@@ -41,6 +42,7 @@ class Backend:
       shared: the stack of shared refs, and of the main worktree's own
       current: the stack of this worktree's own refs
       is_linked: whether those are two
+      unpeeled: what tags point to that tables do not tell
       common_dir, git_dir, settings, peel, identity: as given
     """
 
@@ -55,6 +57,7 @@ class Backend:
         self.git_dir = git_dir
         self.settings = settings
         self.peel = peel
+        self.unpeeled = UnpeeledTags(peel)
         self.identity = identity
         self.common_dir = common_dir
         self._watch = FormatWatch(common_dir, "reftable")

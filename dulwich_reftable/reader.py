@@ -118,8 +118,8 @@ class RefsReader(RefsContainer):
     def get_peeled(self, name: Ref) -> ObjectID | None:
         """Give what a ref peels to, as far as the tables tell.
 
-        Returns: a hex object id: the peeled one of an annotated tag, the ref's own where it is
-          known not to be a tag; None where the object store has to be asked
+        Returns: a hex object id: the peeled one of an annotated tag, the own one of a branch, which
+          is no tag; None where the object store has to be asked, since not every writer peels
         """
         following: bytes = name
         for _ in range(MAX_SYMREF_DEPTH):
@@ -133,13 +133,15 @@ class RefsReader(RefsContainer):
             return None
         if record.peeled is not None:
             return ObjectID(b2a_hex(record.peeled))
-        # A tag that says nothing of a peeled value may come from a writer that does not peel.
-        if following.startswith(b"refs/tags/") or record.value is None:
+        if record.value is None or not following.startswith(b"refs/heads/"):
             return None
         return ObjectID(b2a_hex(record.value))
 
     def refs_for_object(self, oid: bytes) -> list[Ref]:
         """Find the refs whose value or peeled value is an object, by the obj blocks.
+
+        Tags that a table holds unpeeled are found by their objects, which are asked for once a
+        table. Symrefs are not found.
 
         Args:
           oid: hex object id
@@ -151,7 +153,9 @@ class RefsReader(RefsContainer):
         return sorted(
             Ref(record.name)
             for stack in self._backend.stacks()
-            for record in self._snapshot_of(stack).refs_with_object(object_id)
+            for record in self._snapshot_of(stack).refs_with_object(
+                object_id, self._backend.unpeeled.pointing_at
+            )
             if self._is_listed(stack, record.name)
         )
 

@@ -24,7 +24,6 @@ from typing import Any, BinaryIO, cast
 
 from dulwich.config import Config, ConfigFile, StackedConfig
 from dulwich.object_store import PackBasedObjectStore
-from dulwich.objects import Tag
 from dulwich.reflog import Entry
 from dulwich.refs import DiskRefsContainer, Ref
 from dulwich.repo import CONTROLDIR, _set_filesystem_hidden, get_user_identity
@@ -40,6 +39,7 @@ from .ref_format import check_environment, hash_size_of, ref_format_of, shown_ex
 from .refs import ReftableRefsContainer
 from .settings import Settings
 from .stubs import write_stubs
+from .tags import way_of
 
 __all__ = ["Repo", "opening"]
 
@@ -210,10 +210,8 @@ class Repo(DulwichRepo):
 
         @lru_cache(maxsize=_PEELED_KEPT)
         def peeled(oid: bytes) -> bytes | None:
-            type_num, _ = self.object_store.get_raw(oid)  # type: ignore[arg-type]
-            if type_num != Tag.type_num:
-                return None
-            return self.object_store.peel(oid)[1].id  # type: ignore[arg-type]
+            way = way_of(self.object_store, oid)
+            return way[-1] if way else None
 
         return peeled
 

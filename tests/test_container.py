@@ -69,7 +69,7 @@ def test_not_peeled(repo: dr.Repo) -> None:
     repo.refs[MAIN] = repo.refs[b"refs/tags/light"] = ids["commit"]
     repo.refs[b"refs/changes/1"] = A  # no such object
     assert repo.refs.get_peeled(MAIN) == ids["commit"]  # known not to be a tag
-    assert repo.refs.get_peeled(b"refs/changes/1") == A
+    assert repo.refs.get_peeled(b"refs/changes/1") is None  # it may be one
     assert repo.refs.get_peeled(b"refs/tags/light") is None  # ask the object store
     assert repo.get_peeled(b"refs/tags/light") == ids["commit"]
     assert repo.refs.get_peeled(b"refs/tags/none") is None

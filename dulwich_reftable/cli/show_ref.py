@@ -14,6 +14,7 @@ from ..engine.errors import ReftableError
 from ..engine.ref_run import SYMREF_PREFIX
 from ..refs import ReftableRefsContainer
 from ..repo import Repo
+from ..tags import way_of
 from .repository import add_directory, object_id, opened, write
 
 __all__ = ["add_arguments", "run"]
@@ -78,7 +79,21 @@ def _pointing_at(
     oid = object_id(repo, wanted)
     if oid is None:
         raise ReftableError(f"'{os.fsdecode(wanted)}' is no object")
-    for name in refs.refs_for_object(oid):
+    found = set(refs.refs_for_object(oid))
+    way = _way_of(repo, oid)
+    # A tag: tags of it lead to what it leads to. The obj blocks know of no others on the way.
+    for name in refs.refs_for_object(way[-1]) if way else ():
+        value = refs.read_ref(name)
+        if value is not None and oid in _way_of(repo, value):
+            found.add(name)
+    for name in sorted(found):
         value = refs.read_ref(name) if name.startswith(prefix) else None
         if value is not None:
             yield name, value
+
+
+def _way_of(repo: Repo, oid: bytes) -> list[bytes]:
+    try:
+        return way_of(repo.object_store, oid)
+    except KeyError:
+        return []

@@ -10,7 +10,7 @@ its largest table, and holds one block of each.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from .records import LogRecord, RefRecord, log_key
@@ -143,13 +143,22 @@ class Merged:
                 wanted = [name for name in wanted if name not in told]
         return {name: value for name, value in found.items() if value is not None}
 
-    def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
-        """Find the refs whose value or peeled value is an object, in order of their names."""
+    def refs_with_object(
+        self,
+        object_id: bytes,
+        beside: Callable[[Table, bytes], Iterable[RefRecord]] = lambda table, object_id: (),
+    ) -> list[RefRecord]:
+        """Find the refs whose value or peeled value is an object, in order of their names.
+
+        Args:
+          object_id: in bytes
+          beside: gives records of a table that lead there, too, although they do not tell
+        """
         found: dict[bytes, RefRecord] = {}
         newest_first = self.tables[::-1]
         for i, table in enumerate(newest_first):
             newer = newest_first[:i]  # only they may tell otherwise
-            for record in table.refs_with_object(object_id):
+            for record in (*table.refs_with_object(object_id), *beside(table, object_id)):
                 if all(other.lookup_ref(record.name) is None for other in newer):
                     found[record.name] = record
         return [found[name] for name in sorted(found)]

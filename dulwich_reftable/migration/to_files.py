@@ -150,7 +150,7 @@ class _Writer:
             yield b"%b %b\n" % (b2a_hex(value), name)
             if peeled is not None:
                 yield b"^%b\n" % b2a_hex(peeled)
-            elif name.startswith(b"refs/tags/"):
+            elif not name.startswith(b"refs/heads/"):
                 # Not every writer peels (see RefsReader.get_peeled).
                 found = self._peel(b2a_hex(value))
                 if found is not None:

@@ -9,7 +9,6 @@ a copy of all refs, since nothing else holds them still.
 
 from __future__ import annotations
 
-import re
 from binascii import b2a_hex
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from ..engine.ref_run import SYMREF_PREFIX
 from ..names import is_legal, prefix_end
 from ..plan import MAX_SYMREF_DEPTH
 from ..refs import ReftableRefsContainer
+from ..tags import TAG_HEADER
 from .object_types import ObjectTypes
 from .settings import HiddenRefs
 
@@ -32,7 +32,6 @@ __all__ = ["Shown", "View", "view_of"]
 
 _KNOWN_OBJECTS = 1 << 16
 """How many objects a view remembers to exist."""
-_TAG_HEADER = re.compile(rb"object ([0-9a-f]{40,64})\ntype (commit|tree|blob|tag)\n")
 _CHUNK = 1000
 """How many refs in files are listed at once."""
 
@@ -141,7 +140,7 @@ class _View:
         """Give what a tag is of, and the type that it names; None if it is no tag."""
         if self._types.type_of(oid) != Tag.type_num:
             return None
-        found = _TAG_HEADER.match(self._store.get_raw(ObjectID(oid))[1])
+        found = TAG_HEADER.match(self._store.get_raw(ObjectID(oid))[1])
         return None if found is None else (found[1], found[2])
 
     def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
