@@ -286,6 +286,35 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
         "info",
         "tables.list.lock: a lock: somebody is writing, or was killed",
     ),
+    "a lock, and who holds it": (
+        lambda stack: [
+            (stack / name).touch() for name in ("tables.list.lock", "tables.list~pid.lock")
+        ],
+        "info",
+        "tables.list~pid.lock: tells who holds the lock beside it",
+    ),
+    "who held a lock": (
+        lambda stack: (stack / "tables.list~pid.lock").touch(),
+        "info",
+        "tables.list~pid.lock: was left by a dead writer",
+    ),
+    "who compacts": (
+        lambda stack: [
+            (stack / f"{names_of(stack)[0]}{end}.lock").touch() for end in ("", "~pid")
+        ],
+        "info",
+        "~pid.lock: a lock: somebody is writing, or was killed",
+    ),
+    "a removed file on NFS": (
+        lambda stack: (stack / ".nfs000000000c0ffee00000001").touch(),
+        "info",
+        "ee00000001: was removed, and goes when nobody has it open",
+    ),
+    "a removed file on FUSE": (
+        lambda stack: (stack / ".fuse_hidden0000000c00000001").touch(),
+        "info",
+        "00000001: was removed, and goes when nobody has it open",
+    ),
     "a stray file": (
         lambda stack: (stack / "core").touch(),
         "warning",

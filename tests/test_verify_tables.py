@@ -200,6 +200,25 @@ def with_objects(change: Callable[[dict[bytes, list[int]]], object]) -> bytes:
     return table.finish(ref_index=root, obj=obj, id_length=4)
 
 
+def alike(first: int, second: int) -> bytes:
+    """A table of two blocks, and obj records by two bytes of ids that begin with the same three."""
+    table = Assembly()
+    ids = [b"abc" + bytes([number] * 17) for number in (first, second)]
+    entries = []
+    for name, value in zip((b"refs/heads/a", b"refs/heads/b"), ids, strict=True):
+        entries.append((name, table.refs([RefRecord(name, 1, value)])))
+    root = table.index(entries)
+    obj = table.objects([(b"ab", tuple(at for _, at in entries))])
+    return table.finish(ref_index=root, obj=obj, id_length=2)
+
+
+def test_ids_that_an_abbreviation_does_not_tell_apart() -> None:
+    (found,) = findings(alike(1, 2))
+    assert found.severity == "warning"
+    assert found.message == "obj record of id 6162, with which 2 ids begin"
+    assert findings(alike(1, 1)) == []
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -20,6 +20,7 @@ from typing import NamedTuple
 __all__ = [
     "LIST",
     "LOCK_SUFFIX",
+    "PID_SUFFIX",
     "TABLE_NAME",
     "TABLE_SUFFIX",
     "TEMPORARY",
@@ -31,7 +32,7 @@ LIST = "tables.list"
 TABLE_SUFFIX = ".ref"
 TEMPORARY = ".temp."
 LOCK_SUFFIX = ".lock"
-_PID_SUFFIX = "~pid.lock"
+PID_SUFFIX = "~pid.lock"
 
 TABLE_NAME = re.compile(
     r"(?:0x)?([0-9a-f]{12,16})-(?:0x)?([0-9a-f]{12,16})-(?:0x)?[0-9a-f]{8}\.ref"
@@ -79,8 +80,8 @@ def leftovers(found: Iterable[str], listed: Iterable[str]) -> list[Leftover]:
 
 def _is_dead_lock(name: str, found: set[str], listed: set[str]) -> bool:
     """Tell of a lock, or of a file that tells who holds one, whether it means nothing."""
-    if name.endswith(_PID_SUFFIX):
-        locked = name[: -len(_PID_SUFFIX)]
+    if name.endswith(PID_SUFFIX):
+        locked = name[: -len(PID_SUFFIX)]
         lock = locked + LOCK_SUFFIX
         # The list's lock is ours at the moment, and we do not write such files.
         return locked == LIST or lock not in found or _is_dead_lock(lock, found, listed)

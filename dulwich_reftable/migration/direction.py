@@ -66,5 +66,9 @@ class Direction(ABC):
         """Put what was prepared in place."""
 
     @abstractmethod
+    def close(self) -> None:
+        """Let go of the files that were read: some file systems keep one that is open."""
+
+    @abstractmethod
     def is_late(self, work: Workplace) -> bool:
         """Tell whether somebody has written in the old format after :meth:`check`."""

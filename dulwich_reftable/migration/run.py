@@ -25,6 +25,7 @@ from ..engine.files import open_directory, sync, write_all
 from ..engine.locking import LockFile
 from ..errors import as_dulwich
 from ..ref_format import EXTENSIONS_OF_VERSION_0, hash_size_of, ref_format_of
+from ..refs import ReftableRefsContainer
 from ..repo import Repo
 from ..settings import Settings
 from .config_text import set_variable, unset_variable
@@ -144,18 +145,28 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
         if work.exists():
             work.create()
             settle(before, git_dirs(common_dir), work)
-            work.remove()
+            _remove(work, tally)
             if before == to:
                 tally.notes.append("a migration that had been interrupted was finished")
                 return common_dir
         direction = _direction(repo, common_dir, to, tally)
-        direction.lock(held)
+        locks = held.enter_context(ExitStack())
+        direction.lock(locks)
+
+        def clear() -> None:
+            """Remove what is prepared or retired, when nothing of ours has any of it open."""
+            locks.close()
+            direction.close()
+            if isinstance(repo.refs, ReftableRefsContainer):
+                repo.refs.close()
+            _remove(work, tally)
+
         work.create()
         try:
             direction.prepare(work.tree)
             _write_config(config, common_dir, to, durable=settings.durable)
         except BaseException:
-            work.remove()
+            clear()
             raise
         try:
             direction.put(work)
@@ -167,7 +178,7 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
                 sync(open_directory(common_dir))
         except BaseException:
             settle(to if config.is_committed else before, git_dirs(common_dir), work)
-            work.remove()
+            clear()
             raise
         settle(to, git_dirs(common_dir), work)
         if direction.is_late(work):
@@ -176,8 +187,14 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
                 f"the repository is in the {to} format now, but in the moment of the swap somebody "
                 f"has written to it in the {before} format; what was written is in '{work.keep()}'"
             )
-        work.remove()
+        clear()
     return common_dir
+
+
+def _remove(work: Workplace, tally: Tally) -> None:
+    left = work.remove()
+    if left is not None:
+        tally.notes.append(f"somebody has removed files open that are in '{left}'")
 
 
 def _write_config(config: LockFile, common_dir: str, to: str, *, durable: bool) -> None:

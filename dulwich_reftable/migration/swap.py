@@ -18,6 +18,7 @@ these are never missing.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ from .layout import GitDir, root_files
 __all__ = ["Workplace", "put_files", "put_reftables", "settle"]
 
 _DIRECTORY = "ref_migration"
+_LEFT = f"{_DIRECTORY}.removed."
 
 
 class Workplace:
@@ -60,7 +62,10 @@ class Workplace:
         return os.path.lexists(self._path)
 
     def create(self) -> None:
-        """Make it, or make use of the one that there is."""
+        """Make it, or make use of the one that there is; remove what earlier ones had to leave."""
+        for name in os.listdir(self._common_dir):
+            if name.startswith(_LEFT):
+                shutil.rmtree(os.path.join(self._common_dir, name), ignore_errors=True)
         os.makedirs(self.tree, exist_ok=True)
         self.retired = tempfile.mkdtemp(prefix="old.", dir=self._path)
 
@@ -84,9 +89,21 @@ class Workplace:
     def _unused(self) -> str:
         return os.path.join(self.retired, str(next(self._numbers)))
 
-    def remove(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self._path)
+    def remove(self) -> str | None:
+        """Remove all of it.
+
+        A file that somebody has open may stay in its directory under another name: ``.nfs*`` on
+        NFS, ``.fuse_hidden*`` on FUSE. Then the directory stays as well, by a name that tells of no
+        migration.
+
+        Returns: where the rest is; None if there is none
+        """
+        shutil.rmtree(self._path, ignore_errors=True)
+        if not self.exists():
+            return None
+        left = os.path.join(self._common_dir, _LEFT + secrets.token_hex(4))
+        os.rename(self._path, left)
+        return left
 
     def keep(self) -> str:
         """Let what is retired stay.

@@ -88,6 +88,12 @@ class ToFiles(Direction):
         """Put the files in place."""
         put_files(self._git_dirs, work)
 
+    def close(self) -> None:
+        """Let go of the tables."""
+        self._snapshots.clear()
+        for stack in self._stacks.values():
+            stack.close()
+
     def is_late(self, work: Workplace) -> bool:
         """Say no: the stacks' locks forbid it."""
         return False

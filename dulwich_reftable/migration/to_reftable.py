@@ -60,6 +60,9 @@ class ToReftable(Direction):
         """Put the stacks in place."""
         put_reftables(self._git_dirs, work)
 
+    def close(self) -> None:
+        """Do nothing: files are closed when they are read."""
+
     def is_late(self, work: Workplace) -> bool:
         """Tell whether somebody has written to the files after :meth:`check`.
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 
 from ..engine.errors import CorruptTableError, StorageError
-from ..engine.leftovers import LIST, LOCK_SUFFIX, TABLE_NAME, leftovers
+from ..engine.leftovers import LIST, LOCK_SUFFIX, PID_SUFFIX, TABLE_NAME, leftovers
 from ..engine.merged import Merged
 from ..engine.stack import Stack
 from ..engine.storage import MissingTableError
@@ -21,6 +21,9 @@ from .finding import ERROR, INFO, WARNING, Finding, corrupt
 from .table import check_table
 
 __all__ = ["StackCheck"]
+
+_REMOVED = (".nfs", ".fuse_hidden")
+"""How the names of files begin that were removed while they were open: on NFS, on FUSE."""
 
 _MISLEADING = frozenset(("table", "block", "record", "order", "index"))
 """Checks that, where they fail, leave nobody sure of what the table holds."""
@@ -108,7 +111,12 @@ class StackCheck:
         for name in sorted(found - {LIST, *names}):
             path = os.path.join(self._location, name)
             leftover = unlisted.get(name)
-            if leftover is not None:
+            if name.startswith(_REMOVED):
+                message = "was removed, and goes when nobody has it open any more"
+                yield Finding(INFO, "stray", path, message)
+            elif name == LIST + PID_SUFFIX and LIST + LOCK_SUFFIX in found:
+                yield Finding(INFO, "lock", path, "tells who holds the lock beside it")
+            elif leftover is not None:
                 if self._stack.newest_in(leftover) > newest:
                     message = f"is not listed, but tells of updates beyond {newest}"
                     yield Finding(WARNING, "stray", path, message)

@@ -18,13 +18,14 @@ from ..engine.layout import INDEX, LOG, OBJ, REF
 from ..engine.records import LogRecord, ObjRecord, RefRecord
 from ..inspection import Footer, Header, Inspection, Lost
 from ..names import is_well_formed
-from .finding import ERROR, INFO, Finding, corrupt
+from .finding import ERROR, INFO, WARNING, Finding, corrupt
 from .index import IndexBlock, check_index
 
 __all__ = ["check_table"]
 
 _ORDER = {REF: 0, OBJ: 1, LOG: 2}
 _POSITION_BYTES = 8
+_DIGEST_BYTES = 4  # of an id's end; enough to tell ids from each other that begin alike
 
 
 def check_table(inspection: Inspection) -> Iterator[Finding]:
@@ -64,7 +65,7 @@ class _Walk:
         self._kind = 0  # of the section that the walk is in
         self._last_key = b""  # in that section
         self._id_length = self._footer.obj_id_length if self._footer else 0
-        self._mentions: list[bytes] = []  # abbreviated id, then position of the ref block
+        self._mentions: list[bytes] = []  # abbreviated id, position of the ref block, a digest
         self._are_sorted = False
         self._is_broken = False
         self._is_aligned = True
@@ -169,7 +170,7 @@ class _Walk:
         if self._footer is not None and self._footer.obj:
             length = self._id_length
             at = block.position.to_bytes(_POSITION_BYTES, "big")
-            self._mentions += [prefix + at for prefix in {value[:length] for value in ids}]
+            self._mentions += [value[:length] + at + value[-_DIGEST_BYTES:] for value in ids]
 
     def _check_logs(self, block: Block, records: list[LogRecord]) -> Iterator[Finding]:
         last = None
@@ -202,14 +203,20 @@ class _Walk:
             elif not self._is_broken:
                 yield from self._check_object(block, record)
 
-    def _next_mention(self) -> tuple[bytes, list[int]]:
-        """Take the smallest id that is left, and the positions of the blocks that mention it."""
+    def _next_mention(self) -> tuple[bytes, list[int], int]:
+        """Take the smallest abbreviated id that is left.
+
+        Returns: that; the positions of the blocks that mention it; how many ids it stands for
+        """
         mentions, length = self._mentions, self._id_length
         prefix = mentions[-1][:length]
-        positions = []
+        positions: dict[int, None] = {}
+        digests = set()
         while mentions and mentions[-1][:length] == prefix:
-            positions.append(int.from_bytes(mentions.pop()[length:], "big"))
-        return prefix, positions
+            mention = mentions.pop()
+            positions[int.from_bytes(mention[length:-_DIGEST_BYTES], "big")] = None
+            digests.add(mention[-_DIGEST_BYTES:])
+        return prefix, list(positions), len(digests)
 
     def _check_object(self, block: Block, record: ObjRecord) -> Iterator[Finding]:
         """Hold a record against the mentions, both being in order."""
@@ -217,13 +224,17 @@ class _Walk:
             self._mentions.sort(reverse=True)  # so that what comes first is taken from the end
             self._are_sorted = True
         while self._mentions and self._mentions[-1][: self._id_length] < record.prefix:
-            prefix, _ = self._next_mention()
+            prefix, _, _ = self._next_mention()
             yield self._error("object", f"no obj record of id {prefix.hex()}", block.position)
         if not (self._mentions and self._mentions[-1].startswith(record.prefix)):
             message = f"obj record of id {record.prefix.hex()}, which no ref has"
             yield self._error("object", message, block.position)
             return
-        prefix, positions = self._next_mention()
+        prefix, positions, ids = self._next_mention()
+        if ids > 1:
+            # Who looks for one of them finds both; git makes abbreviations longer.
+            message = f"obj record of id {prefix.hex()}, with which {ids} ids begin"
+            yield Finding(WARNING, "object", self._inspection.filename, message, block.position)
         if record.positions and list(record.positions) != positions:
             for at in sorted({*record.positions} - {*positions}):
                 message = f"obj record says that the block at {at} has id {prefix.hex()}"
@@ -234,7 +245,7 @@ class _Walk:
 
     def _check_rest_of_objects(self) -> Iterator[Finding]:
         while self._mentions and OBJ in self._sections:
-            prefix, _ = self._next_mention()
+            prefix, _, _ = self._next_mention()
             message = f"no obj record of id {prefix.hex()}"
             yield self._error("object", message, self._sections[OBJ].position)
 

@@ -146,6 +146,15 @@ def test_modes_of_shared_repositories(files: Repository) -> None:
                 assert path.stat().st_mode & 0o777 == (0o770 if path.is_dir() else 0o660), path
 
 
+def test_the_configuration_stays_private(files: Repository) -> None:
+    """It may have passwords in it, and is written anew."""
+    path = files.git_dirs[0] / "config"
+    for to, mode in (("reftable", 0o600), ("files", 0o600), ("reftable", 0o640)):
+        path.chmod(mode)
+        files.migrate(to)
+        assert path.stat().st_mode & 0o7777 == mode
+
+
 def test_remains_of_a_dead_migration_are_cleared(files: Repository) -> None:
     """Whatever stage it had reached: files of the other format mean nothing."""
     before = files.seen()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dulwich_reftable.conflicts import ConflictFinder
 from dulwich_reftable.engine.records import LogRecord, LogUpdate
-from dulwich_reftable.migration.layout import GitDir
+from dulwich_reftable.migration.layout import GitDir, fingerprint
 from dulwich_reftable.migration.reflog_files import ReflogFiles, format_entry
 from dulwich_reftable.migration.report import Tally
 
@@ -60,6 +62,24 @@ def test_entries_become_lines_and_entries_again(tmp_path: Path, log: list[LogUpd
         [LogRecord(b"HEAD", at, update) for at, update in enumerate(log, 1)]
         or [LogRecord(b"HEAD", 1, LogUpdate(bytes(20), bytes(20), b"", b"", 0, 0, b""))]
     )
+
+
+@pytest.mark.parametrize("name", ["HEAD", "refs/heads/main", "packed-refs", "logs/HEAD"])
+def test_a_file_in_the_place_of_another_is_noticed(tmp_path: Path, name: str) -> None:
+    """Also if size and time are the same, as a clock of whole seconds would have it."""
+    for some in ("HEAD", "refs/heads/main", "packed-refs", "logs/HEAD"):
+        (tmp_path / some).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / some).write_text("a" * 40)
+    path = tmp_path / name
+    before = fingerprint(str(tmp_path))
+    assert fingerprint(str(tmp_path)) == before
+    other = tmp_path / "other"
+    other.write_text("b" * 40)
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)
+    after = fingerprint(str(tmp_path))
+    assert (after.heads == before.heads) == (name != "HEAD")
+    assert (after.others == before.others) == (name == "HEAD")
 
 
 def test_committers_that_are_no_line() -> None:
