@@ -9,16 +9,18 @@ counts as an error unless it is configured, and an info does not count.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dulwich.config import Config, StackedConfig
+from dulwich.config import Config
 
-from .errors import PackError
+from ..config import read_value
+from ..config_types import pathname
 
 __all__ = ["FsckSettings"]
+
+_SECTION = (b"receive", b"fsck")
 
 _FATAL = "nulInHeader unterminatedHeader"
 
@@ -67,59 +69,50 @@ class FsckSettings:
         return key in _ERROR_NAMES if severity is None else severity == "error"
 
     @classmethod
-    def of(cls, config: Config) -> FsckSettings | None:
-        """Read them from a configuration; None if objects are not checked.
+    def of(cls, config: Config, items: Iterable[tuple[bytes, bytes]]) -> FsckSettings:
+        """Read them from a configuration.
 
+        Args:
+          config: of the repository
+          items: what it has in ``receive.fsck``, the least binding first: keys in small letters
         Raises:
-          PackError: if the settings make no sense: then nothing can be said to be checked
+          ConfigurationError: if a value makes no sense
         """
-        if not _is_on(config):
-            return None
         severities: dict[str, str] = {}
         skipped: set[bytes] = set()
-        for key, value in _values(config):
-            if key == "skiplist":
-                skipped |= _read_list(os.path.expanduser(value))
-            if key not in _KNOWN:
-                continue
-            if value not in ("error", "warn", "ignore"):
-                raise PackError(f"receive.fsck.{key} has an unknown value")
-            if key in _FATAL_NAMES and value != "error":
-                raise PackError(f"receive.fsck.{key} cannot be less than an error")
-            severities[key] = value
+        for key, value in items:
+            name = key.decode(errors="replace")
+            if name == "skiplist":
+                skipped |= read_value(config, _SECTION, key, value, _skip_list)
+            elif name in _KNOWN:
+                read = _fatal if name in _FATAL_NAMES else _severity
+                severities[name] = read_value(config, _SECTION, key, value, read)
         return cls(severities, frozenset(skipped))
 
 
-def _is_on(config: Config) -> bool:
-    for section in (b"receive", b"transfer"):
-        try:
-            found = config.get_boolean((section,), b"fsckObjects")
-        except ValueError:
-            return True  # what cannot be understood counts as the safer
-        except KeyError:
-            continue
-        if found is not None:
-            return found
-    return False
+def _severity(text: bytes) -> str:
+    if text not in (b"error", b"warn", b"ignore"):
+        raise ValueError("not one of 'error', 'warn' and 'ignore'")
+    return text.decode()
 
 
-def _values(config: Config) -> Iterator[tuple[str, str]]:
-    """Give what is set in ``receive.fsck``, the least binding first."""
-    files = reversed(config.backends) if isinstance(config, StackedConfig) else [config]
-    for file in files:
-        for section in file.sections():
-            if len(section) == 2 and section[0].lower() == b"receive" and section[1] == b"fsck":
-                for key, value in file.items(section):
-                    yield os.fsdecode(key).lower(), os.fsdecode(value).strip()
+def _fatal(text: bytes) -> str:
+    if _severity(text) != "error":
+        raise ValueError("this message cannot be less than an error")
+    return "error"
 
 
-def _read_list(path: str) -> set[bytes]:
+def _skip_list(text: bytes) -> set[bytes]:
+    """Read the file of objects that may be as they are."""
+    path = pathname(text)
+    if path is None:
+        return set()
     try:
         with open(path, "rb") as file:
             lines = [line.partition(b"#")[0].strip() for line in file]
     except OSError as error:
-        raise PackError(f"receive.fsck.skipList cannot be read: {error.strerror}") from None
+        raise ValueError(error.strerror) from None
     oids = {line for line in lines if line}
     if not all(re.fullmatch(rb"[0-9a-f]{40}|[0-9a-f]{64}", oid) for oid in oids):
-        raise PackError("receive.fsck.skipList has a line that is no object id")
+        raise ValueError("the file has a line that is no object id")
     return oids

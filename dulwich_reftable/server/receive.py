@@ -36,7 +36,6 @@ from .connectivity import Connectivity
 from .creation import Creation, UnbornRepo
 from .errors import PackError, RefusedError, describe, printable, telling
 from .fsck import ObjectChecker
-from .fsck_settings import FsckSettings
 from .hooks import Hooks
 from .incoming import IncomingPack
 from .lines import FLUSH, read_line
@@ -215,7 +214,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
 
     def _receive(self, quarantine: Quarantine, read_some: Callable[[int], bytes]) -> None:
         """Receive the pack, and check its objects if the repository asks for it."""
-        settings, repo = FsckSettings.of(self.config), self.repo
+        settings, repo = self.settings.fsck, self.repo
         if settings is None:
             quarantine.receive(read_some, self.settings.limits)
             return

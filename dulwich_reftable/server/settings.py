@@ -15,6 +15,7 @@ from dulwich.config import Config, StackedConfig
 from ..config import find_reflog_policy, find_value, get_boolean, read_value
 from ..config_types import INT64_MAX, integer, is_true, unsigned
 from .filters import FilterPolicy
+from .fsck_settings import FsckSettings
 from .incoming import Limits
 from .proc_receive import ProcReceiveRefs
 
@@ -161,6 +162,7 @@ class ReceiveSettings:
         remote-tracking branches, notes and HEAD, ``"none"``, the default of bare ones, none
       limits: what a pack may hold: git's ``receive.maxInputSize``, and two of our own,
         ``receive.maxObjectSize`` and ``receive.maxTreeEntries``
+      fsck: which objects are refused; None if they are not checked
       unpack_limit: from how many objects on a pack is kept
       bare: whether the repository has no main working tree
     """
@@ -172,6 +174,7 @@ class ReceiveSettings:
     deny_delete_current: str
     reflogs: str
     limits: Limits
+    fsck: FsckSettings | None
     unpack_limit: int
     bare: bool
     proc_receive: ProcReceiveRefs
@@ -199,6 +202,7 @@ class ReceiveSettings:
                 _limit(config, b"maxObjectSize", _MAX_OBJECT_SIZE),
                 _limit(config, b"maxTreeEntries", _MAX_TREE_ENTRIES),
             ),
+            _fsck(config),
             _unpack_limit(config),
             bare,
             ProcReceiveRefs(
@@ -260,6 +264,14 @@ def _limit(config: Config, name: bytes, default: int | None) -> int | None:
     if number is None:
         return default
     return number if number > 0 else None
+
+
+def _fsck(config: Config) -> FsckSettings | None:
+    is_on = get_boolean(config, b"transfer", b"fsckObjects", False)
+    if not get_boolean(config, b"receive", b"fsckObjects", is_on):
+        return None
+    items = _items(config, b"receive")
+    return FsckSettings.of(config, ((key, value) for name, key, value in items if name == b"fsck"))
 
 
 def _unpack_limit(config: Config) -> int:
