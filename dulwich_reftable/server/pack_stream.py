@@ -22,6 +22,8 @@ _OFS_DELTA, _REF_DELTA = 6, 7
 _PIECE = 1 << 16
 _TYPES = frozenset((1, 2, 3, 4, _OFS_DELTA, _REF_DELTA))
 _MAX_HEADER = 12
+_OVERHEAD = 64
+"""How many bytes deflate may add, or a little more."""
 
 
 class ObjectHeader(NamedTuple):
@@ -51,7 +53,6 @@ class PackStream:
       limit: how many bytes are read at most; None for any number
 
     Attributes:
-      offset: how many bytes of the pack were parsed
       is_kept: whether it is written to the file
     """
 
@@ -70,9 +71,8 @@ class PackStream:
         self._limit = limit
         self._received = 0
         self._buffer = b""
-        self._at = 0
+        self._start = self._at = self._settled = 0
         self._crc = 0
-        self.offset = 0
         self.is_kept = True
 
     def header(self) -> int:
@@ -86,6 +86,7 @@ class PackStream:
 
     def object_header(self) -> ObjectHeader:
         """Read how the next object begins; :meth:`inflate` has to follow."""
+        self._settle()
         self._crc = 0
         offset = self.offset
         byte = self._byte()
@@ -126,13 +127,14 @@ class PackStream:
         while not inflater.eof:
             if self._at == len(self._buffer) and not is_full:
                 self._fill()
-            fed = self._buffer[self._at :] if self._at else self._buffer
+            # Hardly anything needs more than its own size.
+            fed = self._buffer[self._at : self._at + left + _OVERHEAD]
             try:
                 piece = inflater.decompress(fed, _PIECE)
             except zlib.error as error:
                 raise PackError(f"the pack is broken near {self.offset}: {error}") from None
             rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            self._take(len(fed) - len(rest))
+            self._at += len(fed) - len(rest)
             is_full = len(piece) == _PIECE
             left -= len(piece)
             if left < 0:
@@ -145,32 +147,42 @@ class PackStream:
             )
 
     @property
+    def offset(self) -> int:
+        """How many bytes of the pack were parsed."""
+        return self._start + self._at
+
+    @property
     def crc32(self) -> int:
         """The checksum of the bytes of the last object, as it stands in an index."""
+        self._settle()
         return self._crc
 
     def trailer(self) -> bytes:
         """Read the pack's checksum, which is the last of it, and compare it."""
+        self._settle()
         expected = self._hash.digest()
         found = self._read(len(expected))
         if found != expected:
             raise PackError("the pack's checksum is wrong")
-        return bytes(found)
+        self._settle()
+        return found
 
     def _fill(self) -> None:
+        self._settle()
         data = self._read_some(_PIECE)
         if not data:
             raise PackError("the pack ends early")
         self._received += len(data)
         if self._limit is not None and self._received > self._limit:
             raise PackError(f"the pack exceeds the maximum input size of {self._limit} bytes")
+        self._start += self._at
         self._buffer = self._buffer[self._at :] + data
-        self._at = 0
+        self._at = self._settled = 0
 
-    def _take(self, count: int) -> None:
-        taken = self._buffer[self._at : self._at + count]
-        self._at += count
-        self.offset += count
+    def _settle(self) -> None:
+        """Hash and write what was parsed since the last time."""
+        taken = self._buffer[self._settled : self._at]
+        self._settled = self._at
         self._crc = zlib.crc32(taken, self._crc)
         self._hash.update(taken)
         if self.is_kept:
@@ -180,14 +192,14 @@ class PackStream:
         if self._at == len(self._buffer):
             self._fill()
         byte = self._buffer[self._at]
-        self._take(1)
+        self._at += 1
         return byte
 
     def _read(self, size: int) -> bytes:
         while len(self._buffer) - self._at < size:
             self._fill()
         data = self._buffer[self._at : self._at + size]
-        self._take(size)
+        self._at += size
         return data
 
 
