@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..engine.ref_run import SYMREF_PREFIX
-from ..transaction import Transaction
 from .repository import printable
+from .update_hooks import HookedTransaction
 from .update_words import CommandError, Words
 
 __all__ = ["Commands"]
@@ -37,7 +37,7 @@ class Commands:
 
     def __init__(
         self,
-        begin: Callable[[], Transaction],
+        begin: Callable[[], HookedTransaction],
         resolve: Callable[[bytes], bytes | None],
         check: Callable[[bytes, bytes], None],
         hex_size: int,
@@ -69,6 +69,8 @@ class Commands:
                 self._run_one(piece, pieces, terminator)
             if self._state == "open":
                 self._transaction.commit()
+            elif self._state != "closed":
+                self._transaction.call_off()
         finally:
             self._transaction.abort()
 
@@ -139,7 +141,7 @@ class Commands:
             if name == b"commit":
                 self._transaction.commit()
             else:
-                self._transaction.abort()
+                self._transaction.call_off()
         self._reply(f"{name.decode()}: ok")
 
     # The commands. Each takes its words, and adds an edit.

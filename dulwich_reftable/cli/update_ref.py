@@ -21,13 +21,15 @@ from dulwich.objects import Commit
 from ..config import find_reflog_policy
 from ..engine.errors import ReftableError
 from ..engine.ref_run import SYMREF_PREFIX
+from ..hook_scripts import HookScripts
 from ..names import is_logged_by_default
 from ..refs import ReftableRefsContainer
 from ..repo import Repo
 from ..stamp import Stamp
-from ..transaction import Transaction, is_zero
+from ..transaction import is_zero
 from .repository import add_directory, object_id, opened
 from .update_commands import Commands
+from .update_hooks import HookedTransaction
 from .update_words import read_lines, read_strings
 
 __all__ = ["add_arguments", "run"]
@@ -108,21 +110,26 @@ def _command(parsed: argparse.Namespace, zero: bytes) -> tuple[bytes, list[bytes
 
 def _transactions(
     repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace
-) -> Callable[[], Transaction]:
-    """Give what makes transactions that log as git does."""
-    policy = _policy(repo.get_config_stack(), repo.bare)
+) -> Callable[[], HookedTransaction]:
+    """Give what makes transactions that log, and ask the hook, as git does."""
+    config = repo.get_config_stack()
+    policy = _policy(config, repo.bare)
+    hooks = HookScripts(repo, config, _say, directory=os.path.abspath(repo.path))
     message = os.fsencode(parsed.message or "")
 
-    def begin() -> Transaction:
+    def begin() -> HookedTransaction:
         when, zone = _now()
         stamp = Stamp.of(refs._backend, message, None, when, zone)
-        return Transaction(
-            refs._backend,
-            stamp,
-            starts_reflog=(lambda name: True) if parsed.create_reflog else policy,
+        return HookedTransaction(
+            refs, hooks, stamp, (lambda name: True) if parsed.create_reflog else policy
         )
 
     return begin
+
+
+def _say(said: bytes) -> None:
+    """Pass on what a hook says."""
+    sys.stderr.write(said.decode(errors="backslashreplace"))
 
 
 def _policy(config: Config, is_bare: bool) -> Callable[[bytes], bool]:

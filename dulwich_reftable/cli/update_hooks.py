@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Transactions of ``update-ref`` that ask and tell the hook ``reference-transaction``.
+
+The hook is asked when a transaction begins to be prepared and when it is prepared, each of which it
+may refuse, and told when it is committed or aborted. What it reads is what the newest git has it
+read: before the locks are taken the refs as they were named, later those that symrefs lead to.
+A transaction that fails by itself before it is prepared is not told of, as in git.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from dulwich.refs import Ref, SymrefLoop
+
+from ..engine.errors import ReftableError
+from ..engine.ref_run import SYMREF_PREFIX
+from ..hook_scripts import TRANSACTION_HOOK, HookScripts, Line
+from ..refs import ReftableRefsContainer
+from ..stamp import Stamp
+from ..transaction import Transaction
+
+__all__ = ["HookedTransaction"]
+
+
+class HookedTransaction(Transaction):
+    """A transaction that a hook has a say in.
+
+    Args:
+      refs: the repository's refs
+      hooks: the repository's scripts
+      stamp: for reflog entries
+      starts_reflog: tells of a ref that has no reflog whether an entry starts one
+    """
+
+    def __init__(
+        self,
+        refs: ReftableRefsContainer,
+        hooks: HookScripts,
+        stamp: Stamp,
+        starts_reflog: Callable[[bytes], bool],
+    ) -> None:
+        super().__init__(refs._backend, stamp, starts_reflog=starts_reflog)
+        self._refs = refs
+        self._hooks = hooks
+        self._zero = b"0" * refs._backend.hex_size
+        self._resolved: list[Line] = []
+
+    def prepare(self) -> None:
+        """Prepare as every transaction, unless the hook refuses.
+
+        Raises:
+          ReftableError: if it does; the transaction is over, and nothing was written
+        """
+        if self._hooks.find(TRANSACTION_HOOK) is None:
+            super().prepare()
+            return
+        self._require_open()
+        self._ask("preparing")
+        super().prepare()
+        # The locks are held, so that symrefs stay what they are.
+        self._resolved = self._lines(follow=True)
+        self._ask("prepared")
+
+    def commit(self) -> None:
+        """Do it, and tell the hook."""
+        if not self._is_prepared:
+            self.prepare()
+        try:
+            super().commit()
+        except BaseException:
+            self._tell("aborted", self._resolved)
+            raise
+        self._tell("committed", self._resolved)
+
+    def call_off(self) -> None:
+        """Abort because somebody wants it so, and tell the hook."""
+        lines = self._resolved if self._is_prepared else self._lines()
+        self.abort()
+        self._tell("aborted", lines)
+
+    def _ask(self, state: str) -> None:
+        lines = self._resolved if self._is_prepared else self._lines()
+        if not self._tell(state, lines):
+            self.call_off()
+            raise ReftableError(f"the hook {TRANSACTION_HOOK} refused the update, which is {state}")
+
+    def _tell(self, state: str, lines: list[Line]) -> bool:
+        return self._hooks.run(TRANSACTION_HOOK, state.encode(), lines=lines)
+
+    def _lines(self, follow: bool = False) -> list[Line]:
+        """Give the edits as the hook reads them: old value, new value, ref."""
+        lines = []
+        for edit in self._edits.values():
+            name = edit.name
+            if follow and edit.follow:
+                with suppress(SymrefLoop):  # then the ref itself is updated
+                    name = self._refs.follow(Ref(name))[0][-1]
+            old = edit.old if edit.expects else None
+            new = None if edit.verify_only else edit.new
+            lines.append((self._shown(old), self._shown(new), name))
+        return lines
+
+    def _shown(self, value: bytes | None) -> bytes:
+        if value is not None and value.startswith(SYMREF_PREFIX):
+            return b"ref:" + value[len(SYMREF_PREFIX) :]
+        return value or self._zero
