@@ -5,24 +5,32 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
+from dulwich.approxidate import parse_approxidate
 from dulwich.objects import ObjectID, ShaFile
 from dulwich.objectspec import AmbiguousShortId, parse_object, parse_ref, scan_for_short_id
+from dulwich.reflog import Entry
+from dulwich.refs import HEADREF, SymrefLoop
 
 from ..engine.errors import ReftableError
 from ..refs import ReftableRefsContainer
 from ..repo import Repo
+from ..transaction import is_zero
 from .discovery import find_repository
 
 __all__ = ["add_directory", "add_repository", "object_id", "opened", "printable", "write"]
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _SHORTEST = 4  # digits of an abbreviated id, as in git
+_LOGGED = re.compile(rb"(.*?)@\{(?!(?:-\d+|u|upstream|push)\})([^}]*)\}(.*)", re.S)
+"""A ref, which of its reflog entries, and the rest; ``@{-1}`` and ``@{upstream}`` are no such."""
 
+_LONGEST_NUMBER = 8  # of more digits, the number of an entry is a time
 
 _WHERE = "a directory in the repository (the current one, or as GIT_DIR says)"
 
@@ -77,9 +85,61 @@ def object_id(repo: Repo, name: bytes) -> bytes | None:
         return repo.refs[parse_ref(repo.refs, name)]
     except (KeyError, ValueError, ReftableError):
         pass
+    logged = _LOGGED.fullmatch(name)
+    if logged is not None:
+        return _logged_id(repo, *logged.groups())
     try:
         if len(name) >= _SHORTEST and _HEX.issuperset(name):
             return ObjectID(scan_for_short_id(repo.object_store, name.lower(), ShaFile).id)
+    except (KeyError, ValueError, AmbiguousShortId):
+        return None
+    return _parsed(repo, name)
+
+
+def _logged_id(repo: Repo, name: bytes, which: bytes, rest: bytes) -> bytes | None:
+    """Find an object by a reflog entry of a ref, as in ``main@{1}`` or ``@{yesterday}~2``.
+
+    Where no ref is named, git takes the current branch, and HEAD if there is none.
+    """
+    refs = cast(ReftableRefsContainer, repo.refs)
+    try:
+        ref = parse_ref(refs, name) if name else refs.follow(HEADREF)[0][-1]
+    except (KeyError, ValueError, ReftableError, SymrefLoop):
+        return None
+    entries = refs.read_reflog(ref, newest_first=True)
+    if which.isdigit() and len(which) <= _LONGEST_NUMBER:
+        oid = _numbered(entries, int(which))
+    else:
+        try:
+            oid = _at_time(entries, parse_approxidate(which))
+        except ValueError:
+            return None
+    return _parsed(repo, oid + rest) if rest and oid is not None else oid
+
+
+def _numbered(entries: Iterable[Entry], number: int) -> bytes | None:
+    """Give what an entry leads to, the newest being 0; behind the oldest, where that began."""
+    last: Entry | None = None
+    for at, entry in enumerate(entries):
+        if at == number:
+            return ObjectID(entry.new_sha)
+        last = entry if at == number - 1 else None
+    return None if last is None or is_zero(last.old_sha) else ObjectID(last.old_sha)
+
+
+def _at_time(entries: Iterable[Entry], time: int) -> bytes | None:
+    """Give what a ref was at some time; before the oldest entry, where that began."""
+    oid: bytes | None = None
+    for entry in entries:
+        if entry.timestamp <= time:
+            return ObjectID(entry.new_sha)
+        oid = entry.new_sha if is_zero(entry.old_sha) else entry.old_sha
+    return oid
+
+
+def _parsed(repo: Repo, name: bytes) -> bytes | None:
+    """Find an object by what dulwich takes for a revision."""
+    try:
         return ObjectID(parse_object(repo, name).id)
     except (KeyError, ValueError, AmbiguousShortId, NotImplementedError):
         return None

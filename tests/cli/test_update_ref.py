@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from support.compare import shown_reflogs
-from support.git import GIT_VERSION, Git, requires_git
+from support.git import GIT_VERSION, TIMESTAMP, Git, requires_git
 from support.pool import ObjectPool
 
 import dulwich_reftable as dr
@@ -449,6 +449,43 @@ def test_a_session(scene: Scene, twins: tuple[Git, Git]) -> None:
         assert git.run("rev-parse", "refs/heads/topic").strip().decode() == scene.objects["c3"]
         process.stdin.close()
         assert process.wait() == 0
+
+
+LOGGED = [
+    "@{0}", "@{1}", "@{2}", "@{3}", "@{4}", "HEAD@{1}", "HEAD@{9}", "main@{1}", "topic@{0}",
+    "heads/topic@{1}", "topic@{2}", "topic@{2000-01-01}", "@{1}~1", "main@{2}^0", "none@{0}",
+    "t@{0}", "@{x", "@{2000-01-01 00:00:00}", "topic@{1.day.ago}", "@{yesterday}",
+    "@{1700000150}", "main@{1700000150}", "@{-1}", "@{u}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_detached", [False, True])
+def test_what_reflogs_name(
+    scene: Scene, twins: tuple[Git, Git], run: Run, is_detached: bool
+) -> None:
+    """``@{1}`` is of the current branch, not of HEAD, unless that is all there is."""
+    git = twins[0]
+    with dr.Repo(str(git.path)) as repo:
+        for second, (ref, new) in enumerate([
+            ("HEAD", 1), ("refs/heads/topic", 2), ("HEAD", 2), ("refs/heads/main", 3),
+        ]):  # fmt: skip
+            oid = scene.objects[f"c{new}"].encode()
+            log = {"message": b"m", "timestamp": TIMESTAMP + 100 * second, "timezone": 0}
+            repo.refs.set_if_equals(ref.encode(), None, oid, **log)
+        # The oldest entry of this one begins at another id than zero.
+        repo.refs.drop_reflog_entry(b"refs/heads/topic", 1)
+    for branch in ("topic", "main"):
+        git.run("checkout", "-q", "-f", *["--detach"] * is_detached, branch)
+    for name in LOGGED:
+        found = git.start(["rev-parse", "--verify", "-q", name], b"", None)
+        theirs = None if found.returncode else found.stdout.strip()
+        if name in ("@{-1}", "@{u}"):
+            theirs = None  # dulwich does not know these
+        done = run("update-ref", "-C", git.path, "--no-deref", "refs/x/y", name)
+        assert bool(done.code) == (theirs is None), name
+        with dr.Repo(str(git.path)) as repo:
+            assert repo.refs.read_ref(b"refs/x/y") == theirs, name
+            del repo.refs[b"refs/x/y"]
 
 
 def test_in_a_worktree(scene: Scene, twins: tuple[Git, Git], run: Run) -> None:
