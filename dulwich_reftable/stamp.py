@@ -22,6 +22,11 @@ from .engine.records import LogUpdate
 __all__ = ["Stamp", "entry_of", "message_line"]
 
 _BLANKS = re.compile(rb"[ \t\r\n]+")
+_LATEST = (1 << 63) - 1
+"""The latest time that git reads, in seconds since the epoch."""
+
+_WIDEST_ZONE = 327 * 60 + 59
+"""The minutes of the widest time zone that the format has room for."""
 
 
 class Stamp(NamedTuple):
@@ -56,11 +61,12 @@ class Stamp(NamedTuple):
           backend: tells who is at work, and how long a message may be
           message: in any number of lines
           committer: ``b"Name <address>"``; None for who is at work
-          timestamp: seconds since the epoch; None for now
-          timezone: seconds east of UTC; None for the local zone
+          timestamp: seconds since the epoch; None for now. The format has no time before 1970:
+            an earlier one becomes 0
+          timezone: seconds east of UTC; None for the local zone. Odd seconds, such as those of old
+            local times, are cut off, as by git
         Raises:
           InvalidUserIdentity: if the committer is malformed
-          ValueError: if the time zone is not one of whole minutes
         """
         if committer is None:
             committer = backend.identity()
@@ -69,10 +75,11 @@ class Stamp(NamedTuple):
         if timestamp is None:
             timestamp = int(time.time())
         if timezone is None:
-            timezone = time.localtime(timestamp).tm_gmtoff
+            timezone = _local_zone(timestamp)
         line = message_line(message, backend.settings.write.block_size)
         email = rest.rpartition(b">")[0]
-        return cls(name, email, int(timestamp), _to_hhmm(timezone), line)
+        seconds = min(max(int(timestamp), 0), _LATEST)
+        return cls(name, email, seconds, _to_hhmm(timezone), line)
 
     def update(self, old: bytes, new: bytes) -> LogUpdate:
         """Make an entry.
@@ -106,11 +113,17 @@ def entry_of(update: LogUpdate) -> Entry:
     )
 
 
+def _local_zone(timestamp: float) -> int:
+    """Give the local time zone at some time, in seconds east of UTC."""
+    try:
+        return time.localtime(timestamp).tm_gmtoff
+    except (OverflowError, ValueError, OSError):  # a year that the calendar does not have
+        return time.localtime().tm_gmtoff
+
+
 def _to_hhmm(seconds: int) -> int:
     sign = -1 if seconds < 0 else 1
-    minutes, rest = divmod(abs(seconds), 60)
-    if rest:
-        raise ValueError(f"a time zone of {seconds} seconds is not one of whole minutes")
+    minutes = min(abs(int(seconds)) // 60, _WIDEST_ZONE)
     return sign * (minutes // 60 * 100 + minutes % 60)
 
 

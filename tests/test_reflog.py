@@ -159,6 +159,48 @@ def test_a_message_is_one_line(repo: dr.Repo, message: bytes, expected: bytes) -
     assert messages(repo.refs, MAIN) == [expected]
 
 
+def test_a_message_ends_at_a_nul(repo: dr.Repo) -> None:
+    """A NUL would end it for git, which copies messages as C strings."""
+    repo.refs.set_if_equals(MAIN, None, A, **about(b"before\0after\nit"))
+    assert messages(repo.refs, MAIN) == [b"before"]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [(-1, 0), (-(1 << 80), 0), (0, 0), (1 << 62, 1 << 62), (1 << 80, (1 << 63) - 1), (7.9, 7)],
+)
+def test_times_that_the_format_does_not_have(repo: dr.Repo, given: float, stored: int) -> None:
+    """The update is done all the same: that is no reason to refuse it."""
+    for timezone in (0, None):
+        log = {"committer": WHO, "timestamp": given, "timezone": timezone, "message": b"m"}
+        repo.refs.set_if_equals(MAIN, None, B if timezone is None else A, **log)
+    assert [entry.timestamp for entry in repo.refs.read_reflog(MAIN)] == [stored] * 2
+
+
+@requires_git
+@pytest.mark.parametrize("timestamp", [-100, 0])
+def test_commits_before_the_epoch(repo: dr.Repo, timestamp: int) -> None:
+    """git has no such commits, but reads the reflog."""
+    commit = repo.get_worktree().commit(
+        message=b"old", committer=WHO, author=WHO, commit_timestamp=timestamp,
+        commit_timezone=0, author_timestamp=0, author_timezone=0,
+    )  # fmt: skip
+    assert repo.refs[MAIN] == commit
+    for name in (b"HEAD", MAIN):
+        (entry,) = Git(Path(repo.path)).reflogs()[name]
+        assert (entry.new, entry.timestamp) == (commit, 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stored"),
+    [(3659, 3600), (-59, 0), (-3659, -3600), (1172, 1140), (10**9, 327 * 3600 + 59 * 60)],
+)
+def test_odd_time_zones(repo: dr.Repo, seconds: int, stored: int) -> None:
+    """git cuts the seconds of a local time before 1937 or so off, too."""
+    repo.refs.set_if_equals(MAIN, None, A, **about(b"m", 5, seconds))
+    assert next(iter(repo.refs.read_reflog(MAIN))).timezone == stored
+
+
 @pytest.mark.parametrize("timezone", [0, 60, 19800, -1800, -12600, 45900, -43200, 50400])
 def test_time_zones(repo: dr.Repo, timezone: int) -> None:
     repo.refs.set_if_equals(MAIN, None, A, **about(b"m", 2**31 + 5, timezone))
@@ -351,6 +393,22 @@ def test_refused(
     with pytest.raises(kind):
         getattr(refs, method)(old, new, message=b"move")
     assert (dict(refs.iter_refs()), shown_reflogs(refs)) == before
+
+
+@pytest.mark.parametrize("method", ["rename", "copy"])
+@pytest.mark.parametrize("head", [OTHER, MAIN, None])
+def test_renaming_the_branch_of_head(
+    refs: dr.ReftableRefsContainer, method: str, head: bytes | None
+) -> None:
+    """HEAD's reflog tells that its branch has gone; nobody else's does."""
+    if head is None:
+        refs[HEAD] = A
+    else:
+        refs.set_symbolic_ref(HEAD, head)
+    getattr(refs, method)(OTHER, NEW, **about(b"moved"))
+    gone = note(b"moved").entry(D, ZERO)
+    expected = [gone] if (method, head) == ("rename", OTHER) else []
+    assert list(refs.read_reflog(HEAD)) == expected
 
 
 @requires_git

@@ -26,7 +26,7 @@ from .conftest import Run
 
 pytestmark = requires_git
 
-SEEDS = range(int(os.environ.get("DULWICH_REFTABLE_EXPIRY_SEEDS", "24")))
+SEEDS = range(int(os.environ.get("DULWICH_REFTABLE_EXPIRY_SEEDS", "16")))
 DAY = 86400
 SHARED = [
     b"refs/heads/main",
