@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``dulwich-reftable dump``: what is in a table, or in all tables of a repository.
+"""``dulwich-reftable dump``: what is in some tables, or in all tables of a repository.
 
 A table is shown as far as it can be read, and where it cannot be, that is said, too. Blocks are
 shown as they come, so that tables of any size can be.
@@ -12,14 +12,14 @@ import os
 
 from ..engine.block import Block
 from ..engine.directory import DirectoryStorage
-from ..engine.errors import CorruptTableError
-from ..engine.layout import INDEX, LOG, OBJ, REF
+from ..engine.errors import CorruptTableError, ReftableError
+from ..engine.layout import INDEX, LOG, OBJ, REF, Buffer
 from ..inspection import Inspection, Lost, inspect_stack, salvaged
 from ..verification.finding import limited
 from ..verification.table import check_table
 from .dump_json import JsonDump
 from .dump_text import TextDump
-from .repository import add_repository, opened
+from .repository import opened
 
 __all__ = ["add_arguments", "run"]
 
@@ -45,8 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print one JSON document; bytes that are not UTF-8 become lone surrogates in it",
     )
-    add_repository(
-        parser, "TABLE|REPO", "a table file, or a directory in a repository (as for verify)"
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="TABLE|REPO",
+        help="table files, or a directory in a repository (as for verify)",
     )
 
 
@@ -64,9 +67,12 @@ def run(parsed: argparse.Namespace) -> int:
     }
     dump: TextDump | JsonDump = JsonDump() if parsed.json else TextDump()
     walk = _Walk(dump, chosen or {REF, LOG, OBJ, INDEX}, not parsed.no_records)
-    if parsed.repository is None or os.path.isdir(parsed.repository):
-        with opened(parsed.repository) as (_, refs):
-            dump.begin()
+    paths: list[str] = parsed.paths
+    if not paths or any(map(os.path.isdir, paths)):
+        if len(paths) > 1:
+            raise ReftableError("a repository is dumped alone: tell one directory, or tables")
+        with opened(*paths) as (_, refs):
+            dump.begin("stacks")
             for worktree, stack in refs._backend.all_stacks():
                 names, faults, tables = inspect_stack(stack.storage)
                 dump.begin_stack(stack.storage.location, worktree, names)
@@ -78,10 +84,19 @@ def run(parsed: argparse.Namespace) -> int:
                 dump.end_stack()
             dump.end()
     else:
-        directory, name = os.path.split(parsed.repository)
-        buffer = DirectoryStorage(directory or os.curdir).open_table(name)
-        walk.table(Inspection(parsed.repository, buffer))
+        inspections = [Inspection(path, _open_table(path)) for path in paths]
+        if len(paths) > 1:
+            dump.begin("tables")
+        for inspection in inspections:
+            walk.table(inspection)
+        if len(paths) > 1:
+            dump.end()
     return int(walk.is_damaged)
+
+
+def _open_table(path: str) -> Buffer:
+    directory, name = os.path.split(path)
+    return DirectoryStorage(directory or os.curdir).open_table(name)
 
 
 class _Walk:

@@ -27,7 +27,7 @@ class JsonDump:
 
     def __init__(self) -> None:
         self._is_first = True  # in the innermost list
-        self._is_in_repository = False
+        self._is_in_list = False  # or the table is all of the document
         self._faults: list[str] = []  # of the stack
 
     def _write(self, text: str) -> None:
@@ -37,10 +37,14 @@ class JsonDump:
         self._write(("" if self._is_first else ",\n") + text)
         self._is_first = False
 
-    def begin(self) -> None:
-        """Begin a repository."""
-        self._write('{"stacks": [')
-        self._is_in_repository = True
+    def begin(self, kind: str) -> None:
+        """Begin a document of several things.
+
+        Args:
+          kind: ``"stacks"`` of a repository, or ``"tables"``
+        """
+        self._write(f'{{"{kind}": [')
+        self._is_in_list = True
         self._is_first = True
 
     def end(self) -> None:
@@ -113,7 +117,7 @@ class JsonDump:
     def end_table(self, findings: list[Finding]) -> None:
         """End a table, and tell what is wrong with it as a whole."""
         wrong = [{"offset": finding.offset, "reason": finding.message} for finding in findings]
-        end = "}" if self._is_in_repository else "}\n"
+        end = "}" if self._is_in_list else "}\n"
         self._write(f'], "contradictions": {json.dumps(wrong)}{end}')
         self._is_first = False
 

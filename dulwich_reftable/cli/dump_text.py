@@ -30,8 +30,8 @@ class TextDump:
         self._sections: dict[tuple[int, bool], list[int]] = {}
         self._gap = ""  # before the next table
 
-    def begin(self) -> None:
-        """Begin a repository."""
+    def begin(self, kind: str) -> None:
+        """Begin a repository, or several tables."""
 
     def end(self) -> None:
         """End it."""

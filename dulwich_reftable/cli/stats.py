@@ -195,8 +195,10 @@ def _lines(stats: _StackStats) -> Iterator[str]:
     )
     yield _ratio("bytes a log entry", sum(table.log_bytes for table in stats.tables), total.entries)
     gain = stats.size - stats.compacted_size
+    # A table of another writer may be smaller than ours: one without obj blocks, for example.
     share = f" ({gain / stats.size:.1%})" if stats.size else ""
-    yield f"compaction would leave {stats.compacted_size} bytes and gain {gain}{share}"
+    gained = f"{gain}{share}" if gain >= 0 else "nothing"
+    yield f"compaction would leave {stats.compacted_size} bytes and gain {gained}"
 
 
 def _numbers(table: _TableStats) -> tuple[str, ...]:

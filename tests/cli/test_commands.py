@@ -280,6 +280,19 @@ def test_stats(git: Git, run: Run) -> None:
     assert packed.stat().st_size == stack["compacted_size"]
 
 
+def test_stats_where_compaction_gains_nothing(tmp_path: Path, run: Run) -> None:
+    """A writer that makes no obj blocks has smaller tables than we would make."""
+    git = Git.init(tmp_path / "repo", config={"reftable.indexObjects": "false"})
+    git.run("commit", "-q", "--allow-empty", "-m", "c")
+    git.update_ref_stdin(b"create refs/x/%03d HEAD" % number for number in range(999))
+    git.run("pack-refs")
+    git.run("config", "reftable.indexObjects", "true")
+    text = run("stats", git.path).lines[-1]
+    leaves = int(text.split()[3])
+    assert leaves > git.tables()[0].stat().st_size
+    assert text == f"compaction would leave {leaves} bytes and gain nothing"
+
+
 def test_stats_of_nothing(tmp_path: Path, run: Run) -> None:
     dr.Repo.init_bare(tmp_path / "repo", mkdir=True).close()
     done = run("stats", tmp_path / "repo")

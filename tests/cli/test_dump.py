@@ -208,6 +208,19 @@ def test_a_repository(tmp_path: Path, run: Run) -> None:
     assert run("dump", git.path).code == 1
 
 
+def test_several_tables(run: Run, tmp_path: Path) -> None:
+    """One after the other, as a shell's ``*.ref`` gives them; in JSON they are one document."""
+    paths = [VECTORS[0].parent / name for name in ("v1.ref", "log-blocks.ref")]
+    alone = [run("dump", path).out for path in paths]
+    assert run("dump", *paths).out == b"\n".join(alone)
+    documents = [document(run("dump", "--json", path)) for path in paths]
+    assert document(run("dump", "--json", *paths)) == {"tables": documents}
+    for odd in (tmp_path, tmp_path / "none.ref"):
+        done = run("dump", paths[0], odd)
+        assert (done.code, done.out) == (1, b"")
+        assert done.err.count(b"\n") == 1
+
+
 # -- damage
 
 
