@@ -44,32 +44,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("there is no such mutation", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
-        trees: SimpleQueue[Tree] = SimpleQueue()
-        for number in range(max(1, min(options.jobs, len(chosen)))):
-            trees.put(Tree(ROOT, Path(directory) / str(number)))
-        return run_all(chosen, trees, options.jobs, options.timeout)
+        jobs = max(1, min(options.jobs, len(chosen)))
+        trees = [Tree(ROOT, Path(directory) / str(number)) for number in range(jobs)]
+        return run_all(chosen, trees, options.timeout)
 
 
-def run_all(
-    mutations: Sequence[Mutation], trees: SimpleQueue[Tree], jobs: int, timeout: float
-) -> int:
-    """Judge all mutants and print what becomes of each; gives the exit code."""
+def run_all(mutations: Sequence[Mutation], trees: Sequence[Tree], timeout: float) -> int:
+    """Judge all mutants, as many at a time as there are trees; gives the exit code."""
+    free: SimpleQueue[Tree] = SimpleQueue()
+    for tree in trees:
+        free.put(tree)
 
     def judge(mutation: Mutation) -> tuple[Mutation, Outcome, str, float]:
-        tree = trees.get()
+        tree = free.get()
         begun = time.monotonic()
         try:
             return mutation, *tree.judge(mutation, timeout), time.monotonic() - begun
         finally:
-            trees.put(tree)
+            free.put(tree)
 
     alive = 0
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        for mutation, outcome, said, seconds in pool.map(judge, mutations):
-            print(f"{outcome.value:14} {mutation.name:44} {seconds:5.1f} s  {said}", flush=True)
-            if outcome is not Outcome.KILLED:
-                alive += 1
-                print(f"    {mutation.file}: {mutation.why}", flush=True)
+    with ThreadPoolExecutor(len(trees)) as pool:
+        try:
+            for mutation, outcome, said, seconds in pool.map(judge, mutations):
+                print(f"{outcome.value:14} {mutation.name:44} {seconds:5.1f} s  {said}", flush=True)
+                if outcome is not Outcome.KILLED:
+                    alive += 1
+                    print(f"    {mutation.file}: {mutation.why}", flush=True)
+        except BaseException:  # an interrupt
+            pool.shutdown(wait=False, cancel_futures=True)
+            for tree in trees:
+                tree.stop()
+            raise
     print(f"{len(mutations)} mutants, {len(mutations) - alive} killed")
     return 1 if alive else 0
 

@@ -41,6 +41,12 @@ class Tree:
     def __init__(self, original: Path, to: Path) -> None:
         shutil.copytree(original, to, ignore=_LEFT_OUT)
         self.root = to
+        self._process: subprocess.Popen[str] | None = None
+
+    def stop(self) -> None:
+        """End the tests that run, and all that they have started."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def judge(self, mutation: Mutation, timeout: float) -> tuple[Outcome, str]:
         """Run a mutation's tests against the mutant.
@@ -79,7 +85,7 @@ class Tree:
 
     def _run(self, tests: Sequence[str], timeout: float) -> tuple[int | None, str]:
         """Run tests; gives pytest's exit code, None if they take too long, and what it prints."""
-        process = subprocess.Popen(
+        process = self._process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *_PYTEST_OPTIONS, *tests],
             cwd=self.root,
             # Before what is installed; processes that tests start find the copy in this way, too.
@@ -93,9 +99,7 @@ class Tree:
         with process:
             try:
                 said, _ = process.communicate(timeout=timeout)
-            except BaseException as error:
-                os.killpg(process.pid, signal.SIGKILL)  # and all that the tests have started
-                if not isinstance(error, subprocess.TimeoutExpired):
-                    raise
+            except subprocess.TimeoutExpired:
+                self.stop()
                 return None, ""
         return process.returncode, said

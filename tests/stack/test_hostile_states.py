@@ -22,6 +22,7 @@ from dulwich_reftable.engine.directory import DirectoryStorage
 from dulwich_reftable.engine.records import RefRecord
 from dulwich_reftable.engine.stack import Stack
 from dulwich_reftable.engine.storage import MissingTableError
+from dulwich_reftable.engine.writer import TableWriter, WriteOptions
 
 from . import scenes
 from .scenes import refs_at
@@ -70,6 +71,14 @@ def listen(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path.name)
     os.chdir(here)
+
+
+def table_of_sha256() -> bytes:
+    chunks: list[bytes] = []
+    writer = TableWriter(chunks.append, 2, 2, WriteOptions(hash_size=32))
+    writer.add_ref(RefRecord(TWO, 2, bytes(32)))
+    writer.finish()
+    return b"".join(chunks)
 
 
 def older_list(directory: Path, names: list[str]) -> None:
@@ -163,6 +172,9 @@ STATES: dict[str, State] = {
     ),
     "empty table": State(
         lambda d, n: os.truncate(d / n[1], 0), CORRUPT, "0 bytes are too few", CORRUPT
+    ),
+    "table of another hash": State(
+        lambda d, n: (d / n[1]).write_bytes(table_of_sha256()), CORRUPT, "of 32 bytes", CORRUPT
     ),
     "table cut short": State(lambda d, n: os.truncate(d / n[1], 100), CORRUPT, "footer", CORRUPT),
     "directory for a table": State(
