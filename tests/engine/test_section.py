@@ -228,6 +228,15 @@ class TestDamaged:
         with pytest.raises(CorruptTableError, match="index disagrees with the block"):
             section.lookup_ref(keys[1])
 
+    def test_index_key_that_its_block_does_not_reach(self) -> None:
+        """Who asks for many names at once decodes the block, and sees what is missing."""
+        ring = Ring()
+        keys, at = ring.keys, ring.at
+        root = ring.index([(keys[0], at[0]), (keys[1] + b"~", at[1]), *ring.entries[2:]])
+        table = Table("t.ref", ring.finish(ref_index=root))
+        with pytest.raises(CorruptTableError, match="index disagrees with the block"):
+            table.values_among([keys[1] + b"%02d" % number for number in range(20)])
+
     def test_section_that_begins_with_another_block(self) -> None:
         ring = Ring()
         data = ring.finish(log=ring.at[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from bisect import bisect_left
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,17 @@ class TestKinds:
             assert table.obj_id_length == min(size, 31)
             for i in range(4):
                 assert table.refs_with_object(ids[i]) == [r for r in refs if r.value == ids[i]]
+
+    def test_the_next_ref_is_in_the_next_block(self) -> None:
+        """Of few blocks there is no index that would tell what each reaches to."""
+        refs = numbered(24)
+        table = table_of(refs, options=WriteOptions(block_size=512))
+        assert table.refs is not None
+        assert (table.refs.is_one_block, table.refs.index_position) == (False, 0)
+        for record, following in pairwise([*refs, None]):
+            assert record is not None
+            assert table.first_ref_from(record.name) == record
+            assert table.first_ref_from(record.name + b"\0") == following
 
     def test_log_only(self) -> None:
         logs = sorted_logs(log(b"refs/heads/%d" % (i % 9), i, i, b"m\n") for i in range(1, 300))

@@ -47,7 +47,7 @@ MUTATIONS = (
         "if decoded and block and self.refs.index_position and decoded[0][-1] < group[-1]:",
         "if decoded and block and self.refs.index_position and not decoded[0]:",
         "with a damaged index, of many refs asked for together some are not found",
-        ("engine/test_table.py", "engine/test_corruption.py"),
+        ("engine/test_section.py",),
     ),
     Mutation(
         "below-ignores-the-next-block",
@@ -55,7 +55,7 @@ MUTATIONS = (
         "found = following.seek_ref(start) if following is not None else None",
         "found = None",
         "a ref is made beside another below it: q and q/deep",
-        ("engine/test_table.py", "test_conflicts.py"),
+        ("engine/test_table.py",),
     ),
     Mutation(
         "seek-stays-in-its-gap",
