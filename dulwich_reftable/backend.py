@@ -20,11 +20,10 @@ from .names import Owner, place_of
 from .settings import Settings
 from .unpeeled import UnpeeledTags
 
-__all__ = ["Backend", "worktree_ids"]
+__all__ = ["Backend", "Moment", "worktree_ids"]
 
-
-_TRIES = 5
-"""How often two stacks are looked at, until neither has changed in between."""
+_LOOKS = 5
+"""How often two stacks are looked at until one stays as it was while the other is read."""
 
 
 class Backend:
@@ -92,22 +91,6 @@ class Backend:
         """Give the stacks that this worktree's refs are in."""
         return (self.shared, self.current) if self.is_linked else (self.shared,)
 
-    def snapshots(self) -> dict[Stack, Snapshot]:
-        """Give the latest snapshots of the stacks that this worktree's refs are in.
-
-        Where they are two, they were the latest ones at the same moment, unless others write faster
-        than they can be taken.
-        """
-        shared = self.shared.snapshot()
-        if not self.is_linked:
-            return {self.shared: shared}
-        for _ in range(_TRIES):
-            current = self.current.snapshot()
-            before, shared = shared, self.shared.snapshot()
-            if shared is before:
-                break
-        return {self.shared: shared, self.current: current}
-
     def all_stacks(self) -> Iterator[tuple[bytes | None, Stack]]:
         """Give all stacks of the repository, each with the id of its worktree (None: the main one).
 
@@ -147,6 +130,37 @@ class Backend:
         if stack is None:
             stack = self._others[worktree] = self._open(git_dir)
         return stack
+
+
+class Moment:
+    """The snapshots of one moment, one a stack; call it to get that of a stack.
+
+    Where this worktree's refs are in two stacks, their snapshots were the latest ones at the same
+    time, unless others write faster than we can look. Those of other worktrees are taken when they
+    are first asked for.
+
+    Args:
+      backend: the repository's refs
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        shared, current = backend.shared, backend.current
+        taken = {shared: shared.snapshot()}
+        if backend.is_linked:
+            for _ in range(_LOOKS):
+                before = taken[shared]
+                taken[current] = current.snapshot()
+                taken[shared] = shared.snapshot()
+                if taken[shared] is before:
+                    break
+        self._taken = taken
+
+    def __call__(self, stack: Stack) -> Snapshot:
+        """Give the snapshot of a stack."""
+        snapshot = self._taken.get(stack)
+        if snapshot is None:
+            snapshot = self._taken[stack] = stack.snapshot()
+        return snapshot
 
 
 def worktree_ids(common_dir: str) -> list[str]:

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Reading refs: dulwich's ``RefsContainer``, answered from snapshots of the stacks.
 
-Every answer comes from one snapshot a stack. The live container takes the latest each time; a
-:class:`RefsSnapshot` keeps those of the moment it was made. A linked worktree sees the shared
-refs of the one stack and its own refs of the other.
+Every call is answered from one snapshot a stack, also where it follows symrefs. The live container
+takes the latest ones for each call; a :class:`RefsSnapshot` keeps those of the moment it was made.
+A linked worktree sees the shared refs of the one stack and its own refs of the other.
 """
 
 from __future__ import annotations
 
 import os
 from binascii import a2b_hex, b2a_hex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import TypeVar
 
 from dulwich.errors import RefFormatError
@@ -19,19 +20,21 @@ from dulwich.reflog import Entry
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from . import reflog
-from .backend import Backend
+from .backend import Backend, Moment
 from .engine.merged import Chunk, Merged, merge_chunks
 from .engine.records import RefRecord
 from .engine.ref_run import SYMREF_PREFIX
 from .engine.snapshot import Snapshot
 from .engine.stack import Stack
-from .names import FILE_REFS, PER_WORKTREE, collapse, is_legal, prefix_end
+from .names import FILE_REFS, PER_WORKTREE, collapse, is_legal, may_be_illegal, prefix_end
 from .plan import MAX_SYMREF_DEPTH
 
-__all__ = ["RefsReader", "RefsSnapshot"]
+__all__ = ["RefsReader", "RefsSnapshot", "SnapshotOf"]
 
 _T = TypeVar("_T")
 _Chunks = Iterator[tuple[list[bytes], list[bytes]]]
+SnapshotOf = Callable[[Stack], Merged]
+"""Gives the snapshots that one call is answered from."""
 
 
 class RefsReader(RefsContainer):
@@ -46,20 +49,24 @@ class RefsReader(RefsContainer):
         self._backend = backend
 
     def _snapshot_of(self, stack: Stack) -> Merged:
-        """Give the refs that answers for a stack."""
+        """Give the snapshot that answers for a stack, where a call asks for one thing only."""
+        raise NotImplementedError
+
+    def _moment(self) -> SnapshotOf:
+        """Give the snapshots that a whole call is answered from."""
         raise NotImplementedError
 
     # One ref
 
-    def _record(self, name: bytes) -> RefRecord | None:
+    def _record(self, name: bytes, snapshot_of: SnapshotOf) -> RefRecord | None:
         """Find a ref, without following it; one with an illegal name does not exist."""
         try:
             stack, local = self._backend.find(name)
         except (RefFormatError, OSError):
             return None
-        record = self._snapshot_of(stack).lookup_ref(local)
+        record = snapshot_of(stack).lookup_ref(local)
         if record is None:
-            return self._record(collapse(name)) if b"//" in name else None
+            return self._record(collapse(name), snapshot_of) if b"//" in name else None
         return record if is_legal(local) else None
 
     def read_ref(self, refname: Ref) -> bytes | None:
@@ -72,7 +79,10 @@ class RefsReader(RefsContainer):
           CorruptTableError: if a table is damaged
           StorageError: if the stack cannot be read
         """
-        record = self._record(refname)
+        return self._value(refname, self._snapshot_of)
+
+    def _value(self, refname: bytes, snapshot_of: SnapshotOf) -> bytes | None:
+        record = self._record(refname, snapshot_of)
         if record is None:
             return self._read_file_ref(refname) if refname in FILE_REFS else None
         if record.target is not None:
@@ -102,18 +112,22 @@ class RefsReader(RefsContainer):
         Raises:
           SymrefLoop: if there are more than five refs on the way
         """
+        return self._follow(name, self._moment())
+
+    def _follow(self, name: Ref, snapshot_of: SnapshotOf) -> tuple[list[Ref], ObjectID | None]:
         names: list[Ref] = []
         following: bytes = name
-        while True:
+        for depth in range(1, MAX_SYMREF_DEPTH + 2):
             names.append(Ref(following))
-            value = self.read_ref(Ref(following))
+            value = self._value(following, snapshot_of)
             if value is None:
                 return names, None
-            if len(names) > MAX_SYMREF_DEPTH:
-                raise SymrefLoop(name, len(names))
+            if depth > MAX_SYMREF_DEPTH:
+                break
             if not value.startswith(SYMREF_PREFIX):
                 return names, ObjectID(value)
             following = value[len(SYMREF_PREFIX) :]
+        raise SymrefLoop(name, len(names))
 
     def get_peeled(self, name: Ref) -> ObjectID | None:
         """Give what a ref peels to, as far as the tables tell.
@@ -121,9 +135,10 @@ class RefsReader(RefsContainer):
         Returns: a hex object id: the peeled one of an annotated tag, the own one of a branch, which
           is no tag; None where the object store has to be asked, since not every writer peels
         """
+        snapshot_of = self._moment()
         following: bytes = name
         for _ in range(MAX_SYMREF_DEPTH):
-            record = self._record(following)
+            record = self._record(following, snapshot_of)
             if record is None:
                 return None
             if record.target is None:
@@ -150,13 +165,14 @@ class RefsReader(RefsContainer):
         if len(oid) != self._backend.hex_size:
             return []
         object_id = a2b_hex(oid)
+        snapshot_of = self._moment()
         return sorted(
             Ref(record.name)
             for stack in self._backend.stacks()
-            for record in self._snapshot_of(stack).refs_with_object(
+            for record in snapshot_of(stack).refs_with_object(
                 object_id, self._backend.unpeeled.pointing_at
             )
-            if self._is_listed(stack, record.name)
+            if self._is_listed(stack, record.name) and is_legal(record.name)
         )
 
     # Many refs
@@ -169,16 +185,18 @@ class RefsReader(RefsContainer):
             return True
         return name.startswith(PER_WORKTREE) == (stack is self._backend.current)
 
-    def _scan(self, start: bytes, stop: bytes | None) -> _Chunks:
+    def _scan(self, start: bytes, stop: bytes | None, snapshot_of: SnapshotOf) -> _Chunks:
         """Scan the refs that lists show, in order."""
-        if not self._backend.is_linked:
-            return self._scan_stack(self._backend.shared, start, stop)
         return merge_chunks(
-            [self._scan_stack(stack, start, stop) for stack in self._backend.stacks()]
+            [
+                self._scan_stack(stack, snapshot_of(stack), start, stop)
+                for stack in self._backend.stacks()
+            ]
         )
 
-    def _scan_stack(self, stack: Stack, start: bytes, stop: bytes | None) -> _Chunks:
-        snapshot = self._snapshot_of(stack)
+    def _scan_stack(
+        self, stack: Stack, snapshot: Merged, start: bytes, stop: bytes | None
+    ) -> _Chunks:
         if start <= HEADREF and (stop is None or stop > HEADREF):
             head = snapshot.ref_value(HEADREF)
             if head is not None and stack is self._backend.current:
@@ -189,15 +207,21 @@ class RefsReader(RefsContainer):
         yield from self._only_listed(stack, below)
 
     def _only_listed(self, stack: Stack, chunks: Iterator[Chunk[_T]]) -> Iterator[Chunk[_T]]:
-        """Leave out the refs in a stack that lists do not show."""
-        if not self._backend.is_linked:
-            yield from chunks
-            return
+        """Leave out the refs in a stack that lists do not show.
+
+        Those are the ones that belong to another stack, and the ones whose names are illegal, which
+        git does not list either.
+        """
+        is_linked = self._backend.is_linked
         for names, items in chunks:
+            is_suspect = may_be_illegal(names)
+            if not (is_linked or is_suspect):
+                yield names, items
+                continue
             listed = [
                 (name, item)
                 for name, item in zip(names, items, strict=True)
-                if self._is_listed(stack, name)
+                if self._is_listed(stack, name) and (not is_suspect or is_legal(name))
             ]
             if listed:
                 yield [name for name, _ in listed], [item for _, item in listed]
@@ -210,9 +234,10 @@ class RefsReader(RefsContainer):
           stop: the name to stop before; None for the end
         Yields: names, in order, and beside each its record
         """
+        snapshot_of = self._moment()
         return merge_chunks(
             [
-                self._only_listed(stack, self._snapshot_of(stack).ref_records(start, stop))
+                self._only_listed(stack, snapshot_of(stack).ref_records(start, stop))
                 for stack in self._backend.stacks()
             ]
         )
@@ -226,36 +251,24 @@ class RefsReader(RefsContainer):
           prefix: gives only names that begin so
           exclude: prefixes; names that begin with one of them are left out. Both are sought,
             not filtered: what is left out is not read.
-        Yields: name, and value as :meth:`read_ref` gives it
+        Returns: names, each with its value as :meth:`read_ref` gives it, as of this moment
         """
-        end = prefix_end(prefix)
-        start = prefix
-        for excluded in sorted(set(exclude)):
-            if excluded < start and not start.startswith(excluded):
-                continue
-            if start.startswith(excluded):
-                behind = prefix_end(excluded)
-                if behind is None or (end is not None and behind >= end):
-                    return
-                start = behind
-                continue
-            if end is not None and excluded >= end:
-                break
-            yield from self._pairs(start, excluded)
-            behind = prefix_end(excluded)
-            if behind is None:
-                return
-            start = behind
-        yield from self._pairs(start, end)
+        return self._pairs(_ranges(prefix, exclude), self._moment())
 
-    def _pairs(self, start: bytes, stop: bytes | None) -> Iterator[tuple[Ref, bytes]]:
-        for names, values in self._scan(start, stop):
-            yield from zip(names, values, strict=True)
+    def _pairs(
+        self, ranges: Iterable[tuple[bytes, bytes | None]], snapshot_of: SnapshotOf
+    ) -> Iterator[tuple[Ref, bytes]]:
+        # Generators give chunks, and what gives their elements one by one is not written in Python.
+        return chain.from_iterable(
+            zip(names, values, strict=True)  # type: ignore[arg-type]  # Refs are bytes
+            for start, stop in ranges
+            for names, values in self._scan(start, stop, snapshot_of)
+        )
 
     def allkeys(self) -> set[Ref]:
         """Give the names of all refs: HEAD and what is below ``refs/``, dangling or not."""
         keys: set[Ref] = set()
-        for names, _ in self._scan(b"", None):
+        for names, _ in self._scan(b"", None, self._moment()):
             keys.update(names)  # type: ignore[arg-type]  # bytes are Refs
         return keys
 
@@ -267,7 +280,7 @@ class RefsReader(RefsContainer):
         """
         prefix = _below(base)
         keys: set[Ref] = set()
-        for names, _ in self._scan(prefix, prefix_end(prefix)):
+        for names, _ in self._scan(prefix, prefix_end(prefix), self._moment()):
             keys.update(Ref(name[len(prefix) :]) for name in names)
         return keys
 
@@ -277,19 +290,22 @@ class RefsReader(RefsContainer):
         Args:
           base: gives only refs below it, and their names without it
         """
+        snapshot_of = self._moment()
         if base is None and not self._backend.is_linked:
-            values, odd = self._snapshot_of(self._backend.shared).ref_dict()
+            values, odd = snapshot_of(self._backend.shared).ref_dict(may_be_illegal)
+            for name in tuple(odd):
+                if name != HEADREF and not (name.startswith(b"refs/") and is_legal(name)):
+                    del values[name]
+                    odd.discard(name)
             prefix = b""
         else:
             prefix = b"" if base is None else _below(base)
             values, odd = {}, set()
-            for names, texts in self._scan(prefix, prefix_end(prefix)):
+            for names, texts in self._scan(prefix, prefix_end(prefix), snapshot_of):
                 values.update(zip(names, texts, strict=True))
                 odd.update(names)
-        listed = [name for name in odd if name.startswith(b"refs/") or name == HEADREF]
-        found = {name: self._final_value(values[name], values) for name in listed}
-        for name in odd:
-            value = found.get(name)
+        found = {name: self._final_value(values[name], values, snapshot_of) for name in odd}
+        for name, value in found.items():
             if value is None:
                 del values[name]
             else:
@@ -298,12 +314,14 @@ class RefsReader(RefsContainer):
             return {Ref(name[len(prefix) :]): ObjectID(value) for name, value in values.items()}
         return values  # type: ignore[return-value]  # bytes are Refs and ObjectIDs
 
-    def _final_value(self, value: bytes | None, known: dict[bytes, bytes]) -> bytes | None:
+    def _final_value(
+        self, value: bytes | None, known: dict[bytes, bytes], snapshot_of: SnapshotOf
+    ) -> bytes | None:
         for _ in range(MAX_SYMREF_DEPTH):
             if value is None or not value.startswith(SYMREF_PREFIX):
                 return value
             target = value[len(SYMREF_PREFIX) :]
-            value = known.get(target) or self.read_ref(Ref(target))
+            value = known.get(target) or self._value(target, snapshot_of)
         return None
 
     def get_symrefs(self) -> dict[Ref, Ref]:
@@ -311,7 +329,7 @@ class RefsReader(RefsContainer):
         cut = len(SYMREF_PREFIX)
         return {
             name: Ref(value[cut:])
-            for name, value in self._pairs(b"", None)
+            for name, value in self.iter_refs()
             if value.startswith(SYMREF_PREFIX)
         }
 
@@ -319,7 +337,7 @@ class RefsReader(RefsContainer):
         """Give all refs that are no symrefs."""
         return {
             name: ObjectID(value)
-            for name, value in self._pairs(b"", None)
+            for name, value in self.iter_refs()
             if not value.startswith(SYMREF_PREFIX)
         }
 
@@ -343,10 +361,11 @@ class RefsReader(RefsContainer):
 
     def reflogs(self) -> Iterator[Ref]:
         """Iterate over the names of refs that have reflogs, in order."""
-        backend = self._backend
-        current = self._snapshot_of(backend.current) if backend.is_linked else None
-        for name in reflog.names(self._snapshot_of(backend.shared), current):
-            yield Ref(name)
+        backend, snapshot_of = self._backend, self._moment()
+        current = snapshot_of(backend.current) if backend.is_linked else None
+        for name in reflog.names(snapshot_of(backend.shared), current):
+            if is_legal(name):
+                yield Ref(name)
 
 
 class RefsSnapshot(RefsReader):
@@ -358,13 +377,31 @@ class RefsSnapshot(RefsReader):
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
-        self._pinned = {stack: stack.snapshot() for stack in backend.stacks()}
+        self._pinned = Moment(backend)
 
     def _snapshot_of(self, stack: Stack) -> Snapshot:
-        snapshot = self._pinned.get(stack)
-        if snapshot is None:
-            snapshot = self._pinned[stack] = stack.snapshot()
-        return snapshot
+        return self._pinned(stack)
+
+    def _moment(self) -> SnapshotOf:
+        return self._pinned
+
+
+def _ranges(prefix: bytes, excluded: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
+    """Divide the names below a prefix, by the excluded prefixes, into ranges to scan."""
+    end = prefix_end(prefix)
+    start = prefix
+    for cut in sorted(set(excluded)):
+        if end is not None and cut >= end:
+            break
+        behind = prefix_end(cut)
+        if behind is not None and behind <= start:
+            continue
+        if cut > start:
+            yield start, cut
+        if behind is None or (end is not None and behind >= end):
+            return
+        start = behind
+    yield start, end
 
 
 def _below(base: bytes) -> bytes:

@@ -17,12 +17,12 @@ from dulwich.refs import Ref
 from dulwich.repo import get_user_identity
 
 from . import reflog
-from .backend import Backend
+from .backend import Backend, Moment
 from .config_files import config_of, own_config
 from .engine.merged import Merged
 from .engine.stack import Stack
 from .errors import as_dulwich
-from .reader import RefsSnapshot
+from .reader import RefsSnapshot, SnapshotOf
 from .ref_format import hash_size_of
 from .settings import Settings
 from .stamp import Stamp
@@ -82,6 +82,10 @@ class ReftableRefsContainer(RefsUpdater):
     def _snapshot_of(self, stack: Stack) -> Merged:
         batch = self._batch()
         return stack.snapshot() if batch is None else batch.refs_of(stack)
+
+    def _moment(self) -> SnapshotOf:
+        batch = self._batch()
+        return Moment(self._backend) if batch is None else batch.refs_of
 
     def snapshot(self) -> RefsSnapshot:
         """Give the refs as they are now, read-only, for as long as the snapshot is kept.

@@ -21,9 +21,6 @@ __all__ = ["Chunk", "Merged", "Seeker", "merge_chunks"]
 
 _T = TypeVar("_T")
 
-_HIGHEST_ID = b"g"
-"""Sorts behind every hex object id, and before every symref as text."""
-
 Chunk = tuple[list[bytes], list[_T]]
 """Keys, ascending, and beside each its record."""
 
@@ -98,21 +95,28 @@ class Merged:
                 names, values = map(list, zip(*living, strict=True))
             yield names, values  # type: ignore[misc]  # the None are gone
 
-    def ref_dict(self) -> tuple[dict[bytes, bytes], set[bytes]]:
+    def ref_dict(
+        self, is_suspect: Callable[[list[bytes]], bool]
+    ) -> tuple[dict[bytes, bytes], set[bytes]]:
         """Give all refs as text, in no order, which spares the merge.
 
-        Returns: values by name; and the names among them that are not both below ``refs/`` and no
-          symref, so that nobody has to look through all to find them
+        Args:
+          is_suspect: tells of many names whether one of them may be illegal
+        Returns: values by name; and the odd names among them, so that nobody has to look through
+          all to find them: those of symrefs, those not below ``refs/``, and, along with others,
+          those that may be illegal
         """
         refs: dict[bytes, bytes | None] = {}
         odd: set[bytes] = set()
+        suspects: set[bytes] = set()
         for table in self.tables:
             for names, values in table.ref_values():
                 refs.update(zip(names, values, strict=False))
-                is_odd = names[0] < b"refs/" or names[-1] >= b"refs0" or not all(values)
-                # With no None among them, they can be compared.
-                if is_odd or max(values) > _HIGHEST_ID:  # type: ignore[type-var, operator]
+                is_odd = names[0] < b"refs/" or names[-1] >= b"refs0"
+                if is_odd or _has_odd(values):
                     odd.update(names)
+                if is_suspect(names):
+                    suspects.update(names)
         for name in tuple(odd):
             value = refs[name]
             if value is None:
@@ -120,6 +124,7 @@ class Merged:
                 odd.discard(name)
             elif name.startswith(b"refs/") and not value.startswith(SYMREF_PREFIX):
                 odd.discard(name)
+        odd.update(name for name in suspects if name in refs)
         return refs, odd  # type: ignore[return-value]  # the None are gone
 
     def ref_records(
@@ -221,6 +226,14 @@ class _TablesSeeker:
             if record is not None and (first is None or record.name < first.name):
                 first = record
         return first
+
+
+def _has_odd(values: list[bytes | None]) -> bool:
+    """Tell whether a symref or a deletion is among values as text."""
+    try:
+        return b" " in b"".join(values)  # type: ignore[arg-type]  # which is the question
+    except TypeError:
+        return True
 
 
 def merge_chunks(sources: Iterable[Iterator[Chunk[_T]]]) -> Iterator[Chunk[_T]]:

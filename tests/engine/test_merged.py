@@ -101,7 +101,7 @@ class TestRefs:
         merged = model.merged
         as_texts = [(record.name, as_text(record)) for record in model.living]
         assert pairs(merged.ref_values()) == as_texts
-        values_by_name, odd = merged.ref_dict()
+        values_by_name, odd = merged.ref_dict(lambda names: False)
         assert values_by_name == dict(as_texts)
         assert odd == {
             record.name
@@ -187,7 +187,7 @@ class TestEdges:
     def test_no_tables(self) -> None:
         merged = Merged(())
         assert merged.max_update_index == 0
-        assert merged.ref_dict() == ({}, set())
+        assert merged.ref_dict(lambda names: False) == ({}, set())
         assert list(merged.ref_values()) == list(merged.log_names()) == []
         assert merged.lookup_ref(b"HEAD") is None
         assert merged.refs_with_object(oid(1)) == []
@@ -212,7 +212,7 @@ class TestEdges:
             (table_of(MANY_REFS), table_of([r._replace(value=None) for r in MANY_REFS]))
         )
         assert list(merged.ref_values()) == []
-        assert merged.ref_dict() == ({}, set())
+        assert merged.ref_dict(lambda names: False) == ({}, set())
         assert merged.seeker().first_from(b"") == MANY_REFS[0]._replace(value=None)
 
 
