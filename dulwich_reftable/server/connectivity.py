@@ -30,12 +30,13 @@ from ..refs import ReftableRefsContainer
 from .errors import PackError
 from .history import History
 from .incoming import IncomingPack
+from .object_types import ObjectTypes
 from .tree_scan import TreeEntry, scan_tree
 
 __all__ = ["Connectivity"]
 
 _MAX_BRANCHES = 1000
-"""From how many branches history is walked."""
+"""From how many branches history is walked, and how many refs of a push are asked first."""
 
 _SLACK = 86_400
 """By how many seconds the time of a commit may be before that of its parent."""
@@ -60,8 +61,9 @@ class Connectivity:
       roots: commits whose parents need not be there, as in a shallow repository
 
     Attributes:
-      found: hex ids of objects that no ref reaches yet, and that are not in the pack
-      problem: what is wrong, for the log; None if all is well so far
+      found: hex ids of objects that what is complete leads to, that no ref reaches yet, and that
+        are not in the pack
+      problem: what was wrong the last time, for the log; None if all is well so far
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Connectivity:
         self._roots = roots
         self._reached = _Reached(refs, store, names)
         self._seen: dict[bytes, int] = {}
+        self._noted: set[bytes] = set()
         self.found: set[bytes] = set()
         self.problem: str | None = None
 
@@ -91,7 +94,11 @@ class Connectivity:
                 self._walk(tip)
         except (_MissingError, PackError) as error:
             self.problem = str(error)
+            self._seen.clear()  # not all was looked at that they lead to
             return False
+        finally:
+            noted, self._noted = self._noted, set()
+        self.found |= noted
         return True
 
     def _walk(self, tip: bytes) -> None:
@@ -177,7 +184,9 @@ class Connectivity:
             return ((name, below),)
         found = None if self._pack is None else self._pack.type_num(entry.oid)
         if found is None:
-            found = self._seen.get(name) or self._read(name)[0]
+            found = self._seen.get(name) or self._types.type_of(name)
+            if found is None:
+                raise _MissingError(f"{name.decode()} is missing")
             self._seen[name] = found
             self._note(name)
         if found != type_num:
@@ -186,12 +195,16 @@ class Connectivity:
 
     # Where objects are
 
+    @cached_property
+    def _types(self) -> ObjectTypes:
+        return ObjectTypes(self._store)
+
     def _is_new(self, oid: bytes) -> bool:
         return self._pack is not None and bytes.fromhex(oid.decode()) in self._pack
 
     def _note(self, oid: bytes) -> None:
         if not self._is_new(oid):
-            self.found.add(oid)
+            self._noted.add(oid)
 
     def _read(self, oid: bytes) -> tuple[int, bytes]:
         if self._pack is not None:
@@ -284,7 +297,9 @@ class _Reached:
     def __init__(self, refs: RefsContainer, store: BaseObjectStore, names: Iterable[bytes]) -> None:
         self._refs = refs
         self._store = store
-        self._tips = {oid for name in (HEADREF, *names) if (oid := self._value(name))}
+        self._tips = {
+            oid for name in (HEADREF, *islice(names, _MAX_BRANCHES)) if (oid := self._value(name))
+        }
         self._passed: set[bytes] = set()
         self._until: float | None = None
 

@@ -259,25 +259,14 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         asked = [command for command in commands if not command.deletes]
         names = [command.name for command in asked]
 
-        def found_for(some: list[Command]) -> set[bytes] | None:
-            walk = Connectivity(pack, repo.object_store, repo.refs, names, repo.get_shallow())
-            if walk.is_complete(command.new for command in some):
-                return walk.found
-            _log.warning("a push was refused: %s", printable(str(walk.problem)))
-            return None
-
-        found = found_for(asked)
-        if found is not None:
-            return found
-        # As in git, those that are complete go on.
-        needed: set[bytes] = set()
-        for command in asked:
-            found = found_for([command]) if len(asked) > 1 else None
-            if found is None:
+        walk = Connectivity(pack, repo.object_store, repo.refs, names, repo.get_shallow())
+        if walk.is_complete(command.new for command in asked):
+            return walk.found
+        _log.warning("a push was refused: %s", printable(str(walk.problem)))
+        for command in asked:  # as in git, those that are complete go on
+            if len(asked) == 1 or not walk.is_complete([command.new]):
                 command.refusal = b"missing necessary objects"
-            else:
-                needed |= found
-        return needed
+        return walk.found
 
     def _refuse_objects(self, commands: list[Command], error: OSError) -> None:
         _log.error("objects could not be moved into the repository: %s", error)

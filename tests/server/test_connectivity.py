@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID, RawObjectID
+from dulwich.refs import Ref
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
@@ -212,3 +213,26 @@ def test_the_cost_does_not_follow_the_repository(origin: Git, tmp_path: Path, ba
     store.close()
     # The parent, its tree and one below; and the commits between it and the branch.
     assert store.reads <= (5 if base == "main" else 60)
+
+
+def test_many_commands_that_fail(
+    url: str, origin: Git, monkeypatch: pytest.MonkeyPatch, work: Git
+) -> None:
+    """Each is judged by itself, as by git, and that does not begin with all the others again."""
+    followed = 0
+    follow = dr.ReftableRefsContainer.follow
+
+    def counting(refs: dr.ReftableRefsContainer, name: Ref) -> tuple[list[Ref], ObjectID | None]:
+        nonlocal followed
+        followed += 1
+        return follow(refs, name)
+
+    monkeypatch.setattr(dr.ReftableRefsContainer, "follow", counting)
+    main = work.run("rev-parse", "main").strip()
+    tips = [main if number % 100 == 0 else b"%040x" % (number + 1) for number in range(300)]
+    commands = [b"%s %s refs/heads/n%03d" % (wire.ZERO, t, n) for n, t in enumerate(tips)]
+    said = make.outcomes(wire.push(url, *commands, pack=make.pack()))
+    assert list(said.values()) == [
+        b"" if tip == main else b"missing necessary objects" for tip in tips
+    ]
+    assert followed < 1000

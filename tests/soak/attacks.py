@@ -20,8 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +30,7 @@ from support.git import Git
 from ..server import making as make
 from ..server import wire
 from ..server.making import COMMIT, TREE, Object
+from .pushes import server_process
 
 MB = 1 << 20
 
@@ -206,29 +206,6 @@ def forget_highest(process: int) -> None:
     Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
-@contextmanager
-def served(root: Path) -> Iterator[tuple[str, int]]:
-    """Serve a folder from another process; gives the address and the process."""
-    command = ["-m", "dulwich_reftable", "serve", "--port", "0", "--quiet", str(root)]
-    if (
-        "--enable"
-        in subprocess.run(
-            [sys.executable, *command[:3], "--help"], capture_output=True, text=True, check=True
-        ).stdout
-    ):
-        command[3:3] = ["--enable=receive-pack"]
-    process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    try:
-        yield next(word for word in process.stdout.readline().split() if "://" in word), process.pid
-    finally:
-        process.terminate()
-        process.stdout.close()
-        process.wait()
-
-
 def verdict(report: bytes) -> str:
     said = make.outcomes(report)
     if not said:
@@ -288,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     both[0].run("config", f"receive.{name}", "0")
             place = b"tags" if attack is tags else b"heads"
             command = b"%s %s refs/%s/attack" % (wire.ZERO, tip, place)
-            with served(root) as (base, process):
+            with server_process(root) as (base, process):
                 url = base + "ours.git"
                 both[1].run("ls-remote", url)
                 before = memory_of(process, "VmRSS")

@@ -83,12 +83,21 @@ class Client:
 @contextmanager
 def served(root: Path, *flags: str) -> Iterator[str]:
     """Serve a folder from another process; gives the address."""
-    command = ["-m", "dulwich_reftable", "serve", "--port", "0", "--quiet", "--enable=receive-pack"]
+    with server_process(root, *flags) as (url, _):
+        yield url
+
+
+@contextmanager
+def server_process(
+    root: Path, *flags: str, start: Sequence[str] = ("-m", "dulwich_reftable")
+) -> Iterator[tuple[str, int]]:
+    """Serve a folder from another process, started so; gives the address and the process."""
+    command = [*start, "serve", "--port", "0", "--quiet", "--enable=receive-pack"]
     command += [*flags, str(root)]
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield process.stdout.readline().split()[-1]
+        yield process.stdout.readline().split()[-1], process.pid
     finally:
         process.terminate()
         process.stdout.close()

@@ -24,8 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.git import Git
@@ -33,6 +32,7 @@ from support.git import Git
 import dulwich_reftable as dr
 
 from ..server.pushing import push, refs_of
+from .pushes import server_process
 
 _FULL_DISK = """
 import builtins, errno, os, random, sys
@@ -59,28 +59,6 @@ class Results:
         self.pushed: dict[bytes, bytes] = {}
         self.told: Counter[str] = Counter()
         self.wrong: list[str] = []
-
-
-@contextmanager
-def served(root: Path, *flags: str, full: bool) -> Iterator[str]:
-    """Serve a folder from another process; gives the address."""
-    start = ["-c", _FULL_DISK] if full else ["-m", "dulwich_reftable"]
-    help_text = subprocess.run(
-        [sys.executable, "-m", "dulwich_reftable", "serve", "--help"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    enable = ["--enable=receive-pack"] if "--enable" in help_text else []
-    command = [*start, "serve", *enable, "--port", "0", "--quiet", *flags, str(root)]
-    process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    try:
-        yield next(word for word in process.stdout.readline().split() if "://" in word)
-    finally:
-        process.terminate()
-        process.stdout.close()
-        process.wait()
 
 
 def pushes(git: Git, url: str, until: float, results: Results) -> None:
@@ -167,9 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tree = origin.run("hash-object", "-w", "-t", "tree", "--stdin").strip()
         first = origin.run("commit-tree", "-m", "first", tree).strip()
         origin.run("update-ref", "refs/heads/main", first)
+        start = ["-c", _FULL_DISK] if options.full else ["-m", "dulwich_reftable"]
         with (
-            served(root, full=options.full) as tcp,
-            served(root, "--http", full=options.full) as http,
+            server_process(root, start=start) as (tcp, _),
+            server_process(root, "--http", start=start) as (http, _),
         ):
             until = time.monotonic() + options.seconds
             jobs = [threading.Thread(target=clearing, args=(origin, until, results))]
