@@ -12,22 +12,19 @@ patterns that the client chooses.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from dulwich.objects import Blob, Commit, Tag, Tree
 
+from ..config_types import unsigned
 from .errors import RefusedError
 
 __all__ = ["Filter", "FilterPolicy", "parse_filter"]
 
 _KINDS = {kind.type_name: kind.type_num for kind in (Commit, Tree, Blob, Tag)}
 _ALL_KINDS = frozenset(_KINDS.values())
-_UNITS = {b"": 1, b"k": 1 << 10, b"m": 1 << 20, b"g": 1 << 30}
-_NUMBER = re.compile(rb"(0[xX][0-9a-fA-F]+|[0-9]+)([kKmMgG]?)")
-_LARGEST = (1 << 64) - 1
 _RESERVED = frozenset(b"~`!@#$^&*()[]{}\\;'\",<>?")
 """What has to be percent-encoded in a part of a combined filter, beside controls and spaces."""
 _MAX_NESTING = 8
@@ -150,16 +147,8 @@ def _combined(specs: bytes, policy: FilterPolicy, nesting: int) -> Filter:
 
 
 def _number(text: bytes, spec: bytes) -> int:
-    """Read a number with a unit: decimal, octal after ``0``, hexadecimal after ``0x``."""
-    found = _NUMBER.fullmatch(text[:32])
-    if found is None:
-        raise RefusedError(f"invalid filter-spec {spec[:80]!r}")
-    digits, unit = found.groups()
+    """Read a number, which may have a unit."""
     try:
-        base = 16 if digits[:2].lower() == b"0x" else 8 if digits.startswith(b"0") else 10
-        number = int(digits, base) * _UNITS[unit.lower()]
-    except ValueError:
-        number = _LARGEST + 1
-    if number > _LARGEST or len(text) > 32:
-        raise RefusedError(f"invalid filter-spec {spec[:80]!r}")
-    return number
+        return unsigned(text)
+    except ValueError as error:
+        raise RefusedError(f"invalid filter-spec {spec[:80]!r}: {error}") from error

@@ -126,6 +126,7 @@ class Outcome:
     shallow: tuple[str, ...]
     objects: frozenset[bytes]
     complaints: bytes
+    unreachable: Callable[[], set[bytes]] = field(default=set, compare=False)
 
 
 def outcome_of(git: Git, code: int, *, check: bool) -> Outcome:
@@ -143,6 +144,11 @@ def outcome_of(git: Git, code: int, *, check: bool) -> Outcome:
             ).split()
         ),
         git.complaints() if check else b"",
+        lambda: {
+            line.split()[-1]
+            for line in git.start(["fsck", "--unreachable"], b"", None).stdout.splitlines()
+            if line.startswith(b"unreachable ")
+        },
     )
 
 
@@ -247,8 +253,12 @@ def compare(what: str, outcomes: list[Outcome]) -> str:
         if getattr(ours, name) != getattr(theirs, name):
             return f"{what}: {name}: {getattr(ours, name)!r}, git's {getattr(theirs, name)!r}"
     if ours.objects != theirs.objects:
-        more, less = ours.objects - theirs.objects, theirs.objects - ours.objects
-        return f"{what}: objects: {sorted(more)} too many, {sorted(less)} missing"
+        # git forgets what the client said it has where that follows from what else it has, and
+        # then history is cut there. So it may send tags of what the client has already.
+        more = ours.objects - theirs.objects - ours.unreachable()
+        less = theirs.objects - ours.objects - theirs.unreachable()
+        if more or less:
+            return f"{what}: objects: {sorted(more)} too many, {sorted(less)} missing"
     return ""
 
 
@@ -279,6 +289,12 @@ def run_scenario(
     world = World(git, draw)
     world.grow(draw.randrange(4, 14), draw.randrange(6))
     world.settle()
+    is_shallow = draw.random() < 0.25
+    if is_shallow:
+        # The repository's own history ends somewhere.
+        history = git.run("rev-list", "--all").decode().split()
+        ends = draw.sample(history, min(len(history), draw.choice((1, 2))))
+        (git.path / "shallow").write_text("".join(f"{oid}\n" for oid in ends))
     version = draw.choice((0, 1, 2, 2))
     pair = Pair(scratch, (serve(name), f"file://{git.path}"), [f"protocol.version={version}"])
     wrong: list[str] = []
@@ -288,15 +304,18 @@ def run_scenario(
         if difference:
             wrong.append(difference)
 
-    chosen = draw.choice(list(filters(world)))
-    check([chosen], pair.clone([f"--filter={chosen}"]))
+    if not is_shallow:  # git's own partial clone of a shallow repository can hang
+        chosen = draw.choice(list(filters(world)))
+        check([chosen], pair.clone([f"--filter={chosen}"]))
     for _ in range(rounds):
+        if wrong:
+            break  # what was compared stays to be looked at
         words = draw.choice(list(clones(world)))
         outcomes = pair.clone(words)
         check(words, outcomes)
-        if wrong or outcomes[0].code:
+        if outcomes[0].code:
             continue
-        for _ in range(2):
+        for _ in range(0 if wrong else 2):
             world.grow(draw.randrange(1, 4), draw.randrange(3))
             then = draw.choice(list(fetches(world)))
             oid = git.run("rev-parse", f"{draw.choice(world.branches)}^0").strip().decode()
