@@ -98,6 +98,23 @@ def test_clone_and_fetch(url: str, rich: Git, work: Git, tmp_path: Path, version
     rich.run("symbolic-ref", "--delete", "refs/heads/dangling")
 
 
+@pytest.mark.parametrize("version", [0, 2], indirect=True)
+def test_all_tags_of_what_is_sent(
+    url: str, origin: Git, work: Git, tmp_path: Path, version: int
+) -> None:
+    """Also the second of a commit, and those between a tag and its commit."""
+    for name, of in (("one", "main"), ("two", "main"), ("inner", "two"), ("outer", "inner")):
+        origin.run("tag", "-a", "-m", name, name, of)
+    origin.run("tag", "-d", "inner")
+    tags = {name for name in refs_of(origin) if name.startswith(b"refs/tags/")}
+    for number, flags in enumerate((["--single-branch"], ["--depth=1"])):
+        got = Git(tmp_path / f"got{number}")
+        work.run(*speaking(version), "clone", "-q", "--bare", *flags, url, str(got.path))
+        expected = tags if number == 0 else tags - {b"refs/tags/v1"}
+        assert {name for name in refs_of(got) if name.startswith(b"refs/tags/")} == expected
+        assert got.complaints() == b""
+
+
 def count(git: Git, name: str = "HEAD") -> int:
     return len(git.run("rev-list", name).split())
 
@@ -122,16 +139,20 @@ def test_shallow(url: str, origin: Git, work: Git, tmp_path: Path, version: int)
     shallow.run(*speak, "fetch", "-q", "--unshallow")
     assert count(shallow, "origin/main") == 8
     assert shallow.complaints() == b""
-    if version == 2:
-        shallow.run("clone", "-q", "--shallow-since=@1500000000", url, "since")
-        assert count(Git(shallow.path / "since")) == 5
-        since = Git(shallow.path / "since")
-        since.run("fetch", "-q", "--deepen=1")
-        assert count(since) == 6
-        shallow.run("clone", "-q", "--shallow-exclude=v1", url, "without")
-        assert count(Git(shallow.path / "without")) == 6
-        with pytest.raises(GitError, match="deepen-not"):
-            shallow.run("clone", "-q", "--shallow-exclude=nothing", url, "nothing")
+    shallow.run(*speak, "clone", "-q", "--shallow-since=@1500000000", url, "since")
+    since = Git(shallow.path / "since")
+    assert count(since) == 5
+    since.run(*speak, "fetch", "-q", "--deepen=1")
+    assert count(since) == 6
+    shallow.run(*speak, "clone", "-q", "--shallow-exclude=v1", url, "without")
+    assert count(Git(shallow.path / "without")) == 6
+    for flag, said in (
+        ("--shallow-exclude=nothing", "deepen-not is not a ref"),
+        ("--shallow-exclude=main", "no commits selected"),
+        ("--shallow-since=@3000000000", "no commits selected"),
+    ):
+        with pytest.raises(GitError, match=said):
+            shallow.run(*speak, "clone", "-q", flag, url, "nothing")
 
 
 @pytest.mark.parametrize("version", [0, 2], indirect=True)

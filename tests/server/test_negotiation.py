@@ -117,6 +117,19 @@ def test_acknowledgements_of_version_2(server: Server, world: World, commits: li
     assert 0 < ready < 15
 
 
+@pytest.mark.parametrize("served", [("http", "reftable")])
+def test_the_ends_of_history_are_asked_for_by_http(
+    server: Server, world: World, served: tuple[str, str]
+) -> None:
+    """A request that ends behind the wants is answered by what will be shallow, and no error."""
+    tip = world.git.run("rev-parse", "main").strip()
+    body = wire.line(b"want %s ofs-delta\n" % tip) + wire.line(b"deepen 1\n") + b"0000"
+    said = wire.ask(server.url + "origin.git", "git-upload-pack", body)
+    assert said == wire.line(b"shallow " + tip) + b"0000"
+    said = wire.ask(server.url + "origin.git", "git-upload-pack", body + wire.line(b"done\n"))
+    assert said.startswith(wire.line(b"shallow " + tip) + b"00000008NAK\nPACK")
+
+
 def test_what_is_enough(world: World, commits: list[str]) -> None:
     """Asked again after each have, it answers as a fresh question would."""
     git, draw = world.git, random.Random(9)

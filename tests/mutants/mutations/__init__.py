@@ -1,6 +1,6 @@
 """All mutations, by the part of the package that they are put into."""
 
-from . import around, format, refs, search, server, stack, upkeep
+from . import around, fetches, format, refs, search, server, stack, upkeep
 
 MUTATIONS = (
     *format.MUTATIONS,
@@ -10,4 +10,5 @@ MUTATIONS = (
     *upkeep.MUTATIONS,
     *server.MUTATIONS,
     *around.MUTATIONS,
+    *fetches.MUTATIONS,
 )

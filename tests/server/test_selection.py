@@ -1,0 +1,83 @@
+"""Which objects a fetch sends, without a client."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from support.git import Git, requires_git
+
+import dulwich_reftable as dr
+from dulwich_reftable.server.filters import Filter
+from dulwich_reftable.server.history import History
+from dulwich_reftable.server.packing import Fetch
+from dulwich_reftable.server.selection import Selection
+
+from .fetching import World
+
+pytestmark = requires_git
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = World(Git.init(tmp_path_factory.mktemp("git"), bare=True), random.Random(8))
+    world.grow(40, 5)
+    return world
+
+
+def closure(git: Git, *revisions: bytes) -> set[bytes]:
+    listed = git.run("rev-list", "--objects", "--stdin", stdin=b"\n".join(revisions))
+    return {line.split()[0] for line in listed.splitlines()}
+
+
+def test_no_more_than_is_missing(world: World) -> None:
+    """What is missing is sent, and not much more: git itself sends what has moved elsewhere."""
+    git, draw = world.git, random.Random(2)
+    commits = git.run("rev-list", "--all").split()
+    spared = 0
+    with dr.Repo(str(git.path)) as repo:
+        store = repo.object_store
+        for _ in range(25):
+            wants, haves = draw.sample(commits, 2), draw.sample(commits, 2)
+            selection = Selection(store, History(store), Filter(), lambda line: None)
+            selection.add(wants, haves)
+            sent = set(selection.objects)
+            whole = closure(git, *wants)
+            missing = whole - closure(git, *haves)
+            assert missing <= sent <= whole
+            # What stands at the same path in the commits below is not sent again.
+            newer = git.run("rev-list", "--boundary", *wants, "--not", *haves).split()
+            edges = [line[1:] for line in newer if line.startswith(b"-")]
+            for edge in edges:
+                assert git.run("rev-parse", edge + b"^{tree}").strip() not in sent
+            spared += len(whole) - len(sent)
+    assert spared > 100
+
+
+def test_history_that_ends_at_the_client(world: World) -> None:
+    """What the client has ends where it is shallow, though it may be more here."""
+    git = world.git
+    tip, *_, oldest = git.run("rev-list", "--first-parent", "main").split()
+    parent = git.run("rev-parse", tip + b"^1").strip()
+    with dr.Repo(str(git.path)) as repo:
+        fetch = Fetch(wants={oldest: None}, haves={parent: None}, client_shallow={parent})
+        assert fetch.cut(repo) == ([], [])
+        store = repo.object_store
+        selection = Selection(store, History(store, fetch.roots), Filter(), lambda line: None)
+        selection.add(fetch.wants, fetch.haves)
+        assert oldest in selection.objects
+
+
+def test_an_empty_selection_brings_no_tags(world: World, tmp_path: Path) -> None:
+    """As in git, tags come along with something."""
+    git = world.git
+    tag, of = git.run("rev-parse", "t0", "t0^{}").split()
+    with dr.Repo(str(git.path)) as repo:
+        store = repo.object_store
+        selection = Selection(store, History(store), Filter(), lambda line: None)
+        selection.add_tags([(tag, of)])
+        assert not selection.objects
+        selection.add([of], [])
+        selection.add_tags([(tag, of), (of, of)])
+        assert tag in selection.objects
