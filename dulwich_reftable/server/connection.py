@@ -72,8 +72,11 @@ class PatientHandler(StreamRequestHandler):
         super().setup()
         self.rfile.close()
         self.patience = Patience(self.server.idle_timeout)
-        self.incoming = _Incoming(self.connection, self.patience)
-        self.rfile = io.BufferedReader(self.incoming)
+        self.incoming = _Incoming(self.connection, self.patience, self.before_wait)
+        self.rfile = io.BufferedReader(self.incoming, 1 << 16)
+
+    def before_wait(self) -> None:
+        """Do what must be done before we wait for the client."""
 
     def begin_request(self) -> None:
         """Take note that the client has said what it wants."""
@@ -100,11 +103,15 @@ class _Incoming(io.RawIOBase):
     Args:
       connection: its socket, whose timeout counts for writes
       patience: with the client
+      before_wait: called before each read
     """
 
-    def __init__(self, connection: socket.socket, patience: Patience) -> None:
+    def __init__(
+        self, connection: socket.socket, patience: Patience, before_wait: Callable[[], object]
+    ) -> None:
         self._connection = connection
         self._patience = patience
+        self._before_wait = before_wait
 
     def readable(self) -> bool:
         return True
@@ -118,6 +125,7 @@ class _Incoming(io.RawIOBase):
         patience = self._patience
         if patience.left <= 0:
             raise TimeoutError("the client is too slow")
+        self._before_wait()
         began = time.monotonic()
         self._connection.settimeout(patience.left)
         try:

@@ -50,6 +50,7 @@ __all__ = ["ReceivePackHandler"]
 _log = logging.getLogger(__name__)
 
 _MAX_COMMANDS = 2_000_000
+_MAX_COMMAND_BYTES = 256 << 20
 
 _KEEP_ALIVE = pkt_line(bytes([SIDE_BAND_CHANNEL_DATA]))
 
@@ -127,10 +128,14 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
           RefusedError: if it is not well-formed
         """
         commands: list[Command] = []
+        left = _MAX_COMMAND_BYTES
         for _ in range(_MAX_COMMANDS):
             line = read_line(self.proto)
             if line is None:
                 return commands
+            left -= len(line)
+            if left < 0:
+                break
             if self._client_capabilities is None and not line.startswith(b"shallow "):
                 line, _, capabilities = line.partition(b"\0")
                 self.set_client_capabilities(capabilities.split())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import time
 from collections.abc import Sequence
@@ -114,13 +115,18 @@ class _Request(PatientHandler):
             serving.handle()
             return outcome_of(serving)
 
-    def _recv(self, size: int) -> bytes:
-        """Read; the client does not answer what it has not got yet."""
+    def before_wait(self) -> None:
+        """Send what is written: the client does not answer what it has not got yet."""
         self.wfile.flush()
         if _QUICK_ACK is not None:
             # git writes a request in pieces, and waits for this before it sends the next one.
             self.connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
-        return self.incoming.read(size) or b""
+
+    def _recv(self, size: int) -> bytes:
+        """Read what has come, and wait only if that is nothing."""
+        stream = cast(io.BufferedReader, self.rfile)
+        stream.peek(1)
+        return stream.read1(size)
 
     @staticmethod
     def _command(proto: Connection) -> tuple[bytes, Sequence[Any]]:

@@ -339,3 +339,18 @@ def test_large_bodies(url: str, origin: Git, work: Git) -> None:
     work.run("commit", "-q", "-m", "large")
     for size in ("1000", "3000000"):
         assert push(work, "-c", f"http.postBuffer={size}", url, f"main:refs/heads/b{size}")[0] == 0
+
+
+@tcp
+@pytest.mark.parametrize(
+    ("limit", "value"), [("_MAX_COMMANDS", 3), ("_MAX_COMMAND_BYTES", 3 * 100)]
+)
+def test_too_many_commands(
+    url: str, origin: Git, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(f"dulwich_reftable.server.receive.{limit}", value)
+    main = origin.run("rev-parse", "main").strip()
+    command = b"%s %s refs/heads/" % (main, wire.ZERO)
+    assert b"unpack ok" in wire.push(url, command + b"a", command + b"b")
+    said = wire.push(url, *(command + name for name in (b"a", b"b", b"c", b"d")))
+    assert b"ERR receive-pack: too many commands" in said
