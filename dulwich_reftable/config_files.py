@@ -50,11 +50,11 @@ def own_config(common_dir: str) -> GitConfigFile:
       common_dir: control directory of the repository
     Returns: the configuration; an empty one if there is no file
     Raises:
-      ConfigurationError: if it cannot be understood, or is a pipe that would keep us waiting
+      ConfigurationError: if it cannot be understood, or is no file
     """
     path = os.path.join(common_dir, "config")
     try:
-        _refuse_pipe(path)
+        _require_file(path)
         with open(path, "rb") as file, naming_file(path):
             config = GitConfigFile.of(ConfigFile.from_file(file, expand_includes=False))
     except FileNotFoundError:
@@ -138,10 +138,10 @@ def _present(path: str, conditions: _Conditions | None = None) -> list[GitConfig
         return []
 
 
-def _refuse_pipe(path: str) -> None:
-    """Refuse to read a configuration from what might never say anything."""
+def _require_file(path: str) -> None:
+    """Refuse to read a directory, or a pipe, which might keep us waiting for ever."""
     mode = os.stat(path).st_mode
-    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+    if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
         raise ConfigurationError(f"'{path}' is not a plain file")
 
 

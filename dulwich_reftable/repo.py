@@ -77,6 +77,7 @@ class Repo(DulwichRepo):
     """
 
     _is_opening = False
+    _read_config: GitConfigFile | None = None
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class Repo(DulwichRepo):
         return not AROUND_REPO.is_held_by(self)
 
     def _finish_opening(self) -> None:
-        apply_object_settings(self.object_store, own_config(self.commondir()))
+        apply_object_settings(self.object_store, self._own_config())
         if type(self.refs) is DiskRefsContainer:
             self.refs = self._files_refs()
         elif isinstance(self.refs, ReftableRefsContainer):
@@ -120,6 +121,7 @@ class Repo(DulwichRepo):
             first = self.refs
             self.refs = self._reftable_refs(self.get_config_stack())
             first.close()
+        self._read_config = None
 
     def _reopen_refs(self) -> None:
         """Take up the format that the refs have by now, if it is another one than before."""
@@ -155,6 +157,7 @@ class Repo(DulwichRepo):
         common_dir = self.commondir()
         own = own_config(common_dir) if self._is_opening else None
         if own is not None:
+            self._read_config = own
             ref_format = ref_format_of(own)
             check_environment(ref_format, common_dir)
             if ref_format == "reftable" and not isinstance(self.refs, ReftableRefsContainer):
@@ -179,11 +182,15 @@ class Repo(DulwichRepo):
             self.get_config(), self.controldir(), self._get_config_condition_matchers()
         )
 
+    def _own_config(self) -> GitConfigFile:
+        """Read the repository's own file, unless that was done since its opening began."""
+        return self._read_config or own_config(self.commondir())
+
     def _reftable_refs(self, config: Config) -> ReftableRefsContainer:
         return ReftableRefsContainer(
             self.commondir(),
             worktree_path=self.controldir(),
-            settings=Settings.of(config, hash_size_of(own_config(self.commondir()))),
+            settings=Settings.of(config, hash_size_of(self._own_config())),
             peel=self._peel,
             identity=lambda: get_user_identity(self.get_config_stack(), "COMMITTER"),
         )
