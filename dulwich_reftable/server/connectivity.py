@@ -59,6 +59,7 @@ class Connectivity:
       refs: of the repository
       names: refs that will be updated; most pushes build on what they point to
       roots: commits whose parents need not be there, as in a shallow repository
+      max_tree_depth: how many trees may be nested in a commit's; None for any number
 
     Attributes:
       found: hex ids of objects that what is complete leads to, that no ref reaches yet, and that
@@ -73,7 +74,9 @@ class Connectivity:
         refs: RefsContainer,
         names: Iterable[bytes] = (),
         roots: Collection[bytes] = (),
+        max_tree_depth: int | None = None,
     ) -> None:
+        self._max_tree_depth = max_tree_depth
         self._pack = pack
         self._store = store
         self._roots = roots
@@ -155,19 +158,22 @@ class Connectivity:
           root: hex id
           bases: hex ids of trees that are or will be checked, and stand at the same place
         """
-        pending = [(root, bases)]
+        pending = [(root, bases, 0)]
         while pending:
-            oid, bases = pending.pop()
+            oid, bases, depth = pending.pop()
             if oid in bases or self._seen.get(oid) == Tree.type_num:
                 continue
             type_num, data = self._read(oid)
             if type_num != Tree.type_num:
                 raise _MissingError(f"{oid.decode()} stands for a tree and is none")
+            if self._max_tree_depth is not None and depth > self._max_tree_depth:
+                raise _MissingError(f"{oid.decode()} exceeds the maximum depth of trees")
             self._seen[oid] = type_num
             self._note(oid)
             alongside = _Alongside([self._tree(base) for base in bases], len(oid) // 2)
             for entry in scan_tree(data, len(oid) // 2):
-                pending += self._look_at_entry(entry, alongside)
+                for tree, below in self._look_at_entry(entry, alongside):
+                    pending.append((tree, below, depth + 1))
 
     def _look_at_entry(
         self, entry: TreeEntry, alongside: _Alongside

@@ -226,9 +226,14 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         checker = ObjectChecker(settings, repo.object_format.oid_length)
         pack = quarantine.receive(read_some, self.settings.limits, checker)
         checker.finish(quarantine.read)
-        walk = Connectivity(pack, repo.object_store, repo.refs, (), repo.get_shallow())
+        walk = self._walk(pack)
         if not walk.is_complete(oid.hex().encode() for oid in pack):
             raise PackError(f"fsck error in the pack: {walk.problem}")
+
+    def _walk(self, pack: IncomingPack | None, names: Iterable[bytes] = ()) -> Connectivity:
+        """Prepare to look at what new values of refs lead to."""
+        repo, depth = self.repo, self.settings.max_tree_depth
+        return Connectivity(pack, repo.object_store, repo.refs, names, repo.get_shallow(), depth)
 
     def _judge(
         self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool
@@ -260,11 +265,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
           pack: its objects
         Returns: hex ids of objects of the repository that it needs and no ref reaches
         """
-        repo = self.repo
         asked = [command for command in commands if not command.deletes]
-        names = [command.name for command in asked]
-
-        walk = Connectivity(pack, repo.object_store, repo.refs, names, repo.get_shallow())
+        walk = self._walk(pack, [command.name for command in asked])
         if walk.is_complete(command.new for command in asked):
             return walk.found
         _log.warning("a push was refused: %s", printable(str(walk.problem)))

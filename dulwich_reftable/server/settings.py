@@ -27,6 +27,9 @@ _MAX_OBJECT_SIZE = 100 << 20
 _MAX_TREE_ENTRIES = 250_000
 """Entries that a tree may have by default: dulwich makes objects of all of them to send it."""
 
+_MAX_TREE_DEPTH = 2048
+"""What git takes for ``core.maxTreeDepth`` if it is not set."""
+
 
 class HiddenRefs:
     """The refs that clients shall not see (git: ``ref_is_hidden``).
@@ -163,6 +166,7 @@ class ReceiveSettings:
       limits: what a pack may hold: git's ``receive.maxInputSize``, and two of our own,
         ``receive.maxObjectSize`` and ``receive.maxTreeEntries``
       fsck: which objects are refused; None if they are not checked
+      max_tree_depth: how many trees may be nested
       unpack_limit: from how many objects on a pack is kept
       bare: whether the repository has no main working tree
     """
@@ -175,6 +179,7 @@ class ReceiveSettings:
     reflogs: str
     limits: Limits
     fsck: FsckSettings | None
+    max_tree_depth: int
     unpack_limit: int
     bare: bool
     proc_receive: ProcReceiveRefs
@@ -203,6 +208,7 @@ class ReceiveSettings:
                 _limit(config, b"maxTreeEntries", _MAX_TREE_ENTRIES),
             ),
             _fsck(config),
+            _max_tree_depth(config),
             _unpack_limit(config),
             bare,
             ProcReceiveRefs(
@@ -264,6 +270,11 @@ def _limit(config: Config, name: bytes, default: int | None) -> int | None:
     if number is None:
         return default
     return number if number > 0 else None
+
+
+def _max_tree_depth(config: Config) -> int:
+    found = find_value(config, b"core", b"maxTreeDepth", integer)
+    return _MAX_TREE_DEPTH if found is None else found
 
 
 def _fsck(config: Config) -> FsckSettings | None:

@@ -236,3 +236,28 @@ def test_many_commands_that_fail(
         b"" if tip == main else b"missing necessary objects" for tip in tips
     ]
     assert followed < 1000
+
+
+def test_how_deep_trees_are(url: str, origin: Git, tmp_path: Path) -> None:
+    """No deeper than git reads them, or nobody could clone what was let in."""
+    shutil.copytree(origin.path, tmp_path / "theirs")
+    theirs = Git(tmp_path / "theirs")
+    for limit, most in ((None, 2048), ("5", 5), ("0", 0)):
+        if limit is not None:
+            for git in (origin, theirs):
+                git.run("config", "core.maxTreeDepth", limit)
+        objects: list[Object] = []
+        commands = []
+        for depth in (most, most + 1):
+            name = b"%d-%d" % (most, depth)
+            objects.append(make.tree((b"160000", name, b"1" * 40)))
+            for _ in range(depth):
+                objects.append(make.tree((b"40000", b"a", objects[-1].oid)))
+            objects.append(make.commit(objects[-1].oid))
+            commands.append(b"%s %s refs/heads/d%s" % (wire.ZERO, objects[-1].oid, name))
+        pack = make.pack(*objects)
+        ours = make.outcomes(wire.push(url, *commands, pack=pack))
+        assert ours == make.push_to_git(theirs, *commands, pack=pack)
+        assert list(ours.values()) == [b"", b"missing necessary objects"]
+    for git in (origin, theirs):
+        git.run("config", "--unset", "core.maxTreeDepth")
