@@ -16,7 +16,7 @@ from dulwich_reftable.engine import addition as addition_module
 from dulwich_reftable.engine import stack as stack_module
 from dulwich_reftable.engine.compaction import run_to_compact
 from dulwich_reftable.engine.directory import DirectoryStorage
-from dulwich_reftable.engine.errors import LockError
+from dulwich_reftable.engine.errors import LockError, StaleListError
 from dulwich_reftable.engine.records import LogRecord, LogUpdate, RefRecord
 from dulwich_reftable.engine.stack import Stack
 
@@ -196,6 +196,34 @@ def test_two_compactions(stacked: Scene) -> None:
     assert scenes.stray_files(stacked.git_dir) == []
     second.compact()
     assert len(list(pairs(second))) == 600 + 2 + 40 + 1
+
+
+def test_lock_of_a_compaction_that_is_taken_by_another(stacked: Scene) -> None:
+    """Somebody has removed the list's lock, and another writer holds it: his list is left alone."""
+    directory = stacked.git_dir / "reftable"
+    lock = directory / "tables.list.lock"
+    stack = Stack(DirectoryStorage(str(directory), durable=False))
+    before, shown = scenes.listed(directory), list(pairs(stack))
+    is_taken = False
+
+    def hook(call: Call, done: Callable[[], Any]) -> Any:
+        nonlocal is_taken
+        result = done()
+        if call.kind == "write" and call.file.endswith(lock.name) and not is_taken:
+            is_taken = True
+            lock.unlink()
+            lock.write_bytes(b"")
+        return result
+
+    with intercepted(stacked.git_dir, hook), pytest.raises(StaleListError):
+        stack.compact()
+    assert is_taken
+    assert lock.read_bytes() == b""
+    assert scenes.listed(directory) == before
+    lock.unlink()
+    assert list(pairs(stack)) == shown
+    stack.compact()
+    assert list(pairs(stack)) == shown
 
 
 def test_lock_that_nobody_holds(stacked: Scene) -> None:

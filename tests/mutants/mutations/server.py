@@ -12,7 +12,7 @@ MUTATIONS = (
         "guilty = [c for c in left if error.ref in (c.name, c.target)] or left",
         "guilty = left",
         "where somebody else was faster with one ref, all others of the push are refused, too",
-        ("server/test_races.py", "server/test_push.py"),
+        ("server/test_applying.py",),
     ),
     Mutation(
         "atomic-in-part",
@@ -39,7 +39,7 @@ MUTATIONS = (
         "            return oid == old\n"
         "    return False\n",
         "receive.denyNonFastForwards refuses a push whose commits have wrong times",
-        ("server/test_push.py",),
+        ("server/test_applying.py",),
     ),
     Mutation(
         "branch-of-anything",
@@ -112,7 +112,7 @@ MUTATIONS = (
         "        prefixes if len(prefixes) < _MAX_PREFIXES else (),\n",
         "        prefixes,\n",
         "a client that asks for 65,536 prefixes is not told of refs below the others",
-        ("server/test_fetch.py", "server/test_view.py", "server/test_fetch_beside_git.py"),
+        ("server/test_applying.py",),
     ),
     Mutation(
         "hidden-refs-are-shown",

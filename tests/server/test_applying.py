@@ -1,0 +1,87 @@
+"""What is decided while others write, and by what: the refs themselves, not what looks like it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.git import Git, requires_git
+
+import dulwich_reftable as dr
+from dulwich_reftable.server import upload_v2
+from dulwich_reftable.server.applying import Applier
+
+from . import wire
+from .pushing import push, refs_of
+
+pytestmark = requires_git
+
+
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+@pytest.mark.parametrize("mine", ["refs/heads/lost", "refs/heads/lost/below"])
+def test_a_lost_race_costs_one_ref(
+    url: str, origin: Git, work: Git, monkeypatch: pytest.MonkeyPatch, mine: str
+) -> None:
+    """Somebody is faster between the look at the refs and the lock: all others are updated."""
+    main = work.run("rev-parse", "main").strip()
+    transact = Applier._transact
+    has_lost = False
+
+    def lose_first(self: Applier, *args: Any) -> None:
+        nonlocal has_lost
+        if not has_lost:
+            has_lost = True
+            with dr.Repo(str(origin.path)) as repo:
+                repo.refs[b"refs/heads/lost"] = main  # type: ignore[assignment]
+        transact(self, *args)
+
+    monkeypatch.setattr(Applier, "_transact", lose_first)
+    code, outcomes, said = push(
+        work, url, "main~1:refs/heads/a", f"main~1:{mine}", "main~1:refs/heads/z"
+    )
+    assert has_lost
+    assert code == 1
+    assert (outcomes["refs/heads/a"], outcomes["refs/heads/z"]) == ("*", "*")
+    if mine == "refs/heads/lost":
+        assert outcomes[mine] == "!reference already exists"
+    else:
+        assert outcomes[mine] == "!refname conflict"
+        assert f"'refs/heads/lost' exists; cannot create '{mine}'" in said
+    assert refs_of(origin)[b"refs/heads/lost"] == main
+
+
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+def test_whether_a_push_is_a_fast_forward_is_no_matter_of_time(
+    url: str, origin: Git, work: Git
+) -> None:
+    """A clock that went back, as git sees it: the old commit is an ancestor all the same."""
+    origin.run("config", "receive.denyNonFastForwards", "true")
+    for _ in range(2):
+        work.run("commit", "-q", "--allow-empty", "-m", "early", env=git_date(10**8))
+    assert push(work, url, "main")[1] == {"refs/heads/main": " "}
+    work.run("commit", "-q", "--amend", "--allow-empty", "-m", "late", env=git_date(2 * 10**9))
+    assert push(work, "--force", url, "main")[1] == {"refs/heads/main": "!non-fast-forward"}
+
+
+def git_date(timestamp: int) -> dict[str, str]:
+    return Git.date(timestamp, 0)
+
+
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+def test_too_many_prefixes_are_none(
+    url: str, origin: Git, work: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in git, a client is told of too much rather than of too little."""
+    assert upload_v2._MAX_PREFIXES == 65536  # git: TOO_MANY_PREFIXES
+    monkeypatch.setattr(upload_v2, "_MAX_PREFIXES", 200)
+
+    def listed(*prefixes: bytes) -> bytes:
+        lines = b"".join(wire.line(b"ref-prefix " + prefix) for prefix in prefixes)
+        request = wire.line(b"command=ls-refs") + b"0001" + lines + b"0000"
+        return wire.ask(url, "git-upload-pack", request, version=2)
+
+    others = [b"refs/none/%d" % number for number in range(204)]
+    assert b" refs/heads/main\n" not in listed(*others[:100])
+    assert b" refs/heads/main\n" in listed(*others[:100], b"refs/heads/")
+    assert b" refs/heads/main\n" in listed(*others)
+    assert b" refs/heads/main\n" in listed(*others, b"refs/heads/")
