@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from support.git import Git, GitError, requires_git
+from support.pool import ObjectPool
 
 import dulwich_reftable as dr
 from dulwich_reftable.server.settings import ReceiveSettings, UploadSettings, is_enabled
+
+from .serving import running
 
 BOOLEANS = ["yes", "off", "2", "", "perhaps", "1.5"]
 NUMBERS = ["0", "-1", "0x10", "1k", "2g", "99999999999999999999", "many", ""]
@@ -121,3 +124,29 @@ def test_services(repo: dr.Repo, value: str, enabled: bool) -> None:
     config.set((b"http",), b"receivepack", "perhaps")
     with pytest.raises(dr.ConfigurationError, match=r"http\.receivepack"):
         is_enabled(config, "http", "receive-pack", True)
+
+
+@requires_git
+@pytest.mark.parametrize("ref_format", ["reftable", "files"])
+def test_a_repository_with_settings_that_dulwich_cannot_read(
+    tmp_path: Path, pool_of: Callable[[str], ObjectPool], ref_format: str
+) -> None:
+    """It is served all the same."""
+    git = Git.init(tmp_path / "x.git", bare=True, ref_format=ref_format)
+    pool = pool_of("sha1")
+    pool.lend(git.git_dir)
+    git.update_ref_stdin([b"create refs/heads/main " + pool.commits[2]])
+    for key, value in {
+        "core.bigFileThreshold": "1k",
+        "core.packedGitLimit": "1m",
+        "core.deltaBaseCacheLimit": "96m",
+        "core.commitGraph": "yes",
+        "pack.windowMemory": "0x1000000",
+        "pack.deltaCacheSize": "1g",
+        "extensions.partialClone": "origin",
+        "extensions.preciousObjects": "on",
+    }.items():
+        git.run("config", key, value)
+    with running(tmp_path, "tcp") as server:
+        Git(tmp_path).run("clone", "-q", server.url + "x.git", "cloned")
+    assert Git(tmp_path / "cloned").run("rev-parse", "HEAD").strip() == pool.commits[2]
