@@ -14,6 +14,7 @@ from support.git import Git, requires_git
 import dulwich_reftable as dr
 from dulwich_reftable import reflog
 from dulwich_reftable.engine.errors import ConfigurationError
+from dulwich_reftable.expirer import ReflogExpirer
 from dulwich_reftable.expiry import ExpirySettings, Limits, expired
 from dulwich_reftable.expiry_time import ALWAYS, NEVER, expiry_time
 from dulwich_reftable.wildmatch import compile_pattern
@@ -64,6 +65,30 @@ def test_reachability_is_asked_for_between_the_limits_only() -> None:
 
     asked = [entry(A, B, 10), entry(A, B, 20)]
     assert expired(asked, Limits(15, 20), is_reachable) == [True, False]
+
+
+@requires_git
+def test_whose_tips_count(tmp_path: Path) -> None:
+    """Entries of HEAD, in whichever worktree, are judged by all refs, others by their own ref."""
+    git = Git.init(tmp_path / "main")
+    git.run("commit", "-q", "--allow-empty", "-m", "first")
+    git.run("worktree", "add", "-q", "--detach", "../tree")
+    git.run("commit", "-q", "--allow-empty", "-m", "second")
+    second = git.run("rev-parse", "HEAD").strip()
+    git.run("branch", "-q", "other", "HEAD~1")
+    heads = (b"HEAD", b"worktrees/tree/HEAD")
+    with dr.Repo(str(git.path)) as repo:
+        for name in (*heads, b"refs/heads/other", b"refs/remotes/o/HEAD"):
+            repo.refs.delete_reflog(name)
+            repo.refs.append_reflog(name, second, second, b"m", b"L <l@example.com>", 5, 0)
+        repo.refs.set_symbolic_ref(b"refs/remotes/o/HEAD", MAIN)
+        expirer = ReflogExpirer(repo, total=NEVER, unreachable=ALWAYS)
+        assert [expirer.expire(name) for name in heads] == [0, 0]
+        # git asks a symref for its tip, which has none of its own.
+        assert [expirer.expire(b"refs/heads/other"), expirer.expire(b"refs/remotes/o/HEAD")] == [
+            1,
+            1,
+        ]
 
 
 # -- limits

@@ -1,12 +1,13 @@
 """All mutations, by the part of the package that they are put into."""
 
-from . import around, fetches, format, refs, search, server, stack, upkeep
+from . import around, fetches, format, reflogs, refs, search, server, stack, upkeep
 
 MUTATIONS = (
     *format.MUTATIONS,
     *search.MUTATIONS,
     *stack.MUTATIONS,
     *refs.MUTATIONS,
+    *reflogs.MUTATIONS,
     *upkeep.MUTATIONS,
     *server.MUTATIONS,
     *around.MUTATIONS,
