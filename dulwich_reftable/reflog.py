@@ -201,13 +201,15 @@ def expire(
     check_name(name)
     stack, local = backend.find(name)
     with as_dulwich():
-        logs = _live(stack.snapshot(), local)[::-1]
+        snapshot = stack.snapshot()
+        logs = _live(snapshot, local)[::-1]
     choice = choose([entry_of(log.update) for log in logs if log.update is not None])
     chosen = {log.update_index: log for log, goes in zip(logs, choice, strict=True) if goes}
     if dry_run or not (chosen or rewrite or update_ref):
         return len(chosen)
     with _addition(backend, name) as (addition, local):
-        logs = _live(addition.snapshot, local)[::-1]
+        if addition.snapshot.tables != snapshot.tables:
+            logs = _live(addition.snapshot, local)[::-1]
         kept = [log for log in logs if chosen.get(log.update_index) != log]
         changed = [_tombstone(log) for log in logs if chosen.get(log.update_index) == log]
         count = len(changed)
