@@ -78,6 +78,11 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         """The refs that the client sees."""
         return view_of(self.repo.refs, self.repo.object_store, self.settings.hidden)
 
+    @cached_property
+    def _revisions(self) -> dict[bytes, bytes]:
+        """What the client named so far to cut history at."""
+        return {}
+
     def capabilities(self) -> list[bytes]:
         """Return the list of capabilities that are advertised."""
         settings = self.settings
@@ -199,7 +204,9 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         elif key == _DEEPEN_SINCE:
             fetch.since = _number(key, value, 0)
         elif key == _DEEPEN_NOT:
-            fetch.without.add(self._revision(value))
+            if value not in self._revisions:  # which are refs, so that there are not many
+                self._revisions[value] = self._revision(value)
+            fetch.without.add(self._revisions[value])
         elif key == b"filter" and self.settings.allow_filter:
             if fetch.filter is not None:
                 raise RefusedError("upload-pack: multiple filters cannot be combined")
@@ -220,6 +227,8 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
 
     def _read_shallow(self, oid: bytes, fetch: Fetch) -> None:
         """Note that a commit is shallow; one that is not here says nothing."""
+        if oid in fetch.client_shallow:
+            return
         try:
             kind, _ = self.repo.object_store.get_raw(ObjectID(oid))
         except KeyError:

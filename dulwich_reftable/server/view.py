@@ -13,7 +13,6 @@ from binascii import b2a_hex
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
 from typing import NamedTuple, Protocol
 
 from dulwich.object_store import BaseObjectStore
@@ -264,9 +263,10 @@ class CopiedView(_View):
         return name, None
 
     def refs(self, prefix: bytes = b"") -> Iterator[list[Shown]]:
-        start = bisect_left(self._names, prefix)
+        names = self._names
         chunk = []
-        for name in islice(self._names, start, None):
+        for place in range(bisect_left(names, prefix), len(names)):
+            name = names[place]
             if not name.startswith(prefix):
                 break
             shown = None if name in self._hidden else self._show(name)
