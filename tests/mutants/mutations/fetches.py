@@ -86,14 +86,6 @@ MUTATIONS = (
         ("server/test_view.py::test_history",),
     ),
     Mutation(
-        "question-before-a-clone-by-http",
-        "server/negotiation.py",
-        "if is_stateless and number == 0:",
-        "if is_stateless and number < 0:",
-        "a clone of some depth over HTTP hangs",
-        ("server/test_negotiation.py::test_the_ends_of_history_are_asked_for_by_http",),
-    ),
-    Mutation(
         "enough-too-early",
         "server/negotiation.py",
         "        return not self._open\n",
