@@ -141,6 +141,26 @@ def test_iter_refs(repo: dr.Repo) -> None:
         ]
 
 
+def test_prefixes_of_highest_bytes(repo: dr.Repo) -> None:
+    names = [b"refs/heads/" + end for end in (b"a", b"\xfe", b"\xff", b"\xff\xff", b"\xffz")]
+    repo.refs.add_packed_refs(dict.fromkeys(names, A))
+    for prefix in (b"refs/heads/\xff", b"refs/heads/\xff\xff", b"\xff"):
+        expected = [name for name in names if name.startswith(prefix)]
+        assert [name for name, _ in repo.refs.iter_refs(prefix)] == sorted(expected)
+        left = [name for name, _ in repo.refs.iter_refs(b"refs/heads/", [prefix])]
+        assert left == sorted(set(names) - set(expected))
+
+
+def test_one_directory_by_two_paths(repo: dr.Repo, tmp_path: Path) -> None:
+    """It is no linked worktree, whose refs would be in another stack."""
+    (tmp_path / "link").symlink_to(repo.controldir())
+    refs = dr.ReftableRefsContainer(repo.controldir(), worktree_path=tmp_path / "link")
+    with refs.transaction() as transaction:
+        transaction.create(b"refs/heads/shared", A)
+        transaction.create(b"refs/worktree/own", A)
+    assert refs.as_dict() == repo.refs.as_dict()
+
+
 def test_iterating_while_somebody_writes(repo: dr.Repo) -> None:
     """An iteration shows the moment at which it began."""
     refs = repo.refs

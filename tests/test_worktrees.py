@@ -93,7 +93,8 @@ def test_names_that_reach_across(trees: Trees) -> None:
                 assert trees.refs[place].read_ref(prefix + name) == expected
             git_says = trees.git[place].run("rev-parse", prefix + b"HEAD").strip()
             assert trees.refs[place][prefix + b"HEAD"] == git_says
-    assert trees.refs["one"].read_ref(b"worktrees/none/HEAD") is None
+    for nowhere in (b"none", b"", b".", b".."):
+        assert trees.refs["one"].read_ref(b"worktrees/" + nowhere + b"/HEAD") is None
 
 
 def test_reflogs_across(trees: Trees) -> None:

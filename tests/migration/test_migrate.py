@@ -16,10 +16,11 @@ from support.compare import file_states, shown_reflogs
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
+from dulwich_reftable.engine.table import Table
 from dulwich_reftable.migration import MigrationError
 from dulwich_reftable.settings import Settings
 
-from .scenes import Pools, Repository, make
+from .scenes import DANGLING, Pools, Repository, make
 
 pytestmark = requires_git
 
@@ -197,6 +198,22 @@ def test_all_is_on_disk_before_the_swap(
     after = next(at for at, kind in enumerate(kinds) if at > swap and kind.startswith("fsync"))
     gone = next(at for at, kind in enumerate(kinds) if at > swap and kind.startswith("rename"))
     assert after < gone
+
+
+def test_tombstones_stay_behind(tmp_path: Path, pool_of: Pools) -> None:
+    repository = make("plain", tmp_path / "made", pool_of, "reftable")
+    git = repository.git
+    git.env["GIT_TEST_REFTABLE_AUTOCOMPACTION"] = "false"
+    git.run("update-ref", "-d", "refs/tags/v3")
+    before = git.for_each_ref()
+    tables = [Table(path.name, path.read_bytes()) for path in git.tables()]
+    assert any(
+        ref.is_deletion for table in tables for _, refs in table.ref_records() for ref in refs
+    )
+    done = repository.migrate("files")
+    assert git.for_each_ref() == before
+    assert done.refs == len(git.raw_refs([DANGLING]))
+    assert not (git.git_dir / "refs" / "tags").exists() or not os.listdir(git.git_dir / "refs/tags")
 
 
 def test_damaged_table(files: Repository) -> None:

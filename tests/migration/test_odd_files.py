@@ -137,6 +137,24 @@ def test_what_git_bears_with(repository: Repository, commits: list[bytes]) -> No
     assert not (git.git_dir / "refs" / "heads" / ".hidden").exists()
 
 
+@pytest.mark.parametrize("traits", [None, b"", b" sorted", b" peeled sorted"])
+def test_packed_tags_that_nobody_peeled(
+    repository: Repository, pool_of: Pools, traits: bytes | None
+) -> None:
+    """What a header does not promise is looked up; ``peeled`` is a promise for refs/tags only."""
+    tag, peeled = next(iter(pool_of("sha1").tags.items()))
+    text = b"" if traits is None else b"# pack-refs with:" + traits + b" \n"
+    text += b"%s refs/odd/tag\n" % tag
+    if traits != b" peeled sorted":
+        text += b"%s refs/tags/tag\n" % tag
+    put(repository, "packed-refs", text)
+    repository.migrate("reftable")
+    with dr.Repo(repository.git.path) as repo:
+        for name in {b"refs/odd/tag", b"refs/tags/tag"} & repo.refs.allkeys():
+            assert repo.refs.get_peeled(name) == peeled
+            assert name in repo.refs.refs_for_object(peeled)
+
+
 def test_refs_to_missing_objects(repository: Repository) -> None:
     git = repository.git
     missing = b"1234" * 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from support.git import EMAIL, NAME, TIMESTAMP, Git, requires_git
 from support.pool import ObjectPool
 
 from dulwich_reftable.engine import addition as addition_module
+from dulwich_reftable.engine import compaction as compaction_module
 from dulwich_reftable.engine import stack as stack_module
 from dulwich_reftable.engine.compaction import run_to_compact
 from dulwich_reftable.engine.directory import DirectoryStorage
@@ -329,11 +331,66 @@ def test_update_is_done_although_what_it_would_merge_is_locked(stacked: Scene) -
     assert len(scenes.listed(directory)) == 2
 
 
+# Locks that others remove
+
+
+def test_tables_replaced_under_a_compaction(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written since must not be lost, nor come back what is in the tables twice."""
+    stack, other, lock = two_tables(path)
+    merge = compaction_module.merge
+
+    def meanwhile(*args: Any, **kwargs: Any) -> bool:
+        patch.undo()
+        for table_lock in lock.parent.glob("*.ref.lock"):
+            table_lock.unlink()
+        other.compact()
+        add(other, b"refs/heads/new")
+        return merge(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compaction_module, "merge", meanwhile)
+        with pytest.raises(StaleListError, match="in spite of their locks"):
+            stack.compact()
+    names = [name for names, _ in stack.snapshot().ref_values() for name in names]
+    assert names == [b"refs/heads/n0", b"refs/heads/n1", b"refs/heads/new"]
+    stack.compact()
+    assert scenes.stray_files(path / ".git") == []
+
+
+def two_tables(path: Path) -> tuple[Stack, Stack, Path]:
+    """Make a stack of two tables; gives it twice, and the lock of its list."""
+    directory = path / ".git" / "reftable"
+    shutil.rmtree(directory)
+    stacks = [Stack(DirectoryStorage(str(directory), durable=False)) for _ in range(2)]
+    for number, stack in enumerate(stacks):
+        stack.stays_compact = False
+        add(stack, b"refs/heads/n%d" % number)
+    assert len(scenes.listed(directory)) == 2
+    return stacks[0], stacks[1], directory / "tables.list.lock"
+
+
 # What is merged
 
 
-def test_tombstones_go_with_the_oldest(path: Path) -> None:
+def test_log_messages_end_in_a_newline(path: Path) -> None:
+    """As git sees to it when it compacts; some writers leave it out."""
+    stack, _, _ = two_tables(path)
+    entry = LogUpdate(bytes(20), b"x" * 20, b"C O", b"c@example.com", 1, 0, b"no newline")
+    with stack.addition() as addition:
+        addition.write([], [LogRecord(MAIN, addition.next_update_index, entry)])
+        addition.commit()
+    assert state_of(stack)[1][MAIN] == [entry]
+    stack.compact()
+    assert state_of(stack)[1][MAIN] == [entry._replace(message=b"no newline\n")]
+
+
+@pytest.mark.parametrize("in_additions", [True, False])
+def test_tombstones_go_with_the_oldest(
+    path: Path, monkeypatch: pytest.MonkeyPatch, in_additions: bool
+) -> None:
     """They stay while there is an older table in which they may hide something."""
+    if not in_additions:
+        monkeypatch.setattr(addition_module, "_SMALL", 0)  # so that tables are merged afterwards
     directory = path / ".git" / "reftable"
     refs = refs_at(path)
     with refs.transaction() as tx:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from support.forking import exit_code_of, needs_fork
-from support.waiting import GUARD
+from support.waiting import GUARD, wait_for
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.directory import DirectoryStorage
 from dulwich_reftable.engine.errors import LockError, StaleListError
+from dulwich_reftable.engine.locking import LockFile
 from dulwich_reftable.engine.records import RefRecord
 from dulwich_reftable.engine.stack import Stack
 
@@ -148,6 +149,28 @@ def test_container_in_a_child(path: Path) -> None:
 
 def check(fact: bool) -> None:
     assert fact
+
+
+@needs_fork
+def test_fork_while_a_thread_has_the_lock(tmp_path: Path) -> None:
+    """The child does not queue behind a thread that it does not have, but waits for the file."""
+    target, forked, held = str(tmp_path / "x"), tmp_path / "forked", threading.Event()
+
+    def hold() -> None:
+        lock = LockFile(target, None)
+        held.set()
+        wait_for(forked.exists)
+        lock.release()
+
+    def body() -> None:
+        forked.touch()
+        LockFile(target, 10).release()
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    assert held.wait(GUARD)
+    assert exit_code_of(body) == 0
+    holder.join(GUARD)
 
 
 @needs_fork

@@ -27,7 +27,7 @@ MUTATIONS = (
         'if worktree in (b"", b".", b"..") or',
         'if worktree in (b"",) or',
         "a name such as worktrees/../HEAD reaches directories that are no worktree",
-        ("test_worktrees.py",),
+        ("test_worktrees.py", "test_transaction.py"),
     ),
     Mutation(
         "prefix-of-highest-bytes",
@@ -192,10 +192,10 @@ MUTATIONS = (
     Mutation(
         "expiry-takes-what-has-changed",
         "reflog.py",
-        "kept = [log for log in logs if chosen.get(log.update_index) != log]",
-        "kept = [log for log in logs if log.update_index not in chosen]",
-        "an expiry counts entries as gone that somebody has rewritten meanwhile",
-        ("test_reflog.py",),
+        "changed = [_tombstone(log) for log in logs if chosen.get(log.update_index) == log]",
+        "changed = [_tombstone(log) for log in logs if log.update_index in chosen]",
+        "an expiry removes an entry that somebody has rewritten meanwhile",
+        ("test_expiry.py", "test_reflog.py"),
     ),
     Mutation(
         "peeled-says-what-it-does-not-know",
@@ -240,10 +240,9 @@ MUTATIONS = (
     Mutation(
         "excluded-prefixes-are-read",
         "reader.py",
-        "                if behind is None or (end is not None and behind >= end):\n"
-        "                    return\n                start = behind\n",
-        "                start = behind or end or start\n",
-        "a list below an excluded prefix shows other refs",
+        "            return\n        start = behind\n",
+        "            return\n        start = cut\n",
+        "a list shows the refs below an excluded prefix",
         ("test_container.py",),
     ),
     Mutation(
@@ -264,9 +263,9 @@ MUTATIONS = (
     ),
     Mutation(
         "snapshot-is-not-pinned",
-        "reader.py",
-        "        snapshot = self._pinned.get(stack)\n        if snapshot is None:\n",
-        "        snapshot = None\n        if snapshot is None:\n",
+        "backend.py",
+        "        snapshot = self._taken.get(stack)\n",
+        "        snapshot = None\n",
         "one answer mixes the refs of two moments",
         ("test_container.py",),
     ),

@@ -153,7 +153,7 @@ MUTATIONS = (
         'version = b"0" if left <= EXTENSIONS_OF_VERSION_0 else b"1"',
         'version = b"0"',
         "after a migration to files, git refuses the repository, or ignores its extensions",
-        ("migration/test_equal_git.py", "migration/test_config_text.py"),
+        ("migration/test_round_trip.py",),
     ),
     Mutation(
         "verify-overlooks-gaps",
