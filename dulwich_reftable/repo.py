@@ -23,6 +23,7 @@ from io import BytesIO
 from typing import Any, BinaryIO, cast
 
 from dulwich.config import Config, ConfigFile, StackedConfig
+from dulwich.file import adjust_shared_perm
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.reflog import Entry
 from dulwich.refs import DiskRefsContainer, Ref
@@ -400,7 +401,9 @@ class Repo(DulwichRepo):
             config.set(b"core", b"sharedRepository", kwargs["shared_repository"])
         config.write_to_path(config_path)
         repo = cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
-        write_stubs(repo.controldir(), repo._get_shared_repository_permissions())
+        shared = repo._get_shared_repository_permissions()
+        adjust_shared_perm(config_path, shared)
+        write_stubs(repo.controldir(), shared)
         return repo
 
     def _init_files(

@@ -360,3 +360,20 @@ def test_objects_that_are_kept(tmp_path: Path, extension: str, ref_format: str) 
         repo.object_store.pack_loose_objects()
     for oid in (loose, packed):
         git.run("cat-file", "-e", oid)
+
+
+@requires_git
+@pytest.mark.parametrize("shared", ["0750", "0600", "group", "0664", "everybody"])
+def test_files_of_a_new_shared_repository(tmp_path: Path, shared: str) -> None:
+    """All have the modes that git gives them, the configuration included."""
+    for path in ("theirs", "ours"):
+        (tmp_path / path).mkdir()
+    shown = {"group": "1", "everybody": "2"}.get(shared, shared)
+    template = f"--template={tmp_path / 'ours'}"
+    Git(tmp_path).run("init", "-q", f"--shared={shown}", "--bare", template, "theirs")
+    with dr.Repo.init_bare(str(tmp_path / "ours"), shared_repository=shared) as repo:
+        repo.refs[b"refs/heads/x"] = b"a" * 40
+    wanted = (tmp_path / "theirs" / "config").stat().st_mode
+    for path in (tmp_path / "ours").rglob("*"):
+        if path.is_file():
+            assert path.stat().st_mode == wanted, path
