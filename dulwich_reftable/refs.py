@@ -49,6 +49,10 @@ class ReftableRefsContainer(RefsUpdater):
       peel: gives what an annotated tag finally points to, by hex object ids, and None for any other
         object; without it, refs are stored unpeeled
       identity: gives who is at work, as ``b"Name <address>"``; None asks the configuration
+
+    Attributes:
+      path, worktree_path: the control directories, as bytes, which they are in dulwich's containers
+
     Raises:
       ConfigurationError: if a setting cannot be
     """
@@ -63,12 +67,13 @@ class ReftableRefsContainer(RefsUpdater):
         peel: Callable[[bytes], bytes | None] | None = None,
         identity: Callable[[], bytes] | None = None,
     ) -> None:
-        self.path = os.fsencode(path)  # as of dulwich's containers
+        self.path = os.fsencode(path)
+        self.worktree_path = self.path if worktree_path is None else os.fsencode(worktree_path)
         common_dir = os.fsdecode(path)
         super().__init__(
             Backend(
                 common_dir,
-                common_dir if worktree_path is None else os.fsdecode(worktree_path),
+                os.fsdecode(self.worktree_path),
                 settings or _settings_of(common_dir),
                 peel or (lambda oid: None),
                 identity or (lambda: get_user_identity(config_of(common_dir), "COMMITTER")),

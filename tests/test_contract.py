@@ -5,13 +5,14 @@ The ids are of objects that do not exist: a ref store does not care.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from dulwich.errors import RefFormatError
-from dulwich.refs import NamespacedRefsContainer, SymrefLoop
+from dulwich.refs import DiskRefsContainer, NamespacedRefsContainer, SymrefLoop
 
 import dulwich_reftable as dr
 
@@ -70,6 +71,14 @@ def test_reading(refs: dr.ReftableRefsContainer) -> None:
         assert name not in refs
         with pytest.raises(KeyError):
             refs[name]
+
+
+def test_paths(repo: dr.Repo, tmp_path: Path) -> None:
+    """They are bytes, which callers join with names."""
+    theirs = DiskRefsContainer(repo.commondir(), str(tmp_path / "linked"))
+    ours = dr.ReftableRefsContainer(repo.commondir(), worktree_path=str(tmp_path / "linked"))
+    assert (ours.path, ours.worktree_path) == (theirs.path, theirs.worktree_path)
+    assert repo.refs.worktree_path == repo.refs.path == os.fsencode(repo.controldir())
 
 
 def test_listing(refs: dr.ReftableRefsContainer) -> None:
