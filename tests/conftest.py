@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -18,13 +17,6 @@ if TYPE_CHECKING:
 
 USER_NAME = "U Ser"
 USER_EMAIL = "user@example.com"
-
-
-def pytest_collection_finish() -> None:
-    """Keep the garbage collector from looking at all modules and tests again and again."""
-    if hasattr(gc, "freeze"):  # PyPy has none
-        gc.collect()
-        gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
