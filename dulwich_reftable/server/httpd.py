@@ -112,6 +112,9 @@ class _Request(PatientHandler, WSGIRequestHandler):
                 if not self.parse_request():  # which has answered
                     self.linger()
                     return
+                if len(self.requestline.split()) < 3:  # HTTP/0.9, which has no heads
+                    self._refuse(400, "Bad Request")
+                    return
             except LineTooLong:
                 self._refuse(431, "Request Header Fields Too Large")
                 return

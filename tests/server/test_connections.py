@@ -296,7 +296,7 @@ POST = (
         (POST + b"X: " + b"x" * 70_000, b"431"),
         (POST + b"\r\n".join(b"X-%d: %s" % (n, b"x" * 9000) for n in range(50)), b"431"),
         (b"GET /" + b"x" * 70_000 + b" HTTP/1.1", b"431"),
-        (b"GET /", b"404"),
+        (b"GET /", b"400"),
         (b"GET / HTTP/9.9", b"505"),
         (b"GET / HTTP/x", b"400"),
         (b"GET / / HTTP/1.1", b"400"),
