@@ -3,9 +3,9 @@
 
 Each connection has a thread, and there may be only so many. When there is no room, the connection
 that has taken longest without saying what it wants is cut, so that idle connections cannot keep
-others out; if all are at work, the new one is told so. It is closed a moment later: to close a
-connection whose request was not read may destroy the answer. Ending lets running requests finish,
-for a while.
+others out; if all are at work, the new one is told so. It is closed when its client has gone, or a
+few seconds later: to close a connection whose request was not read may destroy the answer. Ending
+lets running requests finish, for a while.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ __all__ = ["Server", "log", "run"]
 
 log = logging.getLogger("dulwich_reftable.server")
 
-_LINGER = 1.0
+_LINGER = 5.0
+_LOOK = 0.1
 _MOST_LINGERING = 256
 
 
@@ -71,6 +72,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._connections: dict[Any, float | None] = {}
         self._changed = threading.Condition()
         self._turned_away: deque[tuple[float, Any]] = deque()
+        self._next_look = 0.0
         super().__init__(address, handler)
 
     @property
@@ -123,10 +125,18 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._turned_away.popleft()[1].close()
 
     def service_actions(self) -> None:
-        """Close connections that were turned away a while ago; the loop calls this."""
+        """Close connections that were turned away and whose client has gone; the loop calls it."""
         now = time.monotonic()
-        while self._turned_away and now - self._turned_away[0][0] > _LINGER:
-            self._turned_away.popleft()[1].close()
+        if not self._turned_away or now < self._next_look:
+            return
+        self._next_look = now + _LOOK
+        left: deque[tuple[float, Any]] = deque()
+        for since, request in self._turned_away:
+            if now - since > _LINGER or _has_ended(request):
+                request.close()
+            else:
+                left.append((since, request))
+        self._turned_away = left
 
     def shutdown_request(self, request: Any) -> None:
         """End a connection."""
@@ -158,6 +168,16 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._changed.wait_for(lambda: not self._connections, rest)
         while self._turned_away:
             self._turned_away.popleft()[1].close()
+
+
+def _has_ended(request: Any) -> bool:
+    """Read what has come over a connection, and tell whether that was all."""
+    try:
+        return not request.recv(1 << 16)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _cut(request: Any) -> None:
