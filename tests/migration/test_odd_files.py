@@ -329,7 +329,10 @@ def test_conflicts_in_a_table(reftable: Repository, commits: list[bytes]) -> Non
     assert reftable.remains("reftable") == []
 
 
-def test_tags_that_a_foreign_writer_did_not_peel(reftable: Repository, pool_of: Pools) -> None:
+@pytest.mark.parametrize("name", [b"refs/tags/v", b"refs/changes/v"])
+def test_tags_that_a_foreign_writer_did_not_peel(
+    reftable: Repository, pool_of: Pools, name: bytes
+) -> None:
     from dulwich_reftable.engine.directory import DirectoryStorage
     from dulwich_reftable.engine.records import RefRecord
     from dulwich_reftable.engine.stack import Stack
@@ -338,11 +341,11 @@ def test_tags_that_a_foreign_writer_did_not_peel(reftable: Repository, pool_of: 
     stack = Stack(DirectoryStorage(str(reftable.git.git_dir / "reftable")))
     with stack.addition() as addition:
         index = addition.next_update_index
-        addition.write([RefRecord(b"refs/tags/v", index, bytes.fromhex(tag.decode()))], [])
+        addition.write([RefRecord(name, index, bytes.fromhex(tag.decode()))], [])
         addition.commit()
     reftable.migrate("files")
     packed = (reftable.git.git_dir / "packed-refs").read_bytes()
-    assert b"%s refs/tags/v\n^%s\n" % (tag, target) in packed
+    assert b"%s %s\n^%s\n" % (tag, name, target) in packed
 
 
 def test_refs_of_one_worktree_are_not_packed(reftable: Repository, commits: list[bytes]) -> None:
