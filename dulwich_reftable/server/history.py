@@ -87,6 +87,7 @@ class History:
         self._store = store
         self._roots = roots
         self._known: dict[bytes, _Commit | None] = {}
+        self._peeled: dict[bytes, bytes] = {}
 
     def commit(self, oid: bytes) -> _Commit | None:
         """Give a commit's time, parents and tree; None if there is no such commit."""
@@ -138,11 +139,17 @@ class History:
 
     def peel(self, oid: bytes) -> bytes:
         """Give what a tag finally points to, or leads to as far as objects are there."""
+        links: list[bytes] = []
         try:
             for link, _ in self.chain(oid):
-                oid = link
+                oid = self._peeled.get(link, link)
+                if oid != link:
+                    break
+                links.append(link)
         except KeyError:
             pass
+        # Each link of a long chain may be asked for; each is read once.
+        self._peeled.update((link, oid) for link in links if link != oid)
         return oid
 
     def newer(

@@ -91,6 +91,8 @@ class Selection:
             if peeled not in self.objects or oid in self.objects:
                 continue
             for link, kind in self._history.chain(oid):
+                if link in self.objects:
+                    break
                 if kind == _TAG:
                     self._select(link, (_TAG, None))
 

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from dulwich.objects import Commit, ObjectID, Tag
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
@@ -95,3 +96,41 @@ def test_an_empty_selection_brings_no_tags(world: World, tmp_path: Path) -> None
         selection.add([of], [])
         selection.add_tags([(tag, of), (of, of)])
         assert tag in selection.objects
+
+
+def test_a_long_chain_of_tags_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of them are asked for."""
+    git = Git.init(tmp_path / "git")
+    git.run("commit", "-q", "--allow-empty", "-m", "one")
+    commit = git.run("rev-parse", "main").strip()
+    with dr.Repo(str(git.path)) as repo:
+        store = repo.object_store
+        tags = []
+        before, kind = commit, Commit
+        for number in range(40):
+            tag = Tag()
+            tag.name = b"t%d" % number
+            tag.object = (kind, ObjectID(before))
+            tag.message = b"x"
+            store.add_object(tag)
+            tags.append(tag.id)
+            before, kind = tag.id, Tag
+        reads: list[bytes] = []
+        read = type(store).__getitem__
+
+        def count(self: object, oid: bytes) -> object:
+            reads.append(oid)
+            return read(self, oid)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(type(store), "__getitem__", count)
+        for order in (tags, tags[::-1]):
+            history = History(store)
+            assert {history.peel(tag) for tag in order} == {commit}
+            assert len(reads) <= 3 * len(tags)
+            reads.clear()
+            selection = Selection(store, History(store), Filter(), lambda line: None)
+            selection.add([commit], [])
+            selection.add_tags((tag, commit) for tag in order)
+            assert set(tags) < set(selection.objects)
+            assert len(reads) <= 3 * len(tags)
+            reads.clear()
