@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from wsgiref.handlers import BaseHandler
 
 import pytest
 from dulwich.config import ConfigFile
@@ -85,7 +86,7 @@ def test_pushing_is_off_by_default(root: Path, origin: Git, work: Git, kind: str
 def test_the_server_s_environment_authenticates_nobody(
     root: Path, origin: Git, work: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REMOTE_USER", "alice")
+    monkeypatch.setitem(BaseHandler.os_environ, "REMOTE_USER", "alice")
     with running(root, "http", access=None) as server:
         assert push(work, server.url + "origin.git", "main:refs/heads/x")[0] != 0
 
