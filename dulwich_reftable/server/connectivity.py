@@ -136,9 +136,7 @@ class Connectivity:
             parents = []
         bases = []
         for parent in parents:
-            type_num, content = self._read(parent)
-            if type_num != Commit.type_num:
-                raise _MissingError(f"parent {parent.decode()} of {oid.decode()} is no commit")
+            _, content = self._read(parent)  # its type is checked in its turn
             bases.append(_parse_commit(parent, content)[0])
         self._look_at_tree(tree, bases)
         return [(parent, Commit.type_num) for parent in parents]

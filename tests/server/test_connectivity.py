@@ -161,6 +161,7 @@ def test_objects_of_a_deleted_branch(url: str, origin: Git, work: Git) -> None:
         work.run("add", ".")
         work.run("commit", "-q", "-m", f"{number}")
     work.run("push", "-q", url, "main:gone")
+    origin.run("repack", "-adq")
     origin.run("update-ref", "-d", "refs/heads/gone")
     tip = work.run("rev-parse", "main").strip()
     hook = origin.path / "hooks" / "update"
@@ -198,7 +199,9 @@ def test_the_cost_does_not_follow_the_repository(origin: Git, tmp_path: Path, ba
     blob = make.blob(b"changed")
     listed = origin.run("ls-tree", parent).splitlines()
     entries = {line.split(b"\t")[1]: line.split()[2] for line in listed}
-    inner = make.tree((b"100644", b"new", blob.oid))
+    below = origin.run("ls-tree", parent + b":d3").splitlines()
+    kept = [(b"100644", line.split(b"\t")[1], line.split()[2]) for line in below]
+    inner = make.tree(*kept, (b"100644", b"new", blob.oid))
     entries[b"d3"] = inner.oid
     tree = make.tree(*((b"40000", name, oid) for name, oid in sorted(entries.items())))
     commit = make.commit(tree.oid, parent)

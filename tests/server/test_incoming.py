@@ -157,6 +157,24 @@ def test_a_long_chain_in_a_small_cache(tmp_path: Path, monkeypatch: pytest.Monke
         assert bytes.fromhex(last.oid.decode()) in got
 
 
+def test_many_large_results_in_a_small_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "_CACHE_SIZE", 1 << 20)
+    size = 1 << 19
+    last = make.blob(bytes(size))
+    objects = [last]
+    for number in range(40):
+        objects.append(make.delta(last, size, b"\x02%02d\xf1\x02" % number + b"\xfe\xff\x07"))
+        last = make.blob(b"%02d" % number + last.data[2:])
+    pack = make.pack(*objects)
+    tracemalloc.start()
+    with closing(receive(tmp_path, pack)) as got:
+        assert bytes.fromhex(last.oid.decode()) in got
+    assert tracemalloc.get_traced_memory()[1] < 6 << 20
+    tracemalloc.stop()
+
+
 def test_what_is_too_large(tmp_path: Path) -> None:
     """By its announcement, before it is made; or by what follows if the announcement lies."""
     zeros = make.blob(bytes(2 << 20))

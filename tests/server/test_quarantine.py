@@ -224,6 +224,13 @@ def test_clearing_up_in_a_hook(url: str, origin: Git, limit: str, clearing: str)
     hook = origin.path / "hooks" / "update"
     hook.write_text(f"#!/bin/sh\nunset GIT_QUARANTINE_PATH\ngit {clearing}\n")
     hook.chmod(0o755)
+    # Before anything points to them, they are all there again.
+    hook = origin.path / "hooks" / "reference-transaction"
+    hook.write_text(
+        "#!/bin/sh\n[ $1 = prepared ] || exit 0\n"
+        "while read old new ref; do git rev-list --objects $new >/dev/null || exit 1; done\n"
+    )
+    hook.chmod(0o755)
     for number in range(3):
         blob = make.blob(b"%d\n" % number)
         tree = make.tree((b"100644", b"file", blob.oid))
