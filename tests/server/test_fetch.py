@@ -155,6 +155,19 @@ def test_shallow(url: str, origin: Git, work: Git, tmp_path: Path, version: int)
             shallow.run(*speak, "clone", "-q", flag, url, "nothing")
 
 
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+def test_the_end_of_a_shallow_repository(
+    root: Path, origin: Git, server: Server, tmp_path: Path, version: int
+) -> None:
+    """Who asks for more history is not told to have all of it: no more is to be had."""
+    here, got = Git(tmp_path), Git(tmp_path / "got")
+    here.run("clone", "-q", "--bare", "--depth=2", f"file://{origin.path}", str(root / "cut.git"))
+    here.run(*speaking(version), "clone", "-q", server.url + "cut.git", str(got.path))
+    got.run(*speaking(version), "fetch", "-q", "--depth=100")
+    assert count(got) == 2
+    assert got.complaints() == b""
+
+
 @pytest.mark.parametrize("version", [0, 2], indirect=True)
 def test_partial(url: str, origin: Git, work: Git, tmp_path: Path, version: int) -> None:
     origin.run("config", "uploadpack.allowAnySHA1InWant", "true")
