@@ -275,7 +275,7 @@ MUTATIONS = (
         "self.is_linked = os.path.realpath(common_dir) != os.path.realpath(git_dir)",
         "self.is_linked = common_dir != git_dir",
         "two paths of one directory make a worktree of a repository",
-        ("test_worktrees.py", "stack/test_two_stacks.py"),
+        ("test_container.py",),
     ),
     Mutation(
         "two-stacks-of-two-moments",
