@@ -222,9 +222,9 @@ MUTATIONS = (
     Mutation(
         "gzip-without-an-end",
         "server/body.py",
-        "            if not packed:\n",
-        "            if packed is None:\n",
-        "a request whose gzip data ends too early keeps the server busy for ever",
+        '                raise RefusedError("the gzip data of the request ends too early")\n',
+        '                return b""\n',
+        "a request that was cut off is taken for whole",
         ("server/test_body.py", "server/test_hostile.py"),
     ),
     Mutation(
