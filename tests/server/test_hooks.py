@@ -219,8 +219,8 @@ def begin_push(url: str, name: bytes, new: bytes, pack: bytes) -> socket.socket:
     connection = wire.connect(url)
     path = urlsplit(url).path.encode()
     connection.sendall(wire.line(b"git-receive-pack %s\0host=x\0" % path))
-    while packet(connection) != b"0000":
-        pass
+    while (shown := packet(connection)) != b"0000":
+        assert shown, "the connection ended"
     command = b"%s %s %s\0 report-status side-band-64k" % (wire.ZERO, new, name)
     connection.sendall(wire.line(command) + b"0000" + pack)
     return connection
@@ -265,8 +265,8 @@ def test_a_client_that_goes_while_a_hook_runs(
     script(origin, name, text=WAITING.replace("{name}", name))
     main, empty = origin.run("rev-parse", "main").strip(), origin.run("pack-objects", "--stdout")
     connection = begin_push(url, b"refs/heads/x", main, empty)
-    while b"first words" not in packet(connection):
-        pass
+    while b"first words" not in (said := packet(connection)):
+        assert said, "the connection ended"
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()  # and the server is told at once
     (origin.path / "go").touch()
