@@ -36,7 +36,7 @@ MUTATIONS = (
         '            "dulwich.cli:create_bundle_from_repo",\n',
         '            "dulwich.bundle:create_bundle_from_repo",\n',
         "dulwich bundle create goes on calling dulwich's own function",
-        ("plugin/test_install.py",),
+        ("plugin/test_install.py::test_every_name_of_a_function_is_covered",),
     ),
     Mutation(
         "original-is-not-put-back",
