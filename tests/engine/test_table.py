@@ -218,6 +218,8 @@ class TestKinds:
             assert record is not None
             assert table.first_ref_from(record.name) == record
             assert table.first_ref_from(record.name + b"\0") == following
+        expected = {record.name: as_text(record) for record in refs}
+        assert table.values_among(list(expected)) == expected
 
     def test_log_only(self) -> None:
         logs = sorted_logs(log(b"refs/heads/%d" % (i % 9), i, i, b"m\n") for i in range(1, 300))
