@@ -8,12 +8,13 @@ those of a worktree, and stops at a user's file that it may not read; git does n
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from dulwich.config import (
     ConfigFile,
@@ -23,7 +24,7 @@ from dulwich.config import (
 
 from .config import GitConfigFile, GitStackedConfig, get_boolean
 from .config_types import is_true
-from .engine.errors import ConfigurationError
+from .engine.errors import ConfigurationError, StorageError
 
 __all__ = [
     "config_in_force",
@@ -51,6 +52,7 @@ def own_config(common_dir: str) -> GitConfigFile:
     Returns: the configuration; an empty one if there is no file
     Raises:
       ConfigurationError: if it cannot be understood, or is no file
+      StorageError: if it cannot be read
     """
     path = os.path.join(common_dir, "config")
     try:
@@ -59,6 +61,8 @@ def own_config(common_dir: str) -> GitConfigFile:
             config = GitConfigFile.of(ConfigFile.from_file(file, expand_includes=False))
     except FileNotFoundError:
         config = GitConfigFile()
+    except OSError as error:
+        raise StorageError.of(error, "read", path) from error
     config.path = path
     return config
 
@@ -114,8 +118,11 @@ def _configs_of_user_and_system(conditions: _Conditions | None) -> Iterator[GitC
     else:
         paths = [os.path.expanduser("~/.gitconfig"), get_xdg_config_home_path("git", "config")]
     for path in paths:
-        with suppress(PermissionError):
+        try:
             yield from _present(path, conditions)
+        except StorageError as error:
+            if error.errno != errno.EACCES:
+                raise
     if environment_boolean("GIT_CONFIG_NOSYSTEM", False):
         return
     named = os.environ.get("GIT_CONFIG_SYSTEM")
@@ -130,12 +137,19 @@ def _configs_of_user_and_system(conditions: _Conditions | None) -> Iterator[GitC
 
 
 def _present(path: str, conditions: _Conditions | None = None) -> list[GitConfigFile]:
-    """Read a configuration file, if there is one."""
+    """Read a configuration file, if there is one.
+
+    Raises:
+      ConfigurationError: if it cannot be understood
+      StorageError: if it cannot be read
+    """
     try:
         with naming_file(path):
             return [GitConfigFile.of(ConfigFile.from_path(path, condition_matchers=conditions))]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise StorageError.of(error, "read", path) from error
 
 
 def _require_file(path: str) -> None:

@@ -13,7 +13,7 @@ import os
 from dulwich.repo import UnsupportedExtension, UnsupportedVersion
 
 from .config_files import own_config
-from .engine.errors import ConfigurationError, RefsMovedError, StorageError
+from .engine.errors import ConfigurationError, RefsMovedError, ReftableError, StorageError
 from .ref_format import ref_format_of
 
 __all__ = ["FormatWatch"]
@@ -54,9 +54,11 @@ class FormatWatch:
             if self._is_alone or self._ref_format == "files":
                 return
             raise RefsMovedError(self._path, "the repository's configuration is gone") from None
+        except ReftableError:
+            raise  # it names the file
         except OSError as error:
             raise StorageError.of(error, "read", self._path) from error
-        except (ValueError, UnsupportedExtension, UnsupportedVersion) as error:
+        except (UnsupportedExtension, UnsupportedVersion) as error:
             raise ConfigurationError(f"{self._path}: {error}") from error
         if found != self._ref_format:
             raise RefsMovedError(

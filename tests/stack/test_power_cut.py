@@ -176,7 +176,8 @@ def test_every_disk_shows_old_or_new(cuts: PowerCuts, order: Order) -> None:
         ("objects", False),
         ("reference", True),
         ("committed", True),
-        ("all,-reference", False),
+        ("-reference", False),
+        ("all,-reference", True),  # git takes away first, whatever the order, and adds then
     ],
 )
 def test_setting(stacked: Scene, setting: str | None, synced: bool) -> None:
