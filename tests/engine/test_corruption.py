@@ -7,12 +7,12 @@ Never is there another exception, and never do two ways to read the same bytes d
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.memory import measured
 
 from dulwich_reftable.engine.errors import CorruptTableError
 from dulwich_reftable.engine.records import RefRecord
@@ -230,11 +230,7 @@ def claims() -> Iterator[tuple[str, bytes]]:
 def test_claims_do_not_allocate(data: bytes) -> None:
     """What is allocated goes by the bytes that are there, not by the lengths they tell."""
     observe(data, KNOWN)  # tables that last are made before the measuring
-    tracemalloc.start()
-    try:
+    with measured() as memory:
         seen = observe(data, KNOWN)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert any(isinstance(error, CorruptTableError) for error in seen.errors.values())
-    assert peak < 4_000_000
+    assert memory.peak < 4_000_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tracemalloc
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -14,6 +13,7 @@ from dulwich.repo import Repo as DulwichRepo
 from stack.syscalls import recorded
 from support.compare import file_states, shown_reflogs
 from support.git import Git, requires_git
+from support.memory import measured
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.table import Table
@@ -239,9 +239,8 @@ def test_memory_does_not_grow_with_the_refs(tmp_path: Path) -> None:
             for i in range(refs):
                 file.write(b"%040x refs/changes/%08d/head\n" % (1 + i % 100, i))
         for to, peak in peaks.items():
-            tracemalloc.start()
-            assert dr.migrate(git.path, to).refs == refs + 1
-            peak.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
+            with measured() as memory:
+                assert dr.migrate(git.path, to).refs == refs + 1
+            peak.append(memory.peak)
     for few, many in peaks.values():
         assert many - few < 1 << 20

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import random
-import tracemalloc
 import zlib
 
 import pytest
 from dulwich.errors import HangupException
+from support.memory import measured
 
 from dulwich_reftable.server.body import Chunked, Limited, Read, bounded, decoded, plain_reader
 from dulwich_reftable.server.errors import RefusedError
@@ -135,10 +135,6 @@ def test_a_bomb_is_read_in_pieces() -> None:
     megabyte = bytes(1 << 20)
     packed = b"".join(deflater.compress(megabyte) for _ in range(32)) + deflater.flush()
     read = bounded(decoded(io.BytesIO(packed).read, "gzip"), 10 << 20)
-    tracemalloc.start()
-    try:
-        with pytest.raises(RefusedError, match=r"http\.maxRequestBuffer"):
-            exhaust(read)
-        assert tracemalloc.get_traced_memory()[1] < 2 << 20
-    finally:
-        tracemalloc.stop()
+    with measured() as memory, pytest.raises(RefusedError, match=r"http\.maxRequestBuffer"):
+        exhaust(read)
+    assert memory.peak < 2 << 20

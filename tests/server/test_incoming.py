@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +14,7 @@ import pytest
 from dulwich.object_format import SHA1, SHA256
 from dulwich.object_store import DiskObjectStore, MemoryObjectStore
 from support.git import Git, requires_git
+from support.memory import measured
 
 from dulwich_reftable.server import incoming
 from dulwich_reftable.server.deltas import apply_delta
@@ -168,11 +168,9 @@ def test_many_large_results_in_a_small_cache(
         objects.append(make.delta(last, size, b"\x02%02d\xf1\x02" % number + b"\xfe\xff\x07"))
         last = make.blob(b"%02d" % number + last.data[2:])
     pack = make.pack(*objects)
-    tracemalloc.start()
-    with closing(receive(tmp_path, pack)) as got:
+    with measured() as memory, closing(receive(tmp_path, pack)) as got:
         assert bytes.fromhex(last.oid.decode()) in got
-    assert tracemalloc.get_traced_memory()[1] < 6 << 20
-    tracemalloc.stop()
+    assert memory.peak < 6 << 20
 
 
 def test_what_is_too_large(tmp_path: Path) -> None:
@@ -197,23 +195,19 @@ def test_what_is_too_large(tmp_path: Path) -> None:
     }
     for said, packs in cases.items():
         for pack in packs:
-            tracemalloc.start()
-            with pytest.raises(PackError, match=said):
+            with measured() as memory, pytest.raises(PackError, match=said):
                 receive(tmp_path, pack)
-            assert tracemalloc.get_traced_memory()[1] < 1 << 19
-            tracemalloc.stop()
+            assert memory.peak < 1 << 19
     receive(tmp_path, make.pack(make.tree(*names[1:]))).close()
 
 
 def test_large_blobs_are_streamed(tmp_path: Path) -> None:
     pack = make.pack(make.blob(bytes(16 << 20)))
-    tracemalloc.start()
-    with closing(receive(tmp_path, pack, Limits())) as got:
+    with measured() as memory, closing(receive(tmp_path, pack, Limits())) as got:
         (oid,) = got
         size, pieces = got.pieces(oid)
         assert size == sum(map(len, pieces)) == 16 << 20
-    assert tracemalloc.get_traced_memory()[1] < 1 << 20
-    tracemalloc.stop()
+    assert memory.peak < 1 << 20
 
 
 def test_the_size_of_the_input(tmp_path: Path) -> None:

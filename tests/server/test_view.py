@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
 from binascii import a2b_hex
 from pathlib import Path
 
 import pytest
 from dulwich.protocol import Protocol
 from support.git import Git, requires_git
+from support.memory import measured
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.records import RefRecord
@@ -40,14 +40,12 @@ def test_listing_many_refs_takes_little_memory(origin: Git) -> None:
         for hidden in (HiddenRefs([]), HiddenRefs([b"refs/heads", b"!refs/heads/main"])):
             proto = Protocol(lambda size: b"", lambda data: sizes.append(len(data)))
             view = view_of(repo.refs, repo.object_store, hidden)
-            tracemalloc.start()
-            advertise(proto, view, [b"x"], peel=True, hex_size=40)
-            list_refs(proto, view, [], peel=True, symrefs=True, unborn=True)
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
+            with measured() as memory:
+                advertise(proto, view, [b"x"], peel=True, hex_size=40)
+                list_refs(proto, view, [], peel=True, symrefs=True, unborn=True)
             assert sum(sizes) > 2 * count * 60
             assert max(sizes) < 1 << 17
-            assert peak < 1 << 20
+            assert memory.peak < 1 << 20
             sizes.clear()
 
 
