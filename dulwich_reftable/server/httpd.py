@@ -12,6 +12,7 @@ from http.client import LineTooLong
 from socketserver import TCPServer
 from typing import Any, cast
 from wsgiref.handlers import SimpleHandler
+from wsgiref.headers import Headers
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from .access import Access
@@ -178,11 +179,43 @@ def _is_number(text: str) -> bool:
 
 
 class _Handler(SimpleHandler):
-    """Runs the application."""
+    """Runs the application.
+
+    An answer whose length is not known is sent in chunks. HTTP would let it end with the
+    connection, but libgit2 takes that for a broken answer.
+    """
 
     # The process's own environment is none of the request's: it might hold REMOTE_USER.
     os_environ: dict[str, str] = {}  # noqa: RUF012
-    http_version = "1.0"
+    http_version = "1.1"
+    environ: dict[str, Any]
+    headers: Headers
+    _in_chunks = False
+
+    def cleanup_headers(self) -> None:
+        """Say where the answer ends."""
+        super().cleanup_headers()
+        self.headers["Connection"] = "close"
+        if "Content-Length" not in self.headers and self.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            self.headers["Transfer-Encoding"] = "chunked"
+
+    def send_headers(self) -> None:
+        """Send the head of the answer; what follows is its body."""
+        super().send_headers()
+        self._in_chunks = "Transfer-Encoding" in self.headers
+
+    def _write(self, data: bytes) -> None:
+        if not self._in_chunks:
+            super()._write(data)
+        elif data:  # an empty chunk is the last one
+            super()._write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def finish_content(self) -> None:
+        """End the answer."""
+        super().finish_content()
+        if self._in_chunks:
+            self._in_chunks = False
+            self._write(b"0\r\n\r\n")
 
     def log_exception(self, exc_info: Any) -> None:
         """Log an error that the application did not see, in a line."""
