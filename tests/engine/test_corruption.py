@@ -34,6 +34,7 @@ from .tables import log, numbered, oid, reseal, sorted_logs, write
 
 MASKS = (0x01, 0x80, 0xFF)
 UNIFORM = (OBJECT_ID, DEFLATED)  # of these there are many, and one is like the other
+SMALL = 600  # of larger tables, each byte is changed in two of the ways
 
 LOGS = sorted_logs(
     log(b"refs/heads/%05d" % i, index, index if index != 2 else None, b"message %d\n" % i)
@@ -106,10 +107,12 @@ def test_every_byte(data: bytes) -> None:
     assert not before.errors
     assert lookups_that_disagree(before) == []
     labels = anatomy(data)
+    ways = 3 if len(data) < SMALL else 2
     complaints = []
     noticed: dict[str, int] = {}
     for at, label in enumerate(labels):
-        for mask in MASKS if label not in UNIFORM else (MASKS[at % 3],):
+        in_turn = MASKS[at % 3 :] + MASKS[: at % 3]
+        for mask in in_turn[: 1 if label in UNIFORM else ways]:
             after = observe(changed(data, at, mask), known)
             noticed[label] = noticed.get(label, 0) + bool(after.errors)
             complaint = judge(before, after, label)
@@ -118,7 +121,7 @@ def test_every_byte(data: bytes) -> None:
     assert complaints == []
     # Where damage can be noticed it mostly is; padding and the flags of zlib's header say nothing.
     for label in {*labels} - PAYLOAD - {LENGTH, PADDING, DEFLATED}:
-        assert noticed[label] > 0.8 * len(MASKS) * labels.count(label), label
+        assert noticed[label] > 0.8 * ways * labels.count(label), label
 
 
 @pytest.mark.parametrize("data", KINDS.values(), ids=KINDS)

@@ -122,7 +122,7 @@ def test_process_is_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
         play.migrate()
     fault = Kill()
     was_new = False
-    for at, call in play.points(fault):
+    for at, call in play.points(fault, every=2):
         about = f"{fault.name} at call {at}, {call}"
         play.reset()
         assert exit_code_of(lambda at=at: play.strike(fault, at)) == Kill.CODE, about
@@ -147,7 +147,7 @@ def test_process_is_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_call_fails(play: Play) -> None:
     fault = Failure(errno.EIO)
-    for at, call in play.points(fault, every=3):
+    for at, call in play.points(fault, every=5):
         about = f"{fault.name} at call {at}, {call}"
         play.reset()
         error = error_of(play, fault, at)
@@ -169,7 +169,7 @@ def error_of(play: Play, fault: Fault, at: int) -> dr.ReftableError | None:
 
 def test_call_is_interrupted(play: Play) -> None:
     fault = Interrupt()
-    for at, call in play.points(fault, every=4):
+    for at, call in play.points(fault, every=7):
         about = f"{fault.name} at call {at}, {call}"
         play.reset()
         with pytest.raises(KeyboardInterrupt):

@@ -87,7 +87,7 @@ def test_git_writes_on(tmp_path: Path, pool_of: Pools) -> None:
 
 
 def test_many_refs_and_entries(tmp_path: Path, pool_of: Pools) -> None:
-    refs, entries = (100_000, 150_000) if FULL else (2_000, 2_500)
+    refs, entries = (100_000, 150_000) if FULL else (1_500, 1_500)
     repository = many(tmp_path / "made", pool_of("sha1"), refs, entries)
     before = repository.seen()
     assert len(before[0].raw) >= refs
