@@ -16,17 +16,17 @@ from .engine.errors import (
     StorageError,
     TransactionError,
 )
-from .errors import BadRefNameError
-from .patching import UnsupportedDulwichError
-from .reader import RefsSnapshot
-from .refs import ReftableRefsContainer
-from .repo import Repo
-from .transaction import Transaction
+from .patches.patch_set import UnsupportedDulwichError
+from .refs.container import ReftableRefsContainer
+from .refs.errors import BadRefNameError
+from .refs.reader import RefsSnapshot
+from .refs.transaction import Transaction
+from .repo.repo import Repo
 from .verification import Finding
 
 if TYPE_CHECKING:
     from .migration import Migration, MigrationError, migrate
-    from .plugin import install, installed, uninstall
+    from .patches.table import install, installed, uninstall
 
 __all__ = [
     "BadRefNameError",
@@ -57,10 +57,10 @@ __all__ = [
 _LATER = {
     "Migration": ".migration",
     "MigrationError": ".migration",
-    "install": ".plugin",
-    "installed": ".plugin",
+    "install": ".patches.table",
+    "installed": ".patches.table",
     "migrate": ".migration",
-    "uninstall": ".plugin",
+    "uninstall": ".patches.table",
 }
 """What is imported when it is asked for: it stands on much of dulwich."""
 

@@ -16,14 +16,7 @@ from typing import Any
 from dulwich.errors import HookError
 from dulwich.hooks import Hook
 
-from dulwich_reftable.server import (
-    HANDLERS,
-    Access,
-    Folder,
-    HTTPGitServer,
-    ReceivePackHandler,
-    run,
-)
+from dulwich_reftable.server import HANDLERS, Access, Folder, HTTPGitServer, ReceivePackHandler, run
 
 
 class TagsStay(Hook):

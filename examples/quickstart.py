@@ -17,8 +17,8 @@ import tempfile
 from dulwich import porcelain
 
 import dulwich_reftable as dr
-from dulwich_reftable.engine.directory import DirectoryStorage
-from dulwich_reftable.engine.stack import Stack
+from dulwich_reftable.engine.stack.directory import DirectoryStorage
+from dulwich_reftable.engine.stack.stack import Stack
 
 ME = b"Ada <ada@example.com>"
 

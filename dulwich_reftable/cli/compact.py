@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..engine.stack import Stack
+from ..engine.stack.stack import Stack
 from .repository import add_repository, opened, printable
 
 __all__ = ["add_arguments", "run"]

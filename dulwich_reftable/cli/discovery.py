@@ -21,10 +21,10 @@ from typing import Any, cast
 from dulwich.errors import NotGitRepository
 from dulwich.repo import read_gitfile
 
-from ..config import get_boolean
-from ..config_files import environment_boolean
+from ..config.files import environment_boolean
+from ..config.values import get_boolean
 from ..engine.errors import ConfigurationError
-from ..repo import Repo
+from ..repo.repo import Repo
 
 __all__ = ["find_repository"]
 

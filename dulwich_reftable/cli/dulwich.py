@@ -17,7 +17,7 @@ def run(parsed: argparse.Namespace) -> int:
     """Run the command."""
     from dulwich import cli
 
-    from .. import plugin
+    from ..patches.table import installed
 
-    with plugin.installed():
+    with installed():
         return cli.main(parsed.arguments) or 0

@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import os
 
-from ..engine.block import Block
-from ..engine.directory import DirectoryStorage
 from ..engine.errors import CorruptTableError, ReftableError
-from ..engine.layout import INDEX, LOG, OBJ, REF, Buffer
+from ..engine.format.block import Block
+from ..engine.format.layout import INDEX, LOG, OBJ, REF, Buffer
+from ..engine.stack.directory import DirectoryStorage
 from ..inspection import Inspection, Lost, inspect_stack, salvaged
 from ..verification.finding import limited
 from ..verification.table import check_table

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from ..engine.block import Block
 from ..engine.errors import ReftableError
-from ..engine.layout import INDEX, LOG, OBJ, TYPES
-from ..engine.records import LogRecord, ObjRecord, RefRecord, decode_log_key
+from ..engine.format.block import Block
+from ..engine.format.layout import INDEX, LOG, OBJ, TYPES
+from ..engine.format.records import LogRecord, ObjRecord, RefRecord, decode_log_key
 from ..inspection import Inspection
 from ..verification import Finding
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..engine.block import Block
 from ..engine.errors import ReftableError
-from ..engine.layout import INDEX, LOG, OBJ, TYPES
-from ..engine.records import LogRecord, LogUpdate, ObjRecord, RefRecord, decode_log_key
+from ..engine.format.block import Block
+from ..engine.format.layout import INDEX, LOG, OBJ, TYPES
+from ..engine.format.records import LogRecord, LogUpdate, ObjRecord, RefRecord, decode_log_key
 from ..inspection import Footer, Header, Inspection
 from ..verification import Finding
 from .columns import aligned

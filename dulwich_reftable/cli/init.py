@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the command."""
-    from ..repo import Repo
+    from ..repo.repo import Repo
 
     os.makedirs(parsed.path, exist_ok=True)
     make = Repo.init_bare if parsed.bare else Repo.init

@@ -13,11 +13,11 @@ from dulwich.reflog import Entry
 from dulwich.refs import Ref
 
 from ..engine.errors import ReftableError
-from ..expirer import ReflogExpirer
-from ..expiry_time import expiry_time
-from ..reflog import all_names
-from ..refs import ReftableRefsContainer
-from ..repo import Repo
+from ..expiry.expirer import ReflogExpirer
+from ..expiry.times import expiry_time
+from ..refs.container import ReftableRefsContainer
+from ..refs.reflog import all_names
+from ..repo.repo import Repo
 from .repository import add_directory, opened, write
 
 __all__ = ["add_arguments", "run"]

@@ -18,9 +18,9 @@ from dulwich.reflog import Entry
 from dulwich.refs import HEADREF, SymrefLoop
 
 from ..engine.errors import ReftableError
-from ..refs import ReftableRefsContainer
-from ..repo import Repo
-from ..transaction import is_zero
+from ..refs.container import ReftableRefsContainer
+from ..refs.transaction import is_zero
+from ..repo.repo import Repo
 from .discovery import find_repository
 
 __all__ = ["add_directory", "add_repository", "object_id", "opened", "printable", "write"]

@@ -11,10 +11,10 @@ from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF, Ref, SymrefLoop
 
 from ..engine.errors import ReftableError
-from ..engine.ref_run import SYMREF_PREFIX
-from ..refs import ReftableRefsContainer
-from ..repo import Repo
-from ..tags import way_of
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..refs.container import ReftableRefsContainer
+from ..repo.repo import Repo
+from ..repo.tags import way_of
 from .repository import add_directory, object_id, opened, write
 
 __all__ = ["add_arguments", "run"]

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
-from ..engine.block import Block
-from ..engine.compaction import merge
 from ..engine.errors import CorruptTableError
-from ..engine.layout import INDEX, LOG, OBJ, REF
-from ..engine.ref_run import SYMREF_PREFIX
-from ..engine.stack import Stack
+from ..engine.format.block import Block
+from ..engine.format.layout import INDEX, LOG, OBJ, REF
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..engine.stack.compaction import merge
+from ..engine.stack.stack import Stack
 from ..inspection import Inspection
 from .columns import aligned
 from .repository import add_repository, opened, printable

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..engine.ref_run import SYMREF_PREFIX
+from ..engine.format.ref_scan import SYMREF_PREFIX
 from .repository import printable
 from .update_hooks import HookedTransaction
 from .update_words import CommandError, Words

@@ -15,11 +15,11 @@ from contextlib import suppress
 from dulwich.refs import Ref, SymrefLoop
 
 from ..engine.errors import ReftableError
-from ..engine.ref_run import SYMREF_PREFIX
-from ..hook_scripts import TRANSACTION_HOOK, HookScripts, Line
-from ..refs import ReftableRefsContainer
-from ..stamp import Stamp
-from ..transaction import Transaction
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..refs.container import ReftableRefsContainer
+from ..refs.signature import Stamp
+from ..refs.transaction import Transaction
+from ..repo.hook_scripts import TRANSACTION_HOOK, HookScripts, Line
 
 __all__ = ["HookedTransaction"]
 

@@ -18,15 +18,15 @@ from dulwich.approxidate import parse_approxidate
 from dulwich.config import Config
 from dulwich.objects import Commit
 
-from ..config import find_reflog_policy
+from ..config.values import find_reflog_policy
 from ..engine.errors import ReftableError
-from ..engine.ref_run import SYMREF_PREFIX
-from ..hook_scripts import HookScripts
-from ..names import is_logged_by_default
-from ..refs import ReftableRefsContainer
-from ..repo import Repo
-from ..stamp import Stamp
-from ..transaction import is_zero
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..refs.container import ReftableRefsContainer
+from ..refs.names import is_logged_by_default
+from ..refs.signature import Stamp
+from ..refs.transaction import is_zero
+from ..repo.hook_scripts import HookScripts
+from ..repo.repo import Repo
 from .repository import add_directory, object_id, opened
 from .update_commands import Commands
 from .update_hooks import HookedTransaction

@@ -6,8 +6,8 @@ from __future__ import annotations
 import zlib
 from typing import NamedTuple
 
-from ..engine.layout import Buffer
-from ..engine.table import HASH_SIZES, HEADER, POSITIONS
+from ..engine.format.layout import Buffer
+from ..engine.table.table import HASH_SIZES, HEADER, POSITIONS
 
 __all__ = ["Footer", "Header", "read_ends"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import zlib
 
-from ..engine.block import Block
-from ..engine.coding import decode_uint24, encode_uint24
 from ..engine.errors import CorruptTableError
-from ..engine.layout import LOG, TYPES
+from ..engine.format.block import Block
+from ..engine.format.coding import decode_uint24, encode_uint24
+from ..engine.format.layout import LOG, TYPES
 from .table import Inspection, Lost
 
 __all__ = ["salvaged"]

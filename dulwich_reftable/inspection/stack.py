@@ -8,9 +8,9 @@ import time
 from typing import NamedTuple
 
 from ..engine.errors import CorruptTableError, StorageError
-from ..engine.files import open_plain, read_all
-from ..engine.leftovers import LIST
-from ..engine.storage import MissingTableError, Storage
+from ..engine.stack.files import open_plain, read_all
+from ..engine.stack.stale_files import LIST
+from ..engine.stack.storage import MissingTableError, Storage
 from .table import Inspection
 
 __all__ = ["StackInspection", "inspect_stack"]

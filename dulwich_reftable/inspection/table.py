@@ -11,10 +11,10 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..engine.block import Block
 from ..engine.errors import CorruptTableError
-from ..engine.layout import INDEX, LOG, TYPES, Buffer, Layout
-from ..engine.table import Table
+from ..engine.format.block import Block
+from ..engine.format.layout import INDEX, LOG, TYPES, Buffer, Layout
+from ..engine.table.table import Table
 from .ends import read_ends
 
 __all__ = ["Inspection", "Lost"]

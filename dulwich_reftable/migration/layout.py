@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
-from ..backend import worktree_ids
-from ..engine.leftovers import LOCK_SUFFIX
-from ..errors import RefLockedError
-from ..names import Owner, is_root_ref, place_of
+from ..engine.stack.stale_files import LOCK_SUFFIX
+from ..refs.errors import RefLockedError
+from ..refs.names import Owner, is_root_ref, place_of
+from ..refs.store import worktree_ids
 from .report import MigrationError
 
 __all__ = [

@@ -15,11 +15,11 @@ from itertools import chain, pairwise
 from typing import NamedTuple
 
 from ..engine.errors import CorruptTableError
-from ..engine.files import open_plain
-from ..engine.leftovers import LOCK_SUFFIX
-from ..engine.records import RefRecord
-from ..engine.ref_run import SYMREF_PREFIX
-from ..names import is_legal
+from ..engine.format.records import RefRecord
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..engine.stack.files import open_plain
+from ..engine.stack.stale_files import LOCK_SUFFIX
+from ..refs.names import is_legal
 from .layout import GitDir, root_files, walk
 from .report import MigrationError, Tally
 

@@ -15,9 +15,9 @@ from binascii import a2b_hex, b2a_hex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..engine.records import LogRecord, LogUpdate
-from ..names import is_legal, is_well_formed
-from ..stamp import message_line
+from ..engine.format.records import LogRecord, LogUpdate
+from ..refs.names import is_legal, is_well_formed
+from ..refs.signature import message_line
 from .layout import GitDir, walk
 from .report import MigrationError, Tally
 

@@ -19,18 +19,18 @@ from io import BytesIO
 from dulwich.config import ConfigFile
 from dulwich.repo import Repo as DulwichRepo
 
-from ..config_files import own_config
+from ..config.files import own_config
+from ..config.ref_format import EXTENSIONS_OF_VERSION_0, hash_size_of, ref_format_of
+from ..config.settings import Settings
 from ..engine.errors import ConfigurationError, ReftableError, StorageError
-from ..engine.files import open_directory, sync, write_all
-from ..engine.locking import LockFile
-from ..errors import as_dulwich
-from ..ref_format import EXTENSIONS_OF_VERSION_0, hash_size_of, ref_format_of
-from ..refs import ReftableRefsContainer
-from ..repo import Repo
-from ..settings import Settings
+from ..engine.stack.files import open_directory, sync, write_all
+from ..engine.stack.locks import LockFile
+from ..refs.container import ReftableRefsContainer
+from ..refs.errors import as_dulwich
+from ..repo.repo import Repo
 from .config_text import set_variable, unset_variable
-from .direction import Direction
 from .layout import git_dirs, refuse_oddities
+from .migrator import Direction
 from .report import Migration, MigrationError, Progress, Tally
 from .swap import Workplace, settle
 from .to_files import ToFiles
@@ -61,7 +61,7 @@ def migrate(
     written to files in the moment of the swap is noticed: that raises, and it is kept.
 
     Args:
-      path_or_repo: the repository. A :class:`~dulwich_reftable.repo.Repo` goes on working, with new
+      path_or_repo: the repository. A :class:`~dulwich_reftable.Repo` goes on working, with new
         ``refs``; other objects that have the repository open, of whichever class, have to be
         opened again.
       to: the new format, ``"reftable"`` or ``"files"``

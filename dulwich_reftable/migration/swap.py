@@ -26,7 +26,7 @@ from itertools import count
 
 from dulwich.file import SharedPerm
 
-from ..stubs import write_stubs
+from ..repo.stubs import write_stubs
 from .layout import GitDir, root_files
 
 __all__ = ["Workplace", "put_files", "put_reftables", "settle"]

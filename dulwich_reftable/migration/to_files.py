@@ -16,17 +16,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain, groupby
 
-from ..conflicts import ConflictFinder
+from ..config.settings import Settings
 from ..engine.errors import ReftableError, StorageError
-from ..engine.files import create, write_all
-from ..engine.merged import Merged
-from ..engine.records import LogRecord, RefRecord
-from ..engine.ref_run import SYMREF_PREFIX
-from ..engine.snapshot import Snapshot
-from ..names import PER_WORKTREE, is_legal
-from ..settings import Settings
-from .direction import Direction, open_stack
+from ..engine.format.records import LogRecord, RefRecord
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..engine.stack.files import create, write_all
+from ..engine.stack.snapshot import Snapshot
+from ..engine.table.merged import Merged
+from ..refs.conflicts import ConflictFinder
+from ..refs.names import PER_WORKTREE, is_legal
 from .layout import GitDir, git_dirs
+from .migrator import Direction, open_stack
 from .ref_files import Peel
 from .reflog_files import format_entry
 from .report import WRITTEN_MEANWHILE, MigrationError, Tally

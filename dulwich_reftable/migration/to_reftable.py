@@ -11,13 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..conflicts import ConflictFinder
-from ..engine.locking import LockFile
-from ..engine.records import RefRecord
-from ..engine.stack import Stack
-from ..stubs import write_stubs
-from .direction import Direction, open_stack
+from ..engine.format.records import RefRecord
+from ..engine.stack.locks import LockFile
+from ..engine.stack.stack import Stack
+from ..refs.conflicts import ConflictFinder
+from ..repo.stubs import write_stubs
 from .layout import Fingerprint, GitDir, fingerprint
+from .migrator import Direction, open_stack
 from .ref_files import RefFiles
 from .reflog_files import ReflogFiles
 from .report import WRITTEN_MEANWHILE, MigrationError, Tally

@@ -13,12 +13,12 @@ configuration of a repository turns it on.
 from .access import Access
 from .folder import Folder
 from .handlers import HANDLERS
-from .httpd import HTTPGitServer
-from .receive import ReceivePackHandler
-from .serving import Server, run
-from .tcp import GitServer
-from .upload import UploadPackHandler
-from .web import Application
+from .receive_pack.handler import ReceivePackHandler
+from .transport.httpd import HTTPGitServer
+from .transport.serving import Server, run
+from .transport.tcp import GitServer
+from .transport.web import Application
+from .upload_pack.handler import UploadPackHandler
 
 __all__ = [
     "HANDLERS",

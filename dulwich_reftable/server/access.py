@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from dulwich.config import Config
 from dulwich.repo import Repo
 
-from ..config_files import config_in_force
+from ..config.files import config_in_force
 from .settings import is_enabled
 
 __all__ = ["Access", "is_safe"]

@@ -24,9 +24,9 @@ from types import TracebackType
 from dulwich.errors import NotGitRepository
 from dulwich.repo import MemoryRepo
 
-from ..config import GitStackedConfig
-from ..config_files import config_in_force
-from ..repo import Repo
+from ..config.files import config_in_force
+from ..config.values import GitStackedConfig
+from ..repo.repo import Repo
 from .errors import RefusedError
 
 __all__ = ["STAGING", "Creation", "Maker", "UnbornRepo", "UnfitNameError", "parts_of"]

@@ -16,7 +16,7 @@ from types import TracebackType
 from dulwich.errors import NotGitRepository
 from dulwich.server import Backend
 
-from ..repo import Repo
+from ..repo.repo import Repo
 from .access import is_safe
 from .creation import STAGING, Maker, UnbornRepo, UnfitNameError, parts_of
 

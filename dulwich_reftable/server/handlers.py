@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .receive import ReceivePackHandler
-from .upload import UploadPackHandler
+from .receive_pack.handler import ReceivePackHandler
+from .upload_pack.handler import UploadPackHandler
 
 __all__ = ["HANDLERS", "Handlers", "about_client", "outcome_of"]
 

@@ -12,9 +12,9 @@ from dulwich.errors import GitProtocolError
 from dulwich.protocol import Protocol
 from dulwich.server import Backend, PackHandler
 
+from .advertised_refs import View
 from .errors import RefusedError
-from .lines import advertise
-from .view import View
+from .pkt_lines import advertise
 
 __all__ = ["Service"]
 

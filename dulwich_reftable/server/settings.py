@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from dulwich.config import Config, StackedConfig
 
-from ..config import find_reflog_policy, find_value, get_boolean, read_value
-from ..config_types import INT64_MAX, integer, is_true, unsigned
-from .filters import FilterPolicy
-from .fsck_settings import FsckSettings
-from .incoming import Limits
-from .proc_receive import ProcReceiveRefs
+from ..config.types import INT64_MAX, integer, is_true, unsigned
+from ..config.values import find_reflog_policy, find_value, get_boolean, read_value
+from .receive_pack.fsck_settings import FsckSettings
+from .receive_pack.incoming import Limits
+from .receive_pack.proc_receive import ProcReceiveRefs
+from .upload_pack.filters import FilterPolicy
 
 __all__ = ["HiddenRefs", "ReceiveSettings", "UploadSettings", "is_enabled", "max_request_buffer"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ..backend import Backend
-from ..engine.merged import Merged
-from ..errors import BadRefNameError
-from ..names import Owner, place_of
+from ..engine.table.merged import Merged
+from ..refs.errors import BadRefNameError
+from ..refs.names import Owner, place_of
+from ..refs.store import Backend
 from .finding import ERROR, INFO, WARNING, Finding, limited
 from .refs import check_refs
 from .stack import StackCheck

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from ..conflicts import ConflictFinder
-from ..engine.merged import Merged
-from ..engine.ref_run import SYMREF_PREFIX
-from ..names import PER_WORKTREE, is_legal, is_root_ref, is_well_formed
-from ..plan import MAX_SYMREF_DEPTH
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..engine.table.merged import Merged
+from ..refs.conflicts import ConflictFinder
+from ..refs.names import PER_WORKTREE, is_legal, is_root_ref, is_well_formed
+from ..refs.prepared_update import MAX_SYMREF_DEPTH
 from .finding import ERROR, INFO, WARNING, Finding
 
 __all__ = ["check_refs"]

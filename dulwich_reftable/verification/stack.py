@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterator
 
 from ..engine.errors import CorruptTableError, StorageError
-from ..engine.leftovers import LIST, LOCK_SUFFIX, PID_SUFFIX, TABLE_NAME, leftovers
-from ..engine.merged import Merged
-from ..engine.stack import Stack
-from ..engine.storage import MissingTableError
-from ..engine.table import Table
+from ..engine.stack.stack import Stack
+from ..engine.stack.stale_files import LIST, LOCK_SUFFIX, PID_SUFFIX, TABLE_NAME, leftovers
+from ..engine.stack.storage import MissingTableError
+from ..engine.table.merged import Merged
+from ..engine.table.table import Table
 from ..inspection import inspect_stack
 from .finding import ERROR, INFO, WARNING, Finding, corrupt
 from .table import check_table

@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ..engine.block import Block
 from ..engine.errors import CorruptTableError
-from ..engine.layout import INDEX, LOG, OBJ, REF
-from ..engine.records import LogRecord, ObjRecord, RefRecord
+from ..engine.format.block import Block
+from ..engine.format.layout import INDEX, LOG, OBJ, REF
+from ..engine.format.records import LogRecord, ObjRecord, RefRecord
 from ..inspection import Footer, Header, Inspection, Lost
-from ..names import is_well_formed
+from ..refs.names import is_well_formed
 from .finding import ERROR, INFO, WARNING, Finding, corrupt
 from .index import IndexBlock, check_index
 

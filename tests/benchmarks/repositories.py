@@ -17,8 +17,8 @@ from dulwich.objects import Commit, Tree
 from dulwich.repo import Repo as DulwichRepo
 
 import dulwich_reftable as dr
-from dulwich_reftable.engine.records import LogRecord, LogUpdate, RefRecord
-from dulwich_reftable.engine.writer import TableWriter, WriteOptions
+from dulwich_reftable.engine.format.records import LogRecord, LogUpdate, RefRecord
+from dulwich_reftable.engine.table.writer import TableWriter, WriteOptions
 
 from .datasets import HEAD_TARGET, object_id, peeled_id, ref_names, reflogs
 from .scale import Scale

@@ -15,9 +15,9 @@ from engine.test_corruption import KINDS, changed
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.engine.records import LogRecord, LogUpdate, RefRecord
-from dulwich_reftable.engine.table import Table
-from dulwich_reftable.engine.writer import WriteOptions
+from dulwich_reftable.engine.format.records import LogRecord, LogUpdate, RefRecord
+from dulwich_reftable.engine.table.table import Table
+from dulwich_reftable.engine.table.writer import WriteOptions
 
 from .conftest import Done, Run
 

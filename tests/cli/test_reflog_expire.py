@@ -19,8 +19,8 @@ from support.compare import shown_reflogs
 from support.git import GIT_VERSION, Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.engine.records import LogRecord, LogUpdate, RefRecord, log_key
-from dulwich_reftable.engine.stack import Stack
+from dulwich_reftable.engine.format.records import LogRecord, LogUpdate, RefRecord, log_key
+from dulwich_reftable.engine.stack.stack import Stack
 
 from .conftest import Run
 

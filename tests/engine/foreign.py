@@ -11,10 +11,10 @@ import struct
 import zlib
 from collections.abc import Iterable
 
-from dulwich_reftable.engine.block_writer import BlockWriter
-from dulwich_reftable.engine.coding import encode_varint
-from dulwich_reftable.engine.layout import INDEX, LOG, OBJ, REF
-from dulwich_reftable.engine.records import (
+from dulwich_reftable.engine.format.block_writer import BlockWriter
+from dulwich_reftable.engine.format.coding import encode_varint
+from dulwich_reftable.engine.format.layout import INDEX, LOG, OBJ, REF
+from dulwich_reftable.engine.format.records import (
     LogRecord,
     RefRecord,
     encode_log,
@@ -22,7 +22,7 @@ from dulwich_reftable.engine.records import (
     encode_ref,
     log_key,
 )
-from dulwich_reftable.engine.writer import MAX_BLOCK_SIZE, WriteOptions, encode_header
+from dulwich_reftable.engine.table.writer import MAX_BLOCK_SIZE, WriteOptions, encode_header
 
 BOUNDS = (1, 100)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dulwich_reftable.engine.errors import CorruptTableError
-from dulwich_reftable.engine.records import RefRecord, log_key
-from dulwich_reftable.engine.table import Table
+from dulwich_reftable.engine.format.records import RefRecord, log_key
+from dulwich_reftable.engine.table.table import Table
 
 from .tables import as_text, flat, pairs
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from dulwich_reftable.engine.records import LogRecord, LogUpdate, RefRecord
-from dulwich_reftable.engine.writer import WriteOptions
+from dulwich_reftable.engine.format.records import LogRecord, LogUpdate, RefRecord
+from dulwich_reftable.engine.table.writer import WriteOptions
 
 from .tables import sorted_logs
 

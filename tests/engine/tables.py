@@ -10,12 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
-from dulwich_reftable.engine.block import Block
-from dulwich_reftable.engine.block_writer import BlockWriter
-from dulwich_reftable.engine.layout import REF, Layout
-from dulwich_reftable.engine.records import LogRecord, LogUpdate, RefRecord, encode_ref, log_key
-from dulwich_reftable.engine.table import Table
-from dulwich_reftable.engine.writer import TableWriter, WriteOptions
+from dulwich_reftable.engine.format.block import Block
+from dulwich_reftable.engine.format.block_writer import BlockWriter
+from dulwich_reftable.engine.format.layout import REF, Layout
+from dulwich_reftable.engine.format.records import (
+    LogRecord,
+    LogUpdate,
+    RefRecord,
+    encode_ref,
+    log_key,
+)
+from dulwich_reftable.engine.table.table import Table
+from dulwich_reftable.engine.table.writer import TableWriter, WriteOptions
 
 _T = TypeVar("_T")
 

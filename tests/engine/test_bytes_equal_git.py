@@ -17,9 +17,9 @@ import pytest
 from support.git import GIT_VERSION, NAME, TIMESTAMP, Git, format_timezone, requires_git
 from support.pool import ObjectPool
 
-from dulwich_reftable.engine.layout import LOG, OBJ, REF
-from dulwich_reftable.engine.table import Table
-from dulwich_reftable.engine.writer import WriteOptions
+from dulwich_reftable.engine.format.layout import LOG, OBJ, REF
+from dulwich_reftable.engine.table.table import Table
+from dulwich_reftable.engine.table.writer import WriteOptions
 
 from .tables import flat, footer_positions, section_blocks, write
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from support.memory import measured
 
 from dulwich_reftable.engine.errors import CorruptTableError
-from dulwich_reftable.engine.records import RefRecord
-from dulwich_reftable.engine.writer import WriteOptions
+from dulwich_reftable.engine.format.records import RefRecord
+from dulwich_reftable.engine.table.writer import WriteOptions
 
 from .anatomy import (
     BLOCK_HEADER,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dulwich_reftable.engine.records import LogRecord, RefRecord, log_key
-from dulwich_reftable.engine.table import Table
-from dulwich_reftable.engine.writer import WriteOptions
+from dulwich_reftable.engine.format.records import LogRecord, RefRecord, log_key
+from dulwich_reftable.engine.table.table import Table
+from dulwich_reftable.engine.table.writer import WriteOptions
 
 from .foreign import Assembly
 from .tables import flat, log, numbered, oid, ref, reseal, sorted_logs, write

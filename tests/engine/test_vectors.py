@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dulwich_reftable.engine.block import Block
-from dulwich_reftable.engine.layout import INDEX, LOG, OBJ, REF
-from dulwich_reftable.engine.records import LogRecord, LogUpdate, RefRecord
-from dulwich_reftable.engine.table import Table
-from dulwich_reftable.engine.writer import WriteOptions
+from dulwich_reftable.engine.format.block import Block
+from dulwich_reftable.engine.format.layout import INDEX, LOG, OBJ, REF
+from dulwich_reftable.engine.format.records import LogRecord, LogUpdate, RefRecord
+from dulwich_reftable.engine.table.table import Table
+from dulwich_reftable.engine.table.writer import WriteOptions
 
 from .tables import flat, footer_positions, pairs, section_blocks, write
 

@@ -26,10 +26,10 @@ import time
 import traceback
 from pathlib import Path
 
-from dulwich_reftable.engine.writer import WriteOptions
+from engine.observation import Known, lookups_that_disagree, observe
+from engine.tables import FOOTER, HEADER, footer_positions, log, numbered, reseal, write
 
-from ..engine.observation import Known, lookups_that_disagree, observe
-from ..engine.tables import FOOTER, HEADER, footer_positions, log, numbered, reseal, write
+from dulwich_reftable.engine.table.writer import WriteOptions
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 TOO_LONG = 5.0

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stack.syscalls import Call, Failure, Fault, Interrupt, Kill, recorded, struck
+from engine.stack.syscalls import Call, Failure, Fault, Interrupt, Kill, recorded, struck
 from support.forking import exit_code_of, needs_fork
 from support.git import Git, requires_git
 

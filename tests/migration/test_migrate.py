@@ -10,15 +10,15 @@ from unittest.mock import ANY
 import pytest
 from dulwich.refs import DiskRefsContainer
 from dulwich.repo import Repo as DulwichRepo
-from stack.syscalls import recorded
+from engine.stack.syscalls import recorded
 from support.compare import file_states, shown_reflogs
 from support.git import Git, requires_git
 from support.memory import measured
 
 import dulwich_reftable as dr
-from dulwich_reftable.engine.table import Table
+from dulwich_reftable.config.settings import Settings
+from dulwich_reftable.engine.table.table import Table
 from dulwich_reftable.migration import MigrationError
-from dulwich_reftable.settings import Settings
 
 from .scenes import DANGLING, Pools, Repository, make
 

@@ -12,7 +12,7 @@ from support.git import Git, LogEntry, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.migration import MigrationError
-from dulwich_reftable.names import PER_WORKTREE
+from dulwich_reftable.refs.names import PER_WORKTREE
 
 from .scenes import Pools, Repository
 
@@ -309,9 +309,9 @@ def test_names_that_a_file_system_does_not_tell_apart(
 
 def test_conflicts_in_a_table(reftable: Repository, commits: list[bytes]) -> None:
     """The format allows them, and foreign writers may not look."""
-    from dulwich_reftable.engine.directory import DirectoryStorage
-    from dulwich_reftable.engine.records import RefRecord
-    from dulwich_reftable.engine.stack import Stack
+    from dulwich_reftable.engine.format.records import RefRecord
+    from dulwich_reftable.engine.stack.directory import DirectoryStorage
+    from dulwich_reftable.engine.stack.stack import Stack
 
     stack = Stack(DirectoryStorage(str(reftable.git.git_dir / "reftable")))
     value = bytes.fromhex(commits[0].decode())
@@ -333,9 +333,9 @@ def test_conflicts_in_a_table(reftable: Repository, commits: list[bytes]) -> Non
 def test_tags_that_a_foreign_writer_did_not_peel(
     reftable: Repository, pool_of: Pools, name: bytes
 ) -> None:
-    from dulwich_reftable.engine.directory import DirectoryStorage
-    from dulwich_reftable.engine.records import RefRecord
-    from dulwich_reftable.engine.stack import Stack
+    from dulwich_reftable.engine.format.records import RefRecord
+    from dulwich_reftable.engine.stack.directory import DirectoryStorage
+    from dulwich_reftable.engine.stack.stack import Stack
 
     tag, target = next(iter(pool_of("sha1").tags.items()))
     stack = Stack(DirectoryStorage(str(reftable.git.git_dir / "reftable")))

@@ -21,8 +21,8 @@ from support.git import GIT_VERSION, Git, GitError, requires_git
 from support.pool import ObjectPool
 
 import dulwich_reftable as dr
-from dulwich_reftable.engine import directory as directories
-from dulwich_reftable.format_watch import FormatWatch
+from dulwich_reftable.config.format_watch import FormatWatch
+from dulwich_reftable.engine.stack import directory as directories
 from dulwich_reftable.server import HANDLERS
 
 from .scenes import Pools
@@ -414,7 +414,7 @@ def test_watch_reads_only_what_has_changed(tmp_path: Path, monkeypatch: pytest.M
     put(tmp_path, CONFIGS["reftable"])
     watch = FormatWatch(str(tmp_path), "reftable")
     watch.check()
-    monkeypatch.setattr("dulwich_reftable.format_watch.own_config", lambda path: 1 / 0)
+    monkeypatch.setattr("dulwich_reftable.config.format_watch.own_config", lambda path: 1 / 0)
     watch.check()
     put(tmp_path, CONFIGS["reftable"])
     with pytest.raises(ZeroDivisionError):

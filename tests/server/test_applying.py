@@ -8,8 +8,8 @@ import pytest
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.server import upload_v2
-from dulwich_reftable.server.applying import Applier
+from dulwich_reftable.server.receive_pack.push_application import Applier
+from dulwich_reftable.server.upload_pack import version_2
 
 from . import wire
 from .pushing import push, refs_of
@@ -72,8 +72,8 @@ def test_too_many_prefixes_are_none(
     url: str, origin: Git, work: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in git, a client is told of too much rather than of too little."""
-    assert upload_v2._MAX_PREFIXES == 65536  # git: TOO_MANY_PREFIXES
-    monkeypatch.setattr(upload_v2, "_MAX_PREFIXES", 200)
+    assert version_2._MAX_PREFIXES == 65536  # git: TOO_MANY_PREFIXES
+    monkeypatch.setattr(version_2, "_MAX_PREFIXES", 200)
 
     def listed(*prefixes: bytes) -> bytes:
         lines = b"".join(wire.line(b"ref-prefix " + prefix) for prefix in prefixes)

@@ -11,8 +11,15 @@ import pytest
 from dulwich.errors import HangupException
 from support.memory import measured
 
-from dulwich_reftable.server.body import Chunked, Limited, Read, bounded, decoded, plain_reader
 from dulwich_reftable.server.errors import RefusedError
+from dulwich_reftable.server.transport.body import (
+    Chunked,
+    Limited,
+    Read,
+    bounded,
+    decoded,
+    plain_reader,
+)
 
 
 def chunked(data: bytes, draw: random.Random) -> bytes:

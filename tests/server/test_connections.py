@@ -15,8 +15,8 @@ import pytest
 from support.git import Git, requires_git
 
 from dulwich_reftable.server import HANDLERS, ReceivePackHandler, UploadPackHandler
-from dulwich_reftable.server.connection import SLOWEST, Patience
 from dulwich_reftable.server.errors import printable
+from dulwich_reftable.server.transport.connection import SLOWEST, Patience
 
 from . import wire
 from .pushing import push
@@ -349,7 +349,7 @@ def test_large_bodies(url: str, origin: Git, work: Git) -> None:
 def test_too_many_commands(
     url: str, origin: Git, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(f"dulwich_reftable.server.receive.{limit}", value)
+    monkeypatch.setattr(f"dulwich_reftable.server.receive_pack.handler.{limit}", value)
     main = origin.run("rev-parse", "main").strip()
     command = b"%s %s refs/heads/" % (main, wire.ZERO)
     assert b"unpack ok" in wire.push(url, command + b"a", command + b"b")

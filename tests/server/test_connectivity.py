@@ -18,8 +18,8 @@ from dulwich.refs import Ref
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.server.connectivity import Connectivity
-from dulwich_reftable.server.incoming import IncomingPack, Limits
+from dulwich_reftable.server.receive_pack.connectivity import Connectivity
+from dulwich_reftable.server.receive_pack.incoming import IncomingPack, Limits
 
 from . import making as make
 from . import wire

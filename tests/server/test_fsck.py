@@ -14,12 +14,12 @@ from dulwich.object_store import DiskObjectStore
 from dulwich.refs import DictRefsContainer
 from support.git import Git, requires_git
 
-from dulwich_reftable.server.connectivity import Connectivity
 from dulwich_reftable.server.errors import PackError
-from dulwich_reftable.server.fsck import ObjectChecker
-from dulwich_reftable.server.fsck_settings import FsckSettings
-from dulwich_reftable.server.incoming import Limits
-from dulwich_reftable.server.quarantine import Quarantine
+from dulwich_reftable.server.receive_pack.connectivity import Connectivity
+from dulwich_reftable.server.receive_pack.fsck import ObjectChecker
+from dulwich_reftable.server.receive_pack.fsck_settings import FsckSettings
+from dulwich_reftable.server.receive_pack.incoming import Limits
+from dulwich_reftable.server.receive_pack.quarantine import Quarantine
 
 from . import making as make
 from . import wire

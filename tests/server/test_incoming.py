@@ -16,10 +16,10 @@ from dulwich.object_store import DiskObjectStore, MemoryObjectStore
 from support.git import Git, requires_git
 from support.memory import measured
 
-from dulwich_reftable.server import incoming
-from dulwich_reftable.server.deltas import apply_delta
 from dulwich_reftable.server.errors import PackError
-from dulwich_reftable.server.incoming import IncomingPack, Limits
+from dulwich_reftable.server.receive_pack import incoming
+from dulwich_reftable.server.receive_pack.deltas import apply_delta
+from dulwich_reftable.server.receive_pack.incoming import IncomingPack, Limits
 
 from . import making as make
 from .making import BLOB, TREE, Object

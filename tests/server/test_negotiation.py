@@ -11,9 +11,9 @@ from support.git import Git, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.server import Server
-from dulwich_reftable.server import negotiation as negotiation_module
 from dulwich_reftable.server.history import History
-from dulwich_reftable.server.negotiation import Reach
+from dulwich_reftable.server.upload_pack import negotiation as negotiation_module
+from dulwich_reftable.server.upload_pack.negotiation import Reach
 
 from . import wire
 from .fetching import World
@@ -183,8 +183,8 @@ def test_too_many_lines(
 ) -> None:
     """Of haves as of wants; and what a client says twice is kept once."""
     monkeypatch.setattr(negotiation_module, "MAX_LINES", 50)
-    monkeypatch.setattr("dulwich_reftable.server.upload.MAX_LINES", 50)
-    monkeypatch.setattr("dulwich_reftable.server.upload_v2.MAX_LINES", 50)
+    monkeypatch.setattr("dulwich_reftable.server.upload_pack.handler.MAX_LINES", 50)
+    monkeypatch.setattr("dulwich_reftable.server.upload_pack.version_2.MAX_LINES", 50)
     tip = world.git.run("rev-parse", "main").strip()
     url = server.url + "origin.git"
     for word, count, refused in (

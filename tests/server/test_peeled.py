@@ -10,7 +10,7 @@ from dulwich.objects import Blob, Commit, Tag
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.engine.records import RefRecord
+from dulwich_reftable.engine.format.records import RefRecord
 from dulwich_reftable.server.object_types import ObjectTypes
 
 pytestmark = requires_git

@@ -17,9 +17,9 @@ from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
 from support.git import Git, requires_git
 
-from dulwich_reftable.server import quarantine as module
-from dulwich_reftable.server.incoming import Limits
-from dulwich_reftable.server.quarantine import Quarantine
+from dulwich_reftable.server.receive_pack import quarantine as module
+from dulwich_reftable.server.receive_pack.incoming import Limits
+from dulwich_reftable.server.receive_pack.quarantine import Quarantine
 
 from . import making as make
 from . import wire

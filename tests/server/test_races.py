@@ -12,8 +12,8 @@ import pytest
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.engine import locking
-from dulwich_reftable.engine.locking import attempts
+from dulwich_reftable.engine.stack import locks
+from dulwich_reftable.engine.stack.locks import attempts
 from dulwich_reftable.server import ReceivePackHandler, Server
 
 from . import wire
@@ -236,7 +236,7 @@ def test_a_lock_that_is_taken(
         timeouts.append(timeout)
         return attempts(timeout, since)
 
-    monkeypatch.setattr(locking, "attempts", noted)
+    monkeypatch.setattr(locks, "attempts", noted)
     monkeypatch.setattr(ReceivePackHandler, "lock_timeout", 0.2)
     lock.touch()
     code, outcomes, _ = push(work, url, "main:refs/heads/a", "main:refs/heads/b")

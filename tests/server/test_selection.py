@@ -10,10 +10,10 @@ from dulwich.objects import Commit, ObjectID, Tag
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.server.filters import Filter
 from dulwich_reftable.server.history import History
-from dulwich_reftable.server.packing import Fetch
-from dulwich_reftable.server.selection import Selection
+from dulwich_reftable.server.upload_pack.filters import Filter
+from dulwich_reftable.server.upload_pack.packing import Fetch
+from dulwich_reftable.server.upload_pack.selection import Selection
 
 from .fetching import World
 

@@ -25,11 +25,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+from server import making as make
+from server import wire
+from server.making import COMMIT, TREE, Object
 from support.git import Git
 
-from ..server import making as make
-from ..server import wire
-from ..server.making import COMMIT, TREE, Object
 from .pushes import server_process
 
 MB = 1 << 20

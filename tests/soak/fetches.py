@@ -20,8 +20,8 @@ from contextlib import ExitStack
 from itertools import count, product
 from pathlib import Path
 
-from ..server.fetching import run_scenario
-from ..server.serving import KINDS, running
+from server.fetching import run_scenario
+from server.serving import KINDS, running
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,9 +25,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.wire import line
 from support.git import Git
-
-from ..server.wire import line
 
 MOST_SECONDS = 1.0
 MOST_GROWTH = 100 << 20

@@ -25,9 +25,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server.pushing import push, refs_of
 from support.git import Git
-
-from ..server.pushing import push, refs_of
 
 
 @dataclass

@@ -27,11 +27,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from server.pushing import push, refs_of
 from support.git import Git
 
 import dulwich_reftable as dr
 
-from ..server.pushing import push, refs_of
 from .pushes import server_process
 
 _FULL_DISK = """

@@ -7,7 +7,7 @@ from ..mutation import Mutation
 MUTATIONS = (
     Mutation(
         "tags-without-those-between",
-        "server/selection.py",
+        "server/upload_pack/selection.py",
         "if kind == _TAG:\n                    self._select(link, (_TAG, None))\n\n",
         "if link == oid:\n                    self._select(link, (_TAG, None))\n\n",
         "a clone of one branch dies where a tag is of a tag",
@@ -15,7 +15,7 @@ MUTATIONS = (
     ),
     Mutation(
         "tags-do-not-follow",
-        "server/selection.py",
+        "server/upload_pack/selection.py",
         "if peeled not in self.objects or oid in self.objects:",
         "if peeled not in self.objects or oid not in self.objects:",
         "a clone of one branch gets no tags",
@@ -23,7 +23,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what-a-client-has-is-sent-again",
-        "server/selection.py",
+        "server/upload_pack/selection.py",
         "            known |= owned\n            wanted = wanted - known\n",
         "            wanted = wanted - known\n",
         "a fetch sends trees that the client has",
@@ -31,7 +31,7 @@ MUTATIONS = (
     ),
     Mutation(
         "depth-of-a-filter",
-        "server/selection.py",
+        "server/upload_pack/selection.py",
         "keep.depth is None or depth < keep.depth",
         "keep.depth is None or depth <= keep.depth",
         "tree:1 sends what is in root trees",
@@ -39,7 +39,7 @@ MUTATIONS = (
     ),
     Mutation(
         "size-of-a-filter",
-        "server/selection.py",
+        "server/upload_pack/selection.py",
         "len(self._store.get_raw(ObjectID(oid))[1]) < limit",
         "len(self._store.get_raw(ObjectID(oid))[1]) <= limit",
         "blob:limit=10 sends blobs of ten bytes",
@@ -47,7 +47,7 @@ MUTATIONS = (
     ),
     Mutation(
         "parents-of-what-is-deepened",
-        "server/packing.py",
+        "server/upload_pack/packing.py",
         "            self.wants.update(dict.fromkeys(history.parents(oid)))\n",
         "",
         "a shallow clone that is deepened lacks history",
@@ -55,7 +55,7 @@ MUTATIONS = (
     ),
     Mutation(
         "ends-of-the-client",
-        "server/packing.py",
+        "server/upload_pack/packing.py",
         "        self.roots = own | self.client_shallow\n",
         "        self.roots = set(own)\n",
         "a client is thought to have what is behind the end of its history",
@@ -63,7 +63,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nothing-is-left-of-history",
-        "server/shallow.py",
+        "server/upload_pack/shallow.py",
         "    if not kept:\n",
         "    if kept is None:\n",
         "a cut that leaves nothing sends all history",
@@ -71,11 +71,11 @@ MUTATIONS = (
     ),
     Mutation(
         "depth-of-a-clone",
-        "server/shallow.py",
+        "server/upload_pack/shallow.py",
         "reached >= goal and goal < INFINITE_DEPTH",
         "reached > goal and goal < INFINITE_DEPTH",
         "a clone of depth 2 has three commits",
-        ("server/test_view.py::test_history",),
+        ("server/test_advertised_refs.py::test_history",),
     ),
     Mutation(
         "history-of-the-client-is-followed",
@@ -83,11 +83,11 @@ MUTATIONS = (
         "                if oid in left_out:\n                    leave_out(parent)\n",
         "                if oid in left_out:\n",
         "a fetch sends all history again",
-        ("server/test_view.py::test_history",),
+        ("server/test_advertised_refs.py::test_history",),
     ),
     Mutation(
         "enough-too-early",
-        "server/negotiation.py",
+        "server/upload_pack/negotiation.py",
         "        return not self._open\n",
         "        return True\n",
         "the server is ready before it knows what the client has",
@@ -95,7 +95,7 @@ MUTATIONS = (
     ),
     Mutation(
         "tags-outside-of-tags",
-        "server/view.py",
+        "server/advertised_refs.py",
         'if name.startswith(b"refs/heads/"):\n            return None\n',
         'if not name.startswith(b"refs/tags/"):\n            return None\n',
         "annotated tags elsewhere are told without what they point to",
@@ -103,7 +103,7 @@ MUTATIONS = (
     ),
     Mutation(
         "filters-without-permission",
-        "server/filters.py",
+        "server/upload_pack/filters.py",
         "if not self.allowed.get(name, self.default):",
         "if not self.allowed.get(name, True):",
         "uploadpackfilter.allow is ignored",

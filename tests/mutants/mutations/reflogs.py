@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..mutation import Mutation
 
-_EXPIRY = ("test_expiry.py", "cli/test_reflog_expire.py")
+_EXPIRY = ("expiry/test_expiry.py", "cli/test_reflog_expire.py")
 
 MUTATIONS = (
     Mutation(
         "stashes-expire",
-        "expiry.py",
+        "expiry/rule.py",
         "Limits(NEVER, NEVER) if name == _STASH else self.default",
         "self.default",
         "stashes of more than 90 days ago are lost",
@@ -17,7 +17,7 @@ MUTATIONS = (
     ),
     Mutation(
         "old-ids-are-not-judged",
-        "expiry.py",
+        "expiry/rule.py",
         "not (is_reachable(entry.old_sha) and is_reachable(entry.new_sha))",
         "not is_reachable(entry.new_sha)",
         "what was reset away stays in the reflog, and its objects in the repository",
@@ -25,7 +25,7 @@ MUTATIONS = (
     ),
     Mutation(
         "last-pattern-counts",
-        "expiry.py",
+        "expiry/rule.py",
         "for pattern, limits in self.patterns:",
         "for pattern, limits in reversed(self.patterns):",
         "entries go that the configuration keeps",
@@ -33,7 +33,7 @@ MUTATIONS = (
     ),
     Mutation(
         "heads-of-worktrees-by-their-own-tips",
-        "expirer.py",
+        "expiry/expirer.py",
         'if place_of(name).name == b"HEAD":',
         'if name == b"HEAD":',
         "the reflog of another worktree's HEAD loses what other branches reach",
@@ -41,15 +41,15 @@ MUTATIONS = (
     ),
     Mutation(
         "changed-entries-expire",
-        "reflog.py",
+        "refs/reflog.py",
         "changed = [_tombstone(log) for log in logs if chosen.get(log.update_index) == log]",
         "changed = [_tombstone(log) for log in logs if log.update_index in chosen]",
         "an entry goes that somebody has rewritten since it was chosen",
-        ("test_expiry.py",),
+        ("expiry/test_expiry.py",),
     ),
     Mutation(
         "blobs-may-be-missing",
-        "ancestry.py",
+        "expiry/ancestry.py",
         "elif not _is_submodule(entry.mode or 0) and entry.sha not in self._store:",
         "elif False:",
         "--stale-fix keeps entries that make git fail",
@@ -73,10 +73,10 @@ MUTATIONS = (
     ),
     Mutation(
         "times-before-1970",
-        "stamp.py",
+        "refs/signature.py",
         "seconds = min(max(int(timestamp), 0), _LATEST)",
         "seconds = min(int(timestamp), _LATEST)",
         "a commit of before 1970 is refused once its object is written",
-        ("test_reflog.py",),
+        ("refs/test_reflog.py",),
     ),
 )

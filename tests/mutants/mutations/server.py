@@ -8,7 +8,7 @@ MUTATIONS = (
     # Pushes
     Mutation(
         "lost-race-blames-every-ref",
-        "server/applying.py",
+        "server/receive_pack/push_application.py",
         "guilty = [c for c in left if error.ref in (c.name, c.target)] or left",
         "guilty = left",
         "where somebody else was faster with one ref, all others of the push are refused, too",
@@ -16,7 +16,7 @@ MUTATIONS = (
     ),
     Mutation(
         "atomic-in-part",
-        "server/applying.py",
+        "server/receive_pack/push_application.py",
         "        if atomic and any(command.refusal is not None for command in commands):\n",
         "        if False:\n",
         "an atomic push of which one ref cannot be updated updates the others",
@@ -24,7 +24,7 @@ MUTATIONS = (
     ),
     Mutation(
         "stale-old-value",
-        "server/applying.py",
+        "server/receive_pack/push_application.py",
         "                transaction.edit(command.name, new, old=command.old)\n",
         "                transaction.edit(command.name, new)\n",
         "of two pushes at once, the second overwrites the first",
@@ -43,7 +43,7 @@ MUTATIONS = (
     ),
     Mutation(
         "branch-of-anything",
-        "server/commands.py",
+        "server/receive_pack/commands.py",
         "            if self._type_of(command.new) != Commit.type_num:\n",
         "            if self._type_of(command.new) is None:\n",
         "a branch can be pushed that is a tag or a blob",
@@ -51,7 +51,7 @@ MUTATIONS = (
     ),
     Mutation(
         "checked-out-branch-moves",
-        "server/commands.py",
+        "server/receive_pack/commands.py",
         '            if settings.deny_current_branch == "refuse":\n',
         "            if False:\n",
         "a push moves the branch that somebody has checked out",
@@ -59,7 +59,7 @@ MUTATIONS = (
     ),
     Mutation(
         "one-ref-by-two-names",
-        "server/commands.py",
+        "server/receive_pack/commands.py",
         '                first.refusal = command.refusal = b"inconsistent aliased update"\n',
         "                command.is_done = True\n",
         "a push that sets a symref and its target to two values is acknowledged",
@@ -67,7 +67,7 @@ MUTATIONS = (
     ),
     Mutation(
         "hidden-refs-can-be-pushed",
-        "server/receive.py",
+        "server/receive_pack/handler.py",
         "            if command.name in self.settings.hidden:\n",
         "            if False:\n",
         "clients can update refs that are hidden from them",
@@ -75,7 +75,7 @@ MUTATIONS = (
     ),
     Mutation(
         "missing-objects",
-        "server/receive.py",
+        "server/receive_pack/handler.py",
         "        if walk.is_complete(command.new for command in asked):\n",
         "        if walk.is_complete(()):\n",
         "a push without some of its objects breaks the repository",
@@ -83,7 +83,7 @@ MUTATIONS = (
     ),
     Mutation(
         "pre-receive-says-no",
-        "server/receive.py",
+        "server/receive_pack/handler.py",
         "if asked and not hooks.pre_receive(command.line for command in asked):",
         "if asked and hooks.pre_receive(command.line for command in asked) is None:",
         "a push that the hook declines is done",
@@ -91,7 +91,7 @@ MUTATIONS = (
     ),
     Mutation(
         "index-before-its-pack",
-        "server/quarantine.py",
+        "server/receive_pack/quarantine.py",
         '        for end in (".pack", ".idx"):\n            source',
         '        for end in (".idx", ".pack"):\n            source',
         "a reader sees an index whose pack is not there, and fails",
@@ -99,7 +99,7 @@ MUTATIONS = (
     ),
     Mutation(
         "refused-objects-stay",
-        "server/quarantine.py",
+        "server/receive_pack/quarantine.py",
         "            shutil.rmtree(self._path, ignore_errors=True)\n            self._path =",
         "            self._path =",
         "the objects of pushes that were refused fill the disk",
@@ -108,7 +108,7 @@ MUTATIONS = (
     # Fetches
     Mutation(
         "too-many-prefixes",
-        "server/upload_v2.py",
+        "server/upload_pack/version_2.py",
         "        prefixes if len(prefixes) < _MAX_PREFIXES else (),\n",
         "        prefixes,\n",
         "a client that asks for 65,536 prefixes is not told of refs below the others",
@@ -116,23 +116,23 @@ MUTATIONS = (
     ),
     Mutation(
         "hidden-refs-are-shown",
-        "server/view.py",
+        "server/advertised_refs.py",
         "if (self._hidden and name in self._hidden) or not is_legal(name):",
         "if not is_legal(name):",
         "uploadpack.hideRefs hides nothing that a pattern alone names",
-        ("server/test_fetch.py", "server/test_view.py"),
+        ("server/test_fetch.py", "server/test_advertised_refs.py"),
     ),
     Mutation(
         "hidden-tips-can-be-asked-for",
-        "server/view.py",
+        "server/advertised_refs.py",
         "            if (hidden_too or name not in self._hidden) and ",
         "            if ",
         "whoever guesses an object id gets what is hidden",
-        ("server/test_fetch.py", "server/test_view.py"),
+        ("server/test_fetch.py", "server/test_advertised_refs.py"),
     ),
     Mutation(
         "unpeeled-records-are-believed",
-        "server/view.py",
+        "server/advertised_refs.py",
         "                    else:\n                        peeled = self._ask_peeled(name, oid)\n",
         "",
         "a tag that git's own migration left unpeeled is advertised without its commit",
@@ -140,7 +140,7 @@ MUTATIONS = (
     ),
     Mutation(
         "chain-of-tags-is-cut",
-        "server/selection.py",
+        "server/upload_pack/selection.py",
         "                if kind == _TAG:\n",
         "                if kind == _TAG and link == oid:\n",
         "a clone that gets a tag of a tag dies, or is broken",
@@ -148,7 +148,7 @@ MUTATIONS = (
     ),
     Mutation(
         "limit-takes-one-byte-more",
-        "server/selection.py",
+        "server/upload_pack/selection.py",
         "len(self._store.get_raw(ObjectID(oid))[1]) < limit",
         "len(self._store.get_raw(ObjectID(oid))[1]) <= limit",
         "blob:limit=n sends blobs of n bytes, which git leaves out",
@@ -156,7 +156,7 @@ MUTATIONS = (
     ),
     Mutation(
         "shallow-without-its-roots",
-        "server/shallow.py",
+        "server/upload_pack/shallow.py",
         "        level.difference_update(roots)\n",
         "",
         "a clone of a shallow repository is told that it is complete",
@@ -164,7 +164,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nothing-left-is-everything",
-        "server/shallow.py",
+        "server/upload_pack/shallow.py",
         "    if not kept:\n",
         "    if kept is None:\n",
         "--shallow-since with a date in the future gets a broken answer",
@@ -172,7 +172,7 @@ MUTATIONS = (
     ),
     Mutation(
         "grafts-of-the-client",
-        "server/packing.py",
+        "server/upload_pack/packing.py",
         "        self.roots = own | self.client_shallow\n",
         "        self.roots = own\n",
         "a fetch into a shallow clone lacks objects",
@@ -221,7 +221,7 @@ MUTATIONS = (
     ),
     Mutation(
         "gzip-without-an-end",
-        "server/body.py",
+        "server/transport/body.py",
         '                raise RefusedError("the gzip data of the request ends too early")\n',
         '                return b""\n',
         "a request that was cut off is taken for whole",
@@ -229,7 +229,7 @@ MUTATIONS = (
     ),
     Mutation(
         "requests-of-any-size",
-        "server/body.py",
+        "server/transport/body.py",
         "        if left < 0:\n",
         "        if size < 0:\n",
         "a small request that inflates to gigabytes takes the server's memory",
@@ -237,7 +237,7 @@ MUTATIONS = (
     ),
     Mutation(
         "trickle",
-        "server/connection.py",
+        "server/transport/connection.py",
         "earned = 0.0 if self.is_in_head else received / SLOWEST",
         "earned = self.limit if received else 0.0",
         "a client that sends a byte a second is never hung up on",

@@ -7,19 +7,19 @@ from ..mutation import Mutation
 MUTATIONS = (
     Mutation(
         "fsync-never",
-        "settings.py",
+        "config/settings.py",
         "durable=fsync is None or fsync,",
         "durable=bool(fsync),",
         "by default, a power cut takes updates that were acknowledged",
-        ("stack/test_power_cut.py", "test_config.py", "test_repo.py"),
+        ("engine/stack/test_power_cut.py", "config/test_values.py", "repo/test_repo.py"),
     ),
     Mutation(
         "timeout-in-seconds",
-        "settings.py",
+        "config/settings.py",
         "else timeout / 1000,",
         "else timeout,",
         "reftable.lockTimeout is taken for seconds",
-        ("stack/test_waiting.py",),
+        ("engine/stack/test_waiting.py",),
     ),
     Mutation(
         "migration-forgets-the-inode",
@@ -161,7 +161,7 @@ MUTATIONS = (
         "            if position not in named:\n",
         "            if position < 0:\n",
         "verify does not tell of a block that its index leaves out",
-        ("test_verify_tables.py",),
+        ("verification/test_verify_tables.py",),
     ),
     Mutation(
         "verify-overlooks-missing-objects",
@@ -169,7 +169,7 @@ MUTATIONS = (
         "            for at in sorted({*positions} - {*record.positions}):\n",
         "            for at in ():\n",
         "verify does not tell of a ref that is not found by its object",
-        ("test_verify_tables.py",),
+        ("verification/test_verify_tables.py",),
     ),
     Mutation(
         "verify-overlooks-old-tables",
@@ -177,7 +177,7 @@ MUTATIONS = (
         "        if low <= newest:\n",
         "        if low < 0:\n",
         "verify does not tell of tables in the wrong order",
-        ("test_verify.py",),
+        ("verification/test_verify.py",),
     ),
     Mutation(
         "verify-overlooks-precious-tables",
@@ -185,15 +185,15 @@ MUTATIONS = (
         "                if self._stack.newest_in(leftover) > newest:\n",
         "                if False:\n",
         "verify takes a table with updates that the list has lost for rubbish",
-        ("test_verify.py",),
+        ("verification/test_verify.py",),
     ),
     Mutation(
         "verify-overlooks-conflicts",
-        "conflicts.py",
+        "refs/conflicts.py",
         'found = [other for other in beginnings if name[len(other) : len(other) + 1] == b"/"]',
         "found = []",
         "neither verify nor a migration tells of refs in each other's way",
-        ("test_verify.py", "migration/test_parts.py"),
+        ("verification/test_verify.py", "migration/test_parts.py"),
     ),
     Mutation(
         "verify-overlooks-loops",
@@ -201,6 +201,6 @@ MUTATIONS = (
         '    message = f"leads through more than {MAX_SYMREF_DEPTH} symrefs, or in a circle"\n',
         "    return\n",
         "verify does not tell of a symref that leads in a circle",
-        ("test_verify.py",),
+        ("verification/test_verify.py",),
     ),
 )

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""What a repository's configuration says about its refs.
+
+The keys and their limits are git's (``git help config``: ``reftable.*``, ``core.*``). One thing is
+ours: refs are synced to disk unless ``core.fsync`` is set and does not name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from dulwich.config import Config
+from dulwich.file import SharedPerm, adjust_shared_perm
+from dulwich.repo import parse_shared_repository
+
+from ..engine.table.writer import MAX_BLOCK_SIZE, WriteOptions
+from .types import INT64_MAX, integer, shared_repository, unsigned
+from .values import find_reflog_policy, find_value, get_boolean
+
+__all__ = ["Settings"]
+
+_FSYNC_WITH_REFERENCE = (b"reference", b"committed", b"added", b"all")
+"""The component of ``core.fsync`` that refs are, and the groups that it is in."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one repository.
+
+    Attributes:
+      write: block size and the like of tables to be written, and the size of object ids
+      geometric_factor: ``reftable.geometricFactor``
+      lock_timeout: ``reftable.lockTimeout`` in seconds; None waits for ever
+      durable: whether refs are synced to disk
+      starts_reflogs: whether a ref without a reflog gets one (``core.logAllRefUpdates``)
+      shared: mode that files are given (``core.sharedRepository``); None leaves it to the umask
+    """
+
+    write: WriteOptions = field(default_factory=WriteOptions)
+    geometric_factor: int = 2
+    lock_timeout: float | None = 0.1
+    durable: bool = True
+    starts_reflogs: bool = True
+    shared: SharedPerm | None = None
+
+    @classmethod
+    def of(cls, config: Config, hash_size: int) -> Settings:
+        """Read them from a configuration.
+
+        Args:
+          config: that is in force
+          hash_size: bytes of an object id, which the repository's own file alone can tell
+        Raises:
+          ConfigurationError: if a value is not possible
+        """
+        write = WriteOptions(
+            block_size=_unsigned(config, b"blockSize", MAX_BLOCK_SIZE) or 4096,
+            restart_interval=_unsigned(config, b"restartInterval", 65535) or 16,
+            index_objects=get_boolean(config, b"reftable", b"indexObjects", True),
+            hash_size=hash_size,
+        )
+        timeout = find_value(config, b"reftable", b"lockTimeout", _milliseconds)
+        fsync = find_value(config, b"core", b"fsync", _syncs_refs)
+        shared = find_value(config, b"core", b"sharedRepository", shared_repository)
+        return cls(
+            write=write,
+            geometric_factor=_unsigned(config, b"geometricFactor", 255) or 2,
+            lock_timeout=0.1 if timeout is None else None if timeout < 0 else timeout / 1000,
+            durable=fsync is None or fsync,
+            starts_reflogs=find_reflog_policy(config) != "none",
+            shared=None if shared is None else parse_shared_repository(shared),
+        )
+
+    @property
+    def adjust_mode(self) -> Callable[[str], None] | None:
+        """Gives a new file the mode that it shall have; None if the umask has said it."""
+        return None if self.shared is None else partial(adjust_shared_perm, perm=self.shared)
+
+
+def _unsigned(config: Config, name: bytes, most: int) -> int:
+    """Read a number of the section ``reftable``; 0, as in git, if it is not set."""
+    return find_value(config, b"reftable", name, partial(unsigned, most=most)) or 0
+
+
+def _milliseconds(text: bytes) -> int:
+    """Read a time to wait for; -1 is for ever."""
+    value = integer(text, INT64_MAX)
+    if value < -1:
+        raise ValueError("no negative number but -1 is possible")
+    return value
+
+
+def _syncs_refs(components: bytes) -> bool:
+    """Tell whether ``core.fsync`` names refs (git: ``parse_fsync_components``).
+
+    By default git does not sync them, so that they cannot be taken off the list again: what is
+    named counts, whatever is taken off. A component may be abbreviated.
+    """
+    for component in components.split(b","):
+        word = component.lstrip(b" \t\n\r")
+        if word == b"-":
+            break
+        if word and any(name.startswith(word) for name in _FSYNC_WITH_REFERENCE):
+            return True
+    return False

@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Reading one block: restarts, search inside of it, decoding all of it at once.
+
+A :class:`Block` holds the bytes of one block, inflated where it is a log block, so that every
+offset the format speaks of is an index into ``data``. There are two ways to read it. Searching
+(:meth:`Block.seek_ref`, :meth:`Block.seek_index`) bisects the restarts and decodes only the keys
+that it must; scanning (:meth:`Block.ref_values` and the ``*_records``) decodes the block in one go
+and checks that keys ascend. Whatever bytes do not make sense end as ``CorruptTableError`` with
+the position of this block in its file.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from ..errors import CorruptTableError
+from .coding import decode_uint24, decode_varint
+from .layout import LOG, OBJ, REF, TYPES, Layout
+from .records import (
+    REF_SYMREF,
+    LogRecord,
+    ObjRecord,
+    RefRecord,
+    decode_log,
+    decode_obj,
+    decode_ref,
+    skip_log,
+)
+from .ref_scan import LARGEST_SLICED, plain_steps, ref_records, ref_text, ref_values, seek_ref
+
+__all__ = ["Block"]
+
+_T = TypeVar("_T")
+_Decode = Callable[[bytes, int, bytes, int], tuple[_T, int]]
+
+
+class Block:
+    """One block of a table.
+
+    Args:
+      layout: the table
+      position: where the block begins in the file; 0 for the one that shares the header
+    Raises:
+      CorruptTableError: if there is no well-formed block
+    """
+
+    __slots__ = (
+        "_restarts",
+        "_sound_runs",
+        "data",
+        "first",
+        "kind",
+        "layout",
+        "next_position",
+        "position",
+        "restart_offset",
+    )
+
+    def __init__(self, layout: Layout, position: int) -> None:
+        self.layout = layout
+        self.position = position
+        self.kind = 0
+        self._restarts: list[int] | None = None
+        self._sound_runs: set[int] = set()
+        start = 0 if position else layout.header_size
+        head = layout.buffer[position + start : position + start + 4]
+        if len(head) < 4 or position + start + 4 > layout.end:
+            raise self._corrupt("block header runs into the footer")
+        self.kind = head[0]
+        if self.kind not in TYPES:
+            raise self._corrupt(f"unknown block type 0x{self.kind:02x}")
+        length = decode_uint24(head, 1)
+        self.first = start + 4
+        if length < self.first + 2:
+            raise self._corrupt(f"block length {length} is too small")
+        if self.kind == LOG:
+            self.data = self._inflate(length)
+        else:
+            if position + length > layout.end:
+                raise self._corrupt(f"block length {length} runs into the footer")
+            self.data = layout.buffer[position : position + length]
+            self.next_position = position + self._stride(length)
+        restarts = (self.data[-2] << 8) | self.data[-1]
+        self.restart_offset = length - 2 - 3 * restarts
+        if not restarts or self.restart_offset <= self.first:
+            raise self._corrupt(f"{restarts} restarts do not fit")
+
+    def _stride(self, length: int) -> int:
+        """Count the bytes to the next block: alignment counts only where padding follows."""
+        size = self.layout.block_size
+        behind = self.position + length
+        if size and self.layout.buffer[behind : behind + 1] == b"\0":
+            return length + -length % size
+        return length
+
+    def _inflate(self, length: int) -> bytes:
+        """Inflate a log block's contents behind its header, so that offsets fit."""
+        layout = self.layout
+        begin = self.position + self.first
+        # zlib's own bound for what deflate makes of that many bytes, so that no more is copied.
+        most = length + (length >> 12) + (length >> 14) + (length >> 25) + 64
+        inflater = zlib.decompressobj()
+        packed = layout.buffer[begin : min(begin + most, layout.end)]
+        try:
+            # One byte more than promised: enough to notice that there is more.
+            body = inflater.decompress(packed, length - self.first + 1)
+        except zlib.error as error:
+            raise self._corrupt(f"log block does not inflate: {error}") from error
+        if len(body) != length - self.first or not inflater.eof:
+            raise self._corrupt(f"log block does not inflate to {length} bytes")
+        self.next_position = begin + len(packed) - len(inflater.unused_data)
+        return layout.buffer[self.position : begin] + body
+
+    # Restarts and search
+
+    @property
+    def restarts(self) -> list[int]:
+        """The offsets of the restarts; ascending, from the first record on."""
+        if self._restarts is None:
+            table = self.restart_offset
+            numbers = self.data[table:-2]
+            parts = zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+            offsets = [(high << 16) | (middle << 8) | low for high, middle, low in parts]
+            if offsets[0] != self.first or offsets[-1] >= table:
+                raise self._corrupt("restarts do not agree with the records", table)
+            if offsets != sorted(set(offsets)):
+                raise self._corrupt("restarts do not ascend", table)
+            self._restarts = offsets
+        return self._restarts
+
+    def _check_run(self, i: int) -> None:
+        """See that the records from one restart on end where the next one begins.
+
+        A search trusts restarts. One that does not stand at the beginning of a record would lead
+        it astray, so what leads to a restart, and what follows it, is skipped through once.
+        """
+        if i in self._sound_runs:
+            return
+        restarts = self.restarts
+        end = restarts[i + 1] if i + 1 < len(restarts) else self.restart_offset
+        if self.kind == LOG:
+            behind = next(at for _, _, at in self._walk(self._skip_log, restarts[i]) if at >= end)
+            if behind != end:
+                raise self._corrupt("records do not agree with the restarts", restarts[i])
+            self._sound_runs.add(i)
+            return
+        data, pos, start = self.data, restarts[i], restarts[i]
+        # Bytes of a ref's value by its type; other kinds have varints only.
+        size = self.layout.hash_size if self.kind == REF else 0
+        steps, behind_key = plain_steps(size), 1 + size
+        is_obj = self.kind == OBJ
+        try:
+            while pos < end:
+                step = steps[data[pos + 1]]
+                if step and data[pos] < 0x80 and data[pos + step - behind_key] < 0x80:
+                    pos += step  # most refs are such
+                    continue
+                start = pos
+                _, pos = decode_varint(data, pos)
+                head, pos = decode_varint(data, pos)
+                pos += head >> 3
+                extra = head & 7
+                if is_obj:
+                    if not extra:
+                        extra, pos = decode_varint(data, pos)
+                    while extra and pos < end:
+                        while data[pos] > 127:
+                            pos += 1
+                        pos += 1
+                        extra -= 1
+                    continue
+                while data[pos] > 127:
+                    pos += 1
+                pos += 1
+                if extra < REF_SYMREF:
+                    pos += extra * size  # deletion, value, value and peeled value
+                elif extra == REF_SYMREF:
+                    length, pos = decode_varint(data, pos)
+                    pos += length
+                else:
+                    raise ValueError(f"reserved ref value type {extra}")
+            if pos != end:
+                raise ValueError("records do not agree with the restarts")
+        except (IndexError, ValueError) as error:
+            raise self._corrupt(str(error) or "record is cut short", start) from error
+        self._sound_runs.add(i)
+
+    def key_at(self, offset: int) -> bytes:
+        """Give a key that is not compressed, as that of a restart and of the first record."""
+        try:
+            head, begin = decode_varint(self.data, offset + 1)
+        except (IndexError, ValueError) as error:
+            raise self._corrupt(str(error), offset) from error
+        end = begin + (head >> 3)
+        if self.data[offset] or end > self.restart_offset or end == begin:
+            raise self._corrupt("no key that is not compressed", offset)
+        return self.data[begin:end]
+
+    @property
+    def first_key(self) -> bytes:
+        """The smallest key in the block."""
+        return self.key_at(self.first)
+
+    @property
+    def last_key(self) -> bytes:
+        """The largest key in the block."""
+        return max(key for key, _, _ in self._walk(self._decoder, self.restarts[-1]))
+
+    @property
+    def _decoder(self) -> _Decode[RefRecord | LogRecord | ObjRecord | int]:
+        """What reads the values of this kind of block."""
+        if self.kind == REF:
+            return self._decode_ref
+        if self.kind == LOG:
+            return self._decode_log
+        return decode_obj if self.kind == OBJ else _decode_position
+
+    def _run_with(self, key: bytes) -> int:
+        """Give the number of the last restart whose key is not beyond ``key`` (or of the first).
+
+        Those that bisection comes by need not be right for it to be: it is where the restart found
+        and the next one stand at records, between which the key belongs.
+        """
+        offsets = self.restarts
+        i = max(bisect_right(offsets, key, key=self.key_at) - 1, 0)
+        if i:
+            self._check_run(i - 1)
+        self._check_run(i)
+        return i
+
+    def _restart_before(self, key: bytes) -> int:
+        return self.restarts[self._run_with(key)]
+
+    def seek_ref(self, name: bytes) -> RefRecord | None:
+        """Find the first ref that is not before ``name``, without decoding the block."""
+        i = self._run_with(name)
+        # If it is not in the run behind this restart, it is the first of the next one.
+        ends = self.restarts[i + 2 : i + 3]
+        start, end = self.restarts[i], ends[0] if ends else self.restart_offset
+        return seek_ref(self.layout, self.data[start:end], self.position + start, name)
+
+    def check_restarts(self) -> None:
+        """See that restarts stand at records with keys that are not compressed and ascend."""
+        for i in range(len(self.restarts)):
+            self._check_run(i)
+        keys = [self.key_at(offset) for offset in self.restarts]
+        if keys != sorted(set(keys)):
+            raise self._corrupt("keys at restarts do not ascend", self.restart_offset)
+
+    def seek_index(self, key: bytes) -> int | None:
+        """Find, in an index block, the position of the block that would hold ``key``."""
+        for last_key, position, _ in self._walk(_decode_position, self._restart_before(key)):
+            if last_key >= key:
+                return position
+        return None
+
+    def seek_obj(self, prefix: bytes) -> ObjRecord | None:
+        """Find, in an obj block, the first record that is not before an abbreviated object id."""
+        for key, record, _ in self._walk(decode_obj, self._restart_before(prefix)):
+            if key >= prefix:
+                return record
+        return None
+
+    def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
+        """Find the refs in this block whose value or peeled value is an object.
+
+        Only what follows a restart that stands before an occurrence of the id is decoded.
+        """
+        found: list[RefRecord] = []
+        restarts = self.restarts
+        at = self.data.find(object_id, self.first, self.restart_offset)
+        while at >= 0:
+            i = max(bisect_right(restarts, at) - 1, 0)
+            self._check_run(i)
+            behind = at
+            for _, record, behind in self._walk(self._decode_ref, restarts[i]):
+                if behind > at:  # the record that holds the occurrence
+                    if object_id in (record.value, record.peeled):
+                        found.append(record)
+                    break
+            at = self.data.find(object_id, max(behind, at + 1), self.restart_offset)
+        return found
+
+    # Scanning
+
+    def ref_values(self) -> tuple[list[bytes], list[bytes | None]]:
+        """Decode all records of a ref block to text: names, and beside each its value.
+
+        A value is a hex object id, ``b"ref: <target>"`` for a symref, or None for a deletion.
+        """
+        if len(self.data) <= LARGEST_SLICED:
+            return ref_values(
+                self.layout, self.data, self.first, self.restart_offset, self.position
+            )
+        names, records = self.ref_records()
+        return names, [ref_text(record) for record in records]
+
+    def ref_records(self) -> tuple[list[bytes], list[RefRecord]]:
+        """Decode all records of a ref block; returns their keys beside them, as all of these do."""
+        return ref_records(self.layout, self.data, self.first, self.restart_offset, self.position)
+
+    def _decode_ref(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[RefRecord, int]:
+        layout = self.layout
+        return decode_ref(key, extra, data, pos, layout.hash_size, layout.min_update_index)
+
+    def log_records(self) -> tuple[list[bytes], list[LogRecord]]:
+        """Decode all records of a log block."""
+        return self._all(self._decode_log)
+
+    def log_records_between(
+        self, start: bytes, stop: bytes | None
+    ) -> tuple[list[bytes], list[LogRecord], bool]:
+        """Decode the log records from ``start`` until before ``stop``, and few others.
+
+        Returns: keys, records, and whether ``stop`` was reached
+        """
+
+        def decode(key: bytes, extra: int, data: bytes, pos: int) -> tuple[LogRecord | None, int]:
+            return (self._skip_log if key < start else self._decode_log)(key, extra, data, pos)
+
+        keys: list[bytes] = []
+        records: list[LogRecord] = []
+        for key, record, _ in self._walk(decode, self._restart_before(start)):
+            if stop is not None and key >= stop:
+                return keys, records, True
+            if record is not None:
+                keys.append(key)
+                records.append(record)
+        return keys, records, False
+
+    def _decode_log(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[LogRecord, int]:
+        return decode_log(key, extra, data, pos, self.layout.hash_size)
+
+    def _skip_log(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[None, int]:
+        return None, skip_log(extra, data, pos, self.layout.hash_size)
+
+    def obj_records(self) -> tuple[list[bytes], list[ObjRecord]]:
+        """Decode all records of an obj block."""
+        return self._all(decode_obj)
+
+    def index_records(self) -> tuple[list[bytes], list[int]]:
+        """Decode all records of an index block: the positions of the blocks below."""
+        return self._all(_decode_position)
+
+    def entries(self) -> Iterator[tuple[int, bytes, RefRecord | LogRecord | ObjRecord | int]]:
+        """Decode records one by one: those before damage are given before it is raised.
+
+        Yields: offset of the record, its key, and the record (of an index: the position below)
+        """
+        offset = self.first
+        for key, record, behind in self._walk(self._decoder, self.first):
+            yield offset, key, record
+            offset = behind
+
+    def _all(self, decode: _Decode[_T]) -> tuple[list[bytes], list[_T]]:
+        keys: list[bytes] = []
+        records: list[_T] = []
+        for key, record, _ in self._walk(decode, self.first):
+            keys.append(key)
+            records.append(record)
+        return keys, records
+
+    def _walk(self, decode: _Decode[_T], pos: int) -> Iterator[tuple[bytes, _T, int]]:
+        """Decode records one by one.
+
+        Args:
+          decode: reads a value: called with key, type bits, data and position
+          pos: offset of a record whose key is not compressed
+        Yields: key, record, and the offset behind it
+        """
+        data, end = self.data, self.restart_offset
+        key = b""
+        start = pos
+        try:
+            while pos < end:
+                start = pos
+                prefix = data[pos]
+                if prefix < 0x80:
+                    pos += 1
+                else:
+                    prefix, pos = decode_varint(data, pos)
+                head, pos = decode_varint(data, pos)
+                if prefix > len(key):
+                    raise ValueError("prefix is longer than the key before")
+                value_at = pos + (head >> 3)
+                if value_at > end:
+                    raise ValueError("key runs into the restarts")
+                before, key = key, key[:prefix] + data[pos:value_at]
+                if key <= before:
+                    raise ValueError("keys do not ascend")
+                record, pos = decode(key, head & 7, data, value_at)
+                if pos > end:
+                    raise ValueError("record runs into the restarts")
+                yield key, record, pos
+        except (IndexError, ValueError) as error:
+            raise self._corrupt(str(error) or "record is cut short", start) from error
+
+    def _corrupt(self, reason: str, offset: int = 0) -> CorruptTableError:
+        if self.kind == LOG and offset:
+            # Offsets inside of a log block are those of its inflated form.
+            reason = f"{reason} (inflated offset {offset})"
+            offset = 0
+        return CorruptTableError(self.layout.filename, self.position + offset, reason)
+
+
+def _decode_position(key: bytes, extra: int, data: bytes, pos: int) -> tuple[int, int]:
+    """Decode an index record's value: the position of a block."""
+    if extra:
+        raise ValueError(f"index record of type {extra}")
+    return decode_varint(data, pos)

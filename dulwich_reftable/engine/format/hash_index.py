@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Where each ref of one block stands, so that a lookup reads one record instead of half a run.
+
+Of each record a directory knows the offset, the parent, and two bytes of the name's hash, the
+fingerprint: six bytes a ref, and no names. The parent is the last record before it with a shorter
+shared prefix, which is where the end of its own shared prefix comes from.
+
+A lookup searches the fingerprints, which C does; in most cases where there is no such ref, that
+tells it already. Where one agrees, the name is compared piece by piece: its end with the suffix of
+the record, and what is before with those of the parents, mostly one or two. So what is found is
+always the ref that was asked for, and the answers are those of a scan, which the tests see to.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+
+from ..errors import CorruptTableError
+from .block import Block
+from .coding import decode_varint
+from .records import REF_VAL1, RefRecord, decode_ref, make_record
+
+__all__ = ["RefDirectory"]
+
+_HEADER_SIZE = 20
+"""Bytes of the two varints at the beginning of a record, at the most."""
+
+
+class RefDirectory:
+    """The refs of one block.
+
+    Args:
+      block: of refs; at most :attr:`LARGEST` bytes
+
+    Attributes:
+      first_name, last_name: of the refs in it
+
+    Raises:
+      CorruptTableError: if a record is damaged, or names do not ascend
+    """
+
+    LARGEST = 1 << 16
+    """Bytes of the largest block, as offsets take two bytes; in larger ones bisecting is faster."""
+
+    __slots__ = (
+        "_fingerprints",
+        "_layout",
+        "_places",
+        "_position",
+        "first_name",
+        "last_name",
+    )
+
+    def __init__(self, block: Block) -> None:
+        self._layout = layout = block.layout
+        self._position = block.position
+        data, pos, end = block.data, block.first, block.restart_offset
+        hash_size = layout.hash_size
+        names: list[bytes] = []
+        offsets: list[int] = []
+        parents: list[int] = []
+        # The records that can be parents: ever longer shared prefixes, and numbers beside them.
+        lengths, numbers = [-1, 0], [0, 0]
+        name = shared = b""
+        cut = parent = 0
+        start = pos
+        try:
+            while pos < end:
+                start = pos
+                prefix, head = data[pos], data[pos + 1]
+                if prefix < 0x80 and head < 0x80:
+                    pos += 2
+                else:
+                    prefix, head, pos = _header(data, pos)
+                if prefix != cut:
+                    if prefix > len(name):
+                        raise ValueError("prefix is longer than the key before")
+                    shared = name[:prefix]
+                    numbers[-1] = len(names) - 1
+                    while lengths[-1] >= prefix:
+                        lengths.pop()
+                        numbers.pop()
+                    parent = numbers[-1]
+                    lengths.append(prefix)
+                    numbers.append(0)  # which is known when the prefix changes
+                    cut = prefix
+                value_at = pos + (head >> 3)
+                key = shared + data[pos:value_at]
+                if key <= name:
+                    raise ValueError("keys do not ascend")
+                name = key
+                if head & 7 == REF_VAL1 and data[value_at] < 0x80:
+                    pos = value_at + 1 + hash_size
+                else:
+                    _, pos = decode_ref(name, head & 7, data, value_at, hash_size, 0)
+                names.append(name)
+                offsets.append(start)
+                parents.append(parent)
+            if pos != end:
+                raise ValueError("record runs into what is behind it")
+        except (IndexError, ValueError) as error:
+            reason = str(error) or "record is cut short"
+            raise CorruptTableError(layout.filename, block.position + start, reason) from error
+        self.first_name, self.last_name = names[0], names[-1]
+        self._fingerprints = _fingerprints(names)
+        places = [end] * (2 * len(names) + 1)
+        places[:-1:2] = offsets
+        places[1::2] = parents
+        self._places = array("H", places)
+
+    def lookup(self, name: bytes) -> RefRecord | None:
+        """Find a ref.
+
+        Returns: its record, or None if it is not in this block
+        """
+        fingerprints = self._fingerprints
+        sought = (hash(name) & 0xFFFF).to_bytes(2, "little")
+        at = fingerprints.find(sought)
+        while at >= 0:
+            if not at & 1:
+                record = self._record_if(at >> 1, name)
+                if record is not None:
+                    return record
+            at = fingerprints.find(sought, at + 1)
+        return None
+
+    def _record_if(self, number: int, name: bytes) -> RefRecord | None:
+        """Give the record of this number if that is its name."""
+        layout, places, position = self._layout, self._places, self._position
+        buffer = layout.buffer
+        record = buffer[position + places[2 * number] : position + places[2 * number + 2]]
+        prefix, head, at = record[0], record[1], 2
+        if prefix > 0x7F or head > 0x7F:
+            prefix, head, at = _header(record, 0)
+        value_at = at + (head >> 3)
+        if record[at:value_at] != name[prefix:]:
+            return None
+        while prefix:
+            number = places[2 * number + 1]
+            start = position + places[2 * number]
+            parent = buffer[start : start + _HEADER_SIZE + prefix]
+            shared, at = parent[0], 2
+            if shared > 0x7F or parent[1] > 0x7F:
+                shared, _, at = _header(parent, 0)
+            if parent[at : at + prefix - shared] != name[shared:prefix]:
+                return None
+            prefix = shared
+        hash_size, base = layout.hash_size, layout.min_update_index
+        if head & 7 == REF_VAL1 and record[value_at] < 0x80:
+            fields = (name, base + record[value_at], record[value_at + 1 :], None, None)
+            return make_record(RefRecord, fields)
+        return decode_ref(name, head & 7, record, value_at, hash_size, base)[0]
+
+
+def _header(data: bytes, pos: int) -> tuple[int, int, int]:
+    """Decode the two varints that a record begins with, and give the position behind them."""
+    prefix, pos = decode_varint(data, pos)
+    head, pos = decode_varint(data, pos)
+    return prefix, head, pos
+
+
+def _fingerprints(names: list[bytes]) -> bytes:
+    """Give two bytes of each name's hash, without a turn of Python for each."""
+    hashes = array("q", map(hash, names))
+    if sys.byteorder == "big":
+        hashes.byteswap()
+    data = hashes.tobytes()
+    fingerprints = bytearray(2 * len(names))
+    fingerprints[::2], fingerprints[1::2] = data[::8], data[1::8]
+    return bytes(fingerprints)

@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Adding to a stack: one table, under the list's lock.
+
+A writer sees the latest snapshot, checks what it expects, writes its table and the new list, and
+swaps the list. An addition to several stacks is one to each, and :func:`commit_all`.
+
+Half of all small additions call for a compaction. Where the tables that it would merge are small,
+their merger is written in place of the new table: one swap of the list instead of two, with the
+same stack as its result.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Protocol
+
+from ..errors import ReftableError, StaleListError, StorageError
+from ..format.coding import MAX_UINT64
+from ..format.records import LogRecord, RefRecord
+from ..table.merged import Merged
+from ..table.table import Table
+from ..table.writer import TableWriter, WriteOptions
+from .compaction import lock_newest, merge
+from .snapshot import Snapshot
+from .storage import Listing, ListLock, NewTable, Storage, TableLock
+
+__all__ = ["Addition", "commit_all", "next_update_indexes"]
+
+_log = logging.getLogger(__name__)
+
+_SMALL = 1 << 14
+"""Up to so many bytes, tables are merged under the list's lock: that takes few milliseconds."""
+
+
+class _Stack(Protocol):
+    """What an addition has to do with its stack."""
+
+    storage: Storage
+    options: WriteOptions
+    geometric_factor: int
+    lock_timeout: float | None
+    stays_compact: bool
+
+    def adopt(self, listing: Listing) -> None:
+        """Take over a list that was just put in place."""
+
+    def auto_compact(self) -> bool:
+        """Restore the geometric sequence."""
+
+
+class _Draft:
+    """A table that is being written: it stays in memory for as long as it is small.
+
+    Args:
+      begin: makes the file
+    """
+
+    def __init__(self, begin: Callable[[], NewTable]) -> None:
+        self._begin = begin
+        self._file: NewTable | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        if self._file is not None:
+            self._file.write(data)
+            return
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > _SMALL:
+            self.save()
+
+    @property
+    def data(self) -> bytes:
+        """All bytes; none if they are in a file."""
+        return b"".join(self._chunks)
+
+    def save(self) -> None:
+        """Make a file of it."""
+        if self._file is None:
+            self._file = self._begin()
+            for chunk in self._chunks:
+                self._file.write(chunk)
+            self._chunks.clear()
+
+
+class Addition:
+    """The right to add one table, held from the lock's acquisition to the list's swap.
+
+    Args:
+      stack: to be added to
+      lock: the list's
+      snapshot: the stack under that lock
+
+    Attributes:
+      snapshot: the stack as it is, and stays for as long as the addition is open
+    """
+
+    def __init__(self, stack: _Stack, lock: ListLock, snapshot: Snapshot) -> None:
+        self._stack = stack
+        self._lock: ListLock | None = lock
+        self._table: NewTable | None = None
+        self._locks: list[TableLock] = []  # of the tables that are merged with the new one
+        self._after: tuple[str, ...] | None = None  # the list as it is to be
+        self._listing: Listing | None = None
+        self.snapshot = snapshot
+
+    def __enter__(self) -> Addition:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.abort()
+
+    @property
+    def next_update_index(self) -> int:
+        """The update index of the transaction.
+
+        Raises:
+          StorageError: if the newest table has the last one that there is
+        """
+        return self.next_update_indexes(1)[0]
+
+    def next_update_indexes(self, count: int) -> range:
+        """Give the update indexes of a transaction that takes several.
+
+        Raises:
+          StorageError: if not so many are left
+        """
+        return next_update_indexes(self.snapshot, count, self._stack.storage.location)
+
+    def write(
+        self,
+        refs: Iterable[RefRecord],
+        logs: Iterable[LogRecord],
+        max_update_index: int | None = None,
+    ) -> None:
+        """Write the table and the list that names it, durably, but put the list not in place yet.
+
+        All that may want space on the disk is done here, so that little is left to go wrong.
+
+        Args:
+          refs: in the order of their names
+          logs: in the order of their keys
+          max_update_index: of the table, if it is not a single transaction's
+        Raises:
+          RecordError: if a record cannot be written
+          StorageError: if the table cannot, or no update index is left for it
+        """
+        if self._lock is None or self._table is not None:
+            raise ReftableError("an addition takes one table, while it is open")
+        index = self.next_update_index
+        last = index if max_update_index is None else max_update_index
+        draft = _Draft(lambda: self._begin(index, last))
+        writer = TableWriter(draft.write, index, last, self._stack.options)
+        writer.add_refs(refs)
+        for log in logs:
+            writer.add_log(log)
+        writer.finish()
+        if not writer.is_empty:
+            data = draft.data
+            is_something = self._merge(data) if data and self._stack.stays_compact else None
+            if is_something is None:
+                draft.save()
+            self._list(is_something is not False)
+        elif self._table is not None:
+            self._table.discard()
+
+    def _begin(self, first: int, last: int) -> NewTable:
+        self._table = self._stack.storage.new_table(first, last)
+        return self._table
+
+    def _merge(self, data: bytes) -> bool | None:
+        """Write not the new table but its merger with others, if compaction would do so next.
+
+        Where they are small, this takes little longer, and spares a table and a swap of the list.
+
+        Returns: False if nothing is left in the merger; None if nothing was merged
+        """
+        stack, tables = self._stack, self.snapshot.tables
+        new = Table(f"{stack.storage.location}/(new table)", data)
+        try:
+            self._locks = lock_newest(
+                stack.storage, self.snapshot, new, stack.geometric_factor, _SMALL
+            )
+            if not self._locks:
+                return None
+            run = (*tables[len(tables) - len(self._locks) :], new)
+            table = self._begin(run[0].min_update_index, new.max_update_index)
+            return merge(run, table.write, stack.options, with_oldest=len(run) > len(tables))
+        except ReftableError as error:
+            # A fault in what is there already is no reason not to add to it.
+            _log.warning("%s was not compacted: %s", stack.storage.location, error)
+            self._release_tables()
+            if self._table is not None:
+                self._table.discard()
+            return None
+
+    def _list(self, is_something: bool) -> None:
+        """Finish the table that was written, and prepare the list that names it."""
+        listing, table = self.snapshot.listing, self._table
+        if table is None or self._lock is None:
+            return
+        names = listing.names[: len(listing.names) - len(self._locks)]
+        if is_something:
+            table.seal()
+            names = (*names, table.commit())
+        else:
+            table.discard()
+        self._lock.prepare(names, listing)
+        self._after = names
+
+    def commit(self) -> None:
+        """List the table that was written; then keep the stack in shape.
+
+        Raises:
+          StorageError: if the list could not be put in place, and the old one stands; or if it was,
+            but is not sure to survive a power cut
+          StaleListError: if somebody broke the lock; the list is his
+        """
+        commit_all((self,))
+
+    def abort(self) -> None:
+        """Remove what was written and release the lock; harmless after :meth:`commit`."""
+        lock, table = self._lock, self._table
+        # An interrupted commit may have happened all the same; then the table has to stay.
+        if table is not None and lock is not None and not lock.is_swapped:
+            table.discard()
+        self._release_tables()
+        if lock is not None:
+            lock.release()
+        self._lock = self._table = None
+
+    def _release_tables(self) -> None:
+        while self._locks:
+            self._locks.pop().release()
+
+    def _is_swapped(self) -> bool:
+        return self._lock is not None and self._lock.is_swapped
+
+    def _check(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
+
+    def _swap(self) -> None:
+        if self._lock is not None:
+            self._listing = self._lock.swap()
+
+    def _sync(self) -> None:
+        if self._lock is not None:
+            self._lock.sync()
+
+    def _take_back(self) -> None:
+        """Swap the old list in again, if it is not too late.
+
+        Raises:
+          ReftableError: if that cannot be done
+        """
+        if self._lock is not None:
+            self._lock.release()  # as far as an interrupt has left that to do
+        storage = self._stack.storage
+        lock = storage.lock_list(self._stack.lock_timeout)
+        try:
+            listing = storage.read_list()
+            before = self.snapshot.listing.names
+            if listing.names != self._after:
+                raise StaleListError(f"{storage.location}: somebody has built on it")
+            lock.prepare(before, listing)
+            lock.check()
+            lock.swap()
+        except BaseException:
+            lock.release()
+            raise
+        lock.sync()
+        if self._table is not None:
+            self._table.discard()
+
+    def _keep_in_shape(self) -> None:
+        """Remove what was merged, and compact the stack, as far as that can be done."""
+        stack, listing = self._stack, self._listing
+        try:
+            if listing is not None:
+                stack.adopt(listing)
+                for name in self.snapshot.listing.names:
+                    if name not in listing.names:
+                        stack.storage.remove(name)
+            if stack.stays_compact:
+                stack.auto_compact()
+        except Exception as error:
+            # The update has happened, whatever became of the housekeeping after it.
+            _log.warning("%s was not compacted: %s", stack.storage.location, error)
+
+
+def next_update_indexes(refs: Merged, count: int, location: str) -> range:
+    """Give the update indexes of a transaction.
+
+    Args:
+      refs: the stack before it
+      count: how many it takes
+      location: of the stack, for the message
+    Raises:
+      StorageError: if not so many are left
+    """
+    index = refs.max_update_index + 1
+    if index + count - 1 > MAX_UINT64:
+        raise StorageError(errno.EOVERFLOW, "no update index is left for an update", location)
+    return range(index, index + count)
+
+
+def commit_all(additions: Iterable[Addition]) -> None:
+    """Commit several additions: all of them or none, unless the machine dies between two renames.
+
+    Args:
+      additions: to different stacks; all tables are written
+    Raises:
+      StorageError: if a list could not be put in place, and the old ones stand; or if they were put
+        in place, but are not sure to survive a power cut
+      StaleListError: if somebody broke a lock
+    """
+    additions = list(additions)
+    for addition in additions:
+        if addition._lock is None:
+            raise ReftableError("the addition is over")
+    written = [addition for addition in additions if addition._after is not None]
+    try:
+        for addition in written:
+            addition._check()
+        for addition in written:
+            addition._swap()
+    except BaseException as error:
+        _take_back(written, error)
+        raise
+    unsynced: StorageError | None = None
+    for addition in written:
+        try:
+            addition._sync()
+        except StorageError as error:
+            unsynced = error
+    for addition in additions:
+        addition.abort()
+    if unsynced is not None:
+        raise unsynced
+    for addition in written:
+        addition._keep_in_shape()
+
+
+def _take_back(additions: list[Addition], cause: BaseException) -> None:
+    """Undo the swaps that have happened, as others have not."""
+    swapped = [addition for addition in additions if addition._is_swapped()]
+    if len(swapped) == len(additions):
+        return  # only interrupted, and too late
+    for addition in swapped:
+        try:
+            addition._take_back()
+        except ReftableError as error:
+            location = addition._stack.storage.location
+            raise StorageError(
+                None, f"an update stands although one that belongs to it failed: {error}", location
+            ) from cause

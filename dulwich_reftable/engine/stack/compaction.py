@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Compaction: which tables to merge, merging them, and replacing them in the list.
+
+Tables shall form a geometric sequence, each at least ``factor`` times as large as the next newer
+one; then a stack of n updates has O(log n) tables and each record is rewritten O(log n) times. The
+rule that picks the run of tables to merge is git's, so that both keep the same shape when they
+share a repository.
+
+The list's lock is held to claim the tables and to replace them, not while they are merged and
+synced. A compaction of the oldest tables, which takes long, keeps nobody from compacting what is
+added meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..errors import LockError, StaleListError
+from ..format.records import LogRecord
+from ..table.merged import Merged
+from ..table.table import Table
+from ..table.writer import TableWriter, WriteOptions
+from .locks import attempts
+from .storage import Listing, ListLock, Storage, TableLock
+
+__all__ = ["compact", "is_geometric", "merge", "run_to_compact"]
+
+
+class _View(Protocol):
+    """The stack at one moment."""
+
+    @property
+    def tables(self) -> tuple[Table, ...]: ...
+
+    @property
+    def listing(self) -> Listing: ...
+
+
+def run_to_compact(sizes: Sequence[int], factor: int = 2) -> tuple[int, int] | None:
+    """Find the run of tables whose merger restores the geometric sequence.
+
+    Args:
+      sizes: of the tables' contents in bytes, oldest first
+      factor: how many times larger than the next newer table each one should be
+    Returns: ``(first, last)``, both included; None if the sequence is geometric
+    """
+    last = next((i for i in range(len(sizes) - 1, 0, -1) if sizes[i - 1] < sizes[i] * factor), None)
+    if last is None:
+        return None
+    # Merging makes one table of what was added up so far, which the next older one must outweigh.
+    first = last
+    merged = sizes[last]
+    for i in range(last - 1, -1, -1):
+        before = merged
+        merged += sizes[i]
+        if sizes[i] < before * factor:
+            first = i
+    return first, last
+
+
+def _weights(tables: Sequence[Table]) -> list[int]:
+    """Give the sizes that count for the sequence: without header and footer, but never zero."""
+    return [table.layout.end - table.layout.header_size + 1 for table in tables]
+
+
+def is_geometric(tables: Sequence[Table], factor: int) -> bool:
+    """Tell whether tables, oldest first, need no compaction."""
+    return run_to_compact(_weights(tables), factor) is None
+
+
+def compact(
+    storage: Storage,
+    latest: Callable[[], _View],
+    options: WriteOptions,
+    *,
+    factor: int | None,
+    timeout: float | None,
+) -> bool:
+    """Merge tables of a stack.
+
+    Args:
+      storage: where the stack lives
+      latest: gives it as it is
+      options: for the new table
+      factor: of the sequence that is to be restored, as far as nobody else is at it; None to merge
+        all tables
+      timeout: seconds to wait for a lock; 0 to try once, None for ever
+    Returns: whether tables were merged
+    Raises:
+      LockError: if the list, or with all tables one of them, stayed locked
+      StorageError: if writing failed
+    """
+    locks: list[TableLock] = []
+    try:
+        view, first = _claim(storage, latest, factor, timeout, locks)
+        if len(locks) < 2:
+            return False
+        names = view.listing.names[first : first + len(locks)]
+        _replace(
+            storage, view.tables[first : first + len(locks)], names, options, not first, timeout
+        )
+        # Let go of what was merged: Windows removes no file that somebody has mapped.
+        view = latest()
+        for name in names:
+            storage.remove(name)
+    finally:
+        for lock in locks:
+            lock.release()
+    return True
+
+
+def _claim(
+    storage: Storage,
+    latest: Callable[[], _View],
+    factor: int | None,
+    timeout: float | None,
+    locks: list[TableLock],
+) -> tuple[_View, int]:
+    """Lock the tables to be merged, under the list's lock; arguments are those of :func:`compact`.
+
+    Returns: the stack as it was then, and the position of the first table; the locks are in
+      ``locks``, in the order of the tables
+    """
+    refused = LockError(storage.location, None, 0.0)
+    for _ in attempts(timeout):
+        list_lock = storage.lock_list(timeout)
+        try:
+            view = latest()
+            return view, _lock_tables(storage, view, factor, locks)
+        except LockError as error:
+            refused = error
+        finally:
+            list_lock.release()
+    raise refused
+
+
+def _lock_tables(storage: Storage, view: _View, factor: int | None, locks: list[TableLock]) -> int:
+    names, weights = view.listing.names, _weights(view.tables)
+    # Where somebody is at a table, those on both sides of it are looked at for themselves, newer
+    # ones first. Else, with many writers busy at the newest tables, nobody would get to the others.
+    stretches = [(0, len(names))]
+    while stretches:
+        start, stop = stretches.pop()
+        run = (0, len(names) - 1)
+        if factor is not None:
+            found = run_to_compact(weights[start:stop], factor)
+            if found is None:
+                continue
+            run = found
+        first, last = start + run[0], start + run[1]
+        for i in range(last, first - 1, -1):
+            try:
+                locks.insert(0, storage.lock_table(names[i]))
+            except LockError:
+                while locks:
+                    locks.pop().release()
+                if factor is None:
+                    raise
+                stretches += [(start, i), (i + 1, stop)]
+                break
+        else:
+            return first
+    return 0
+
+
+def lock_newest(
+    storage: Storage, view: _View, new: Table, factor: int, most: int
+) -> list[TableLock]:
+    """Lock the tables that are to be merged with one that is about to be added.
+
+    Args:
+      storage: where the stack lives; its list is locked
+      view: the stack
+      new: the table
+      factor: of the sequence
+      most: how many bytes all of these tables may have
+    Returns: the locks, in the order of the tables; none if nothing is to be merged, if it is too
+      much, or if somebody is at it
+    """
+    names, tables = view.listing.names, (*view.tables, new)
+    run = run_to_compact(_weights(tables), factor)
+    if run is None or run[1] < len(names) or sum(table.size for table in tables[run[0] :]) > most:
+        return []
+    locks: list[TableLock] = []
+    try:
+        for name in reversed(names[run[0] :]):
+            locks.insert(0, storage.lock_table(name))
+    except BaseException as error:
+        while locks:
+            locks.pop().release()
+        if not isinstance(error, LockError):
+            raise
+    return locks
+
+
+def _replace(
+    storage: Storage,
+    tables: tuple[Table, ...],
+    names: tuple[str, ...],
+    options: WriteOptions,
+    with_oldest: bool,
+    timeout: float | None,
+) -> None:
+    """Put the merger of locked tables in their place."""
+    new = storage.new_table(tables[0].min_update_index, tables[-1].max_update_index)
+    lock: ListLock | None = None
+    try:
+        something = merge(tables, new.write, options, with_oldest=with_oldest)
+        new.seal()
+        lock = storage.lock_list(timeout)
+        listing = storage.read_list()
+        listed = list(listing.names)
+        at = listed.index(names[0]) if names[0] in listed else 0
+        if tuple(listed[at : at + len(names)]) != names:
+            raise StaleListError(
+                f"{storage.location}: tables were replaced in spite of their locks"
+            )
+        listed[at : at + len(names)] = [new.commit()] if something else []
+        lock.prepare(listed, listing)
+        lock.check()
+        lock.swap()
+    except BaseException:
+        # Even now the swap may have happened; then the new table is the only one that counts.
+        if lock is None or not lock.is_swapped:
+            new.discard()
+        if lock is not None:
+            lock.release()
+        raise
+    if not something:
+        new.discard()
+    # If this fails, a power cut may bring the old list back: its tables have to stay.
+    lock.sync()
+
+
+def merge(
+    tables: tuple[Table, ...],
+    write: Callable[[bytes], object],
+    options: WriteOptions,
+    *,
+    with_oldest: bool,
+) -> bool:
+    """Write the merger of neighbouring tables.
+
+    Args:
+      tables: oldest first
+      write: takes the bytes
+      options: for the new table
+      with_oldest: whether the oldest table of the stack is among them, so that no tombstone
+        has anything left to hide
+    Returns: False if nothing is left: the table that was written is empty
+    """
+    merged = Merged(tables)
+    writer = TableWriter(
+        write,
+        min(table.min_update_index for table in tables),
+        max(table.max_update_index for table in tables),
+        options,
+    )
+    for _, refs in merged.ref_records():
+        writer.add_refs([ref for ref in refs if not ref.is_deletion] if with_oldest else refs)
+    for _, logs in merged.log_records():
+        for log in logs:
+            if not (with_oldest and log.update is None):
+                writer.add_log(_with_newline(log))
+    writer.finish()
+    return not writer.is_empty
+
+
+def _with_newline(record: LogRecord) -> LogRecord:
+    """End a log message in a newline, which git sees to when it compacts."""
+    update = record.update
+    if update is None or update.message.endswith(b"\n"):
+        return record
+    return record._replace(update=update._replace(message=update.message + b"\n"))

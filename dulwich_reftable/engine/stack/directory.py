@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""A stack in a directory: table files, ``tables.list``, and lock files beside them.
+
+What makes it safe is the order of things. A table is written under a temporary name, synced and
+renamed before any list names it. A list is written into its lock file and synced; then the
+directory is, so that a list can never reach the disk before the names of its tables; then the list
+is renamed over the old one, and the directory synced again. Whatever dies in between leaves the
+old list or the new one, each with all of its tables. Reading creates nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from ..errors import CorruptTableError, RefsMovedError, StaleListError, StorageError
+from ..format.layout import Buffer
+from .files import Descriptor, create, open_directory, open_plain, read_all, sync, write_all
+from .locks import LockFile
+from .stale_files import LIST, TABLE_SUFFIX, TEMPORARY, Leftover, leftovers
+from .storage import Listing, MissingTableError
+
+__all__ = ["DirectoryStorage"]
+
+# Tables up to this size are read, not mapped: a map costs more than such a copy.
+_READ_UP_TO = 1 << 14
+_MAP: dict[str, bool] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""Before Python 3.13, each map keeps a descriptor open."""
+
+_WRITE_AT_ONCE = 1 << 18
+_LONGEST_LIST = 1 << 20
+"""Bytes of a list of some 27,000 tables; opening them would take longer than reading the list."""
+
+# An open descriptor keeps an inode number from coming back; Windows has to do without, since
+# there it would also keep the list from being replaced.
+_PIN_INODES = os.name != "nt"
+
+
+class _ListToken:
+    """A version of the list: which file it is, kept from being reused by holding it open.
+
+    Args:
+      fd: becomes the token's; -1 for a list that is not there
+    """
+
+    __slots__ = ("_file", "identity")
+
+    def __init__(self, fd: int) -> None:
+        self._file = Descriptor(fd)
+        self.identity = _identity(os.fstat(fd)) if fd >= 0 else None
+        if not _PIN_INODES:
+            self._file.close()
+
+
+class DirectoryStorage:
+    """A stack's directory.
+
+    Args:
+      path: the directory; it need not exist before something is written
+      durable: whether to fsync what is written
+      adjust_mode: called with the path of each file or directory that is created, to give it
+        the mode that the repository's sharing asks for
+      confirm: raises ``RefsMovedError`` if the repository keeps its refs elsewhere by now. It is
+        called by every writer, under the lock, and by a reader who finds no list
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        durable: bool = True,
+        adjust_mode: Callable[[str], None] | None = None,
+        confirm: Callable[[], None] | None = None,
+    ) -> None:
+        self.location = path
+        self._durable = durable
+        self._adjust_mode = adjust_mode
+        self._confirm = confirm or (lambda: None)
+        self._was_there = False
+        self._list_path = os.path.join(path, LIST)
+
+    def __repr__(self) -> str:
+        return f"DirectoryStorage({self.location!r})"
+
+    # Reading
+
+    def read_list(self) -> Listing:
+        """Read ``tables.list``."""
+        try:
+            file, size = open_plain(self._list_path)
+            with file as fd:
+                if size > _LONGEST_LIST:
+                    raise CorruptTableError(self._list_path, None, f"{size} bytes are no list")
+                names = self._parse(read_all(fd, size))
+                file.fd = -1  # the token closes it
+                self._was_there = True
+                return Listing(names, _ListToken(fd))
+        except FileNotFoundError:
+            if os.path.islink(self._list_path):
+                raise CorruptTableError(self._list_path, None, "a link to nothing") from None
+            self._check_absence()
+            return Listing((), _ListToken(-1))
+        except OSError as error:
+            raise StorageError.of(error, "read", self._list_path) from error
+
+    def _check_absence(self) -> None:
+        """See that no list means a stack that nobody has written to yet.
+
+        Raises:
+          RefsMovedError: if the stack was there before, or the refs are kept elsewhere by now
+        """
+        self._confirm()
+        if self._was_there:
+            raise RefsMovedError(self._list_path, "the stack of refs is gone")
+
+    def _parse(self, data: bytes) -> tuple[str, ...]:
+        names = tuple(map(os.fsdecode, filter(None, data.split(b"\n"))))
+        seen: set[str] = set()
+        for name in names:
+            if name in seen or not _is_plain_name(name):
+                # The last of several is the one too many.
+                offset = (b"\n" + data + b"\n").rindex(b"\n" + os.fsencode(name) + b"\n")
+                raise CorruptTableError(self._list_path, offset, f"{name!r} cannot be a table")
+            seen.add(name)
+        return names
+
+    def is_current(self, token: object) -> bool:
+        """Compare what ``stat`` tells of ``tables.list``."""
+        try:
+            identity = _identity(os.stat(self._list_path))
+        except FileNotFoundError:
+            identity = None
+        except OSError as error:
+            raise StorageError.of(error, "read", self._list_path) from error
+        if identity is None:
+            self._check_absence()
+        return isinstance(token, _ListToken) and token.identity == identity
+
+    def open_table(self, name: str) -> Buffer:
+        """Map a table into memory (a small one is read)."""
+        path = os.path.join(self.location, name)
+        try:
+            file, size = open_plain(path)
+            with file as fd:
+                if size <= _READ_UP_TO:
+                    return read_all(fd, size)
+                return mmap.mmap(fd, size, access=mmap.ACCESS_READ, **_MAP)
+        except FileNotFoundError as error:
+            raise MissingTableError.of(error, "read", path) from error
+        except OSError as error:
+            raise StorageError.of(error, "read", path) from error
+        except ValueError as error:  # it became shorter meanwhile, which no table does
+            raise CorruptTableError(path, None, str(error)) from error
+
+    # Writing
+
+    def new_table(self, min_update_index: int, max_update_index: int) -> _NewTable:
+        """Begin a table file."""
+        base = f"0x{min_update_index:012x}-0x{max_update_index:012x}"
+        return _NewTable(self, base)
+
+    def lock_list(self, timeout: float | None, *, create: bool = False) -> _ListLock:
+        """Create ``tables.list.lock``, and the directory if it is missing and may be made."""
+        is_created = False
+        try:
+            lock = LockFile(self._list_path, timeout)
+        except StorageError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            self._check_absence()
+            if not create:
+                raise
+            self._create_directory()
+            is_created = True
+            lock = LockFile(self._list_path, timeout)
+        try:
+            self._confirm()
+            self._adjust(lock.path)
+        except BaseException as error:
+            lock.release()
+            if is_created:
+                with suppress(OSError):  # somebody else may be using it
+                    os.rmdir(self.location)
+            if isinstance(error, OSError) and not isinstance(error, StorageError):
+                raise StorageError.of(error, "change the mode of", lock.path) from error
+            raise
+        return _ListLock(self, lock)
+
+    def _create_directory(self) -> None:
+        try:
+            os.mkdir(self.location)
+            self._adjust(self.location)
+            sync(self._open_to_sync(os.path.dirname(self.location) or os.curdir))
+        except FileExistsError:
+            pass  # somebody else was faster
+        except OSError as error:
+            raise StorageError.of(error, "create", self.location) from error
+
+    def lock_table(self, name: str) -> LockFile:
+        """Create ``<table>.lock``."""
+        lock = LockFile(os.path.join(self.location, name), 0)
+        lock.close()
+        return lock
+
+    def leftovers(self, listed: Iterable[str]) -> list[Leftover]:
+        """Look through the directory.
+
+        It is synced first: the list that names what replaced a table has to be on disk before the
+        table goes, and not every writer sees to that.
+        """
+        try:
+            found = os.listdir(self.location)
+            sync(self._open_to_sync(self.location))
+        except OSError as error:
+            raise StorageError.of(error, "list", self.location) from error
+        return leftovers(found, listed)
+
+    def remove(self, name: str) -> bool:
+        """Unlink a file; one that somebody keeps from being removed is left."""
+        try:
+            os.unlink(os.path.join(self.location, name))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _adjust(self, path: str) -> None:
+        if self._adjust_mode is not None:
+            self._adjust_mode(path)
+
+    def _sync(self, fd: int) -> None:
+        if self._durable:
+            os.fsync(fd)
+
+    def _open_to_sync(self, path: str) -> Descriptor | None:
+        return open_directory(path) if self._durable else None
+
+
+class _NewTable:
+    """A table file that is being written.
+
+    It does its own buffering: a file object of Python would, in a forked child, write what it has
+    buffered a second time.
+    """
+
+    _is_temporary = False  # until there is a file
+
+    def __init__(self, storage: DirectoryStorage, base: str) -> None:
+        self._storage = storage
+        self._owner = os.getpid()
+        self._name = f"{base}-{secrets.token_hex(4)}{TABLE_SUFFIX}"
+        self._path = os.path.join(storage.location, f"{base}{TEMPORARY}{secrets.token_hex(6)}")
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._fd = -1
+        self._paths = [self._path]  # where it may be
+        self._is_temporary = True
+        try:
+            self._fd = create(self._path)
+            storage._adjust(self._path)
+        except BaseException as error:
+            self.discard()
+            if isinstance(error, OSError):
+                raise StorageError.of(error, "create", self._path) from error
+            raise
+
+    def __del__(self) -> None:
+        # An interrupt in an unlucky moment can leave this to do. Under its final name, a table may
+        # be listed by now.
+        if self._is_temporary:
+            self.discard()
+
+    def write(self, data: bytes, /) -> None:
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if self._buffered >= _WRITE_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        chunks, self._chunks, self._buffered = self._chunks, [], 0
+        try:
+            write_all(self._fd, b"".join(chunks))
+        except OSError as error:
+            raise StorageError.of(error, "write", self._path) from error
+
+    def seal(self) -> None:
+        self._flush()
+        try:
+            self._storage._sync(self._fd)
+            fd, self._fd = self._fd, -1
+            os.close(fd)  # where nothing is synced, this is what tells of a full disk
+        except OSError as error:
+            raise StorageError.of(error, "write", self._path) from error
+
+    def commit(self) -> str:
+        path = os.path.join(self._storage.location, self._name)
+        self._paths.append(path)
+        self._is_temporary = False
+        try:
+            os.rename(self._path, path)
+        except OSError as error:
+            raise StorageError.of(error, "rename", self._path) from error
+        return self._name
+
+    def discard(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+        # A forked child inherits the object, but the file stays its parent's.
+        if self._owner == os.getpid():
+            for path in self._paths:
+                with suppress(OSError):
+                    os.unlink(path)
+        self._is_temporary = False
+
+
+class _ListLock:
+    def __init__(self, storage: DirectoryStorage, lock: LockFile) -> None:
+        self._storage = storage
+        self._lock = lock
+        self._names: tuple[str, ...] = ()
+        self._replaced: Listing | None = None
+        self._token: _ListToken | None = None
+        self._directory: Descriptor | None = None
+
+    def prepare(self, names: Iterable[str], replaced: Listing) -> None:
+        self._names = tuple(names)
+        self._replaced = replaced
+        storage, lock = self._storage, self._lock
+        try:
+            write_all(lock.fd, b"".join(os.fsencode(name) + b"\n" for name in self._names))
+            storage._sync(lock.fd)
+            self._directory = storage._open_to_sync(storage.location)
+            sync(self._directory)
+        except OSError as error:
+            raise StorageError.of(error, "write", lock.path) from error
+
+    def check(self) -> None:
+        storage, lock = self._storage, self._lock
+        if self._replaced is None or not storage.is_current(self._replaced.token):
+            raise StaleListError(f"{storage.location}: the list was changed under its lock")
+        try:
+            if not lock.is_held():
+                raise StaleListError(f"{lock.path}: somebody removed the lock while it was held")
+            # The descriptor moves into the token: it is that of the list to be.
+            self._token = _ListToken(lock.take_fd())
+        except OSError as error:
+            raise StorageError.of(error, "check", lock.path) from error
+
+    def swap(self) -> Listing:
+        lock = self._lock
+        try:
+            lock.commit()
+        except OSError as error:
+            raise StorageError.of(error, "rename", lock.path) from error
+        return Listing(self._names, self._token)
+
+    @property
+    def is_swapped(self) -> bool:
+        return self._lock.is_committed
+
+    def sync(self) -> None:
+        directory, self._directory = self._directory, None
+        try:
+            sync(directory)
+        except OSError as error:
+            doing = "sync what was written, which may not survive a power cut"
+            raise StorageError.of(error, doing, self._storage.location) from error
+
+    def release(self) -> None:
+        self._lock.release()
+        if self._directory is not None:
+            self._directory.close()
+
+
+def _is_plain_name(name: str) -> bool:
+    if "/" in name or "\0" in name or name in (".", ".."):
+        return False
+    return os.name != "nt" or not any(character in name for character in "\\:")
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    # Device and inode would do for all who rename lists into place; the rest tells of others.
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

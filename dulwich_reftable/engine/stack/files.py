@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Files by descriptor: opening plain ones only, reading and writing all of it, syncing directories.
+
+Errors are the operating system's; whoever calls knows which file it was about, and says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from ..errors import CorruptTableError
+
+__all__ = ["Descriptor", "create", "open_directory", "open_plain", "read_all", "sync", "write_all"]
+
+_BINARY = getattr(os, "O_BINARY", 0)
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY
+_CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY
+_READ_AT_ONCE = 1 << 16
+
+_SYNCS_DIRECTORIES = os.name != "nt"
+_CANNOT_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
+"""What a file system says whose directories cannot be synced, or not by us."""
+
+
+class Descriptor:
+    """A descriptor that is closed at the end of a block, or when nobody refers to it.
+
+    Attributes:
+      fd: -1 when it is closed
+    """
+
+    fd = -1
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __enter__(self) -> int:
+        return self.fd
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it; harmless if that is done. What was written to be kept is synced before."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+
+
+def open_plain(path: str) -> tuple[Descriptor, int]:
+    """Open a file for reading, without being held up by one that is a pipe.
+
+    Returns: the descriptor, and the file's size
+    Raises:
+      CorruptTableError: if it is no plain file
+      OSError: if it cannot be opened
+    """
+    file = Descriptor(os.open(path, _READ_FLAGS))
+    try:
+        found = os.fstat(file.fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise CorruptTableError(path, None, "not a plain file")
+    except BaseException:
+        file.close()
+        raise
+    return file, found.st_size
+
+
+def create(path: str) -> int:
+    """Create a file that must not exist yet, and open it for writing."""
+    return os.open(path, _CREATE_FLAGS, 0o666)
+
+
+def read_all(fd: int, size: int) -> bytes:
+    """Read to the end.
+
+    Args:
+      fd: at the file's beginning
+      size: that the file is thought to have
+    """
+    data = os.read(fd, size + 1)
+    if len(data) != size:  # it did not come at once, or the file has changed
+        while more := os.read(fd, _READ_AT_ONCE):
+            data += more
+    return data
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write, in as many steps as it takes."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def open_directory(path: str) -> Descriptor | None:
+    """Open a directory in order to sync it; None where that cannot be done."""
+    if not _SYNCS_DIRECTORIES:
+        return None
+    try:
+        return Descriptor(os.open(path, os.O_RDONLY))
+    except OSError as error:
+        if error.errno not in _CANNOT_BE_SYNCED:
+            raise
+        return None
+
+
+def sync(directory: Descriptor | None) -> None:
+    """Sync what :func:`open_directory` gave."""
+    if directory is None:
+        return
+    try:
+        os.fsync(directory.fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_BE_SYNCED:
+            raise

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Lock files: created exclusively beside what they lock, as git's are, and waited for.
+
+A lock file excludes other processes and our own threads alike; the threads queue for their turn
+(:mod:`.lock_queue`) before they try. A lock that its owner left behind is never broken: nobody can
+know that the owner is dead, so the message tells how old it is and what to do.
+
+Nor do we trust that a lock we took is still there: somebody may have removed it by hand, and
+somebody else taken it. It is ours while the file is the one that we made. That is also how an
+interrupted commit finds out on which side of the rename it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from ..errors import LockError, StorageError
+from .lock_queue import Turn
+
+__all__ = ["LockFile", "attempts"]
+
+_log = logging.getLogger(__name__)
+
+_SUFFIX = ".lock"
+
+_FIRST_PAUSE = 0.001  # seconds
+_LONGEST_PAUSE = 0.1
+_PAUSE_GROWTH = 1 / 8
+"""Pauses grow with the time that was waited: rarely too late, and few looks in all."""
+
+_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+
+_TRIES = 10 if os.name == "nt" else 2
+"""Windows neither replaces nor removes a file that somebody has open; readers of a list, or a
+virus scanner, are gone in a moment."""
+
+
+def attempts(timeout: float | None, since: float | None = None) -> Iterator[None]:
+    """Yield at once, and again after growing, jittered pauses until the timeout is over.
+
+    Args:
+      timeout: seconds; 0 for one attempt, None for ever
+      since: when the timeout began (:func:`time.monotonic`); None for now
+    """
+    begun = time.monotonic() if since is None else since
+    while True:
+        yield
+        waited = time.monotonic() - begun
+        if timeout is not None and waited >= timeout:
+            return
+        pause = min(max(waited * _PAUSE_GROWTH, _FIRST_PAUSE), _LONGEST_PAUSE)
+        # Jitter, so that those who wait together do not come back together.
+        pause *= random.uniform(0.5, 1.5)
+        time.sleep(pause if timeout is None else min(pause, timeout - waited))
+
+
+class LockFile:
+    """A lock file that we hold.
+
+    Args:
+      path: the file to lock; the lock file is ``<path>.lock``
+      timeout: seconds to wait for it; 0 to try once, None for ever
+
+    Attributes:
+      path: of the lock file
+
+    Raises:
+      LockError: if it stayed taken
+      StorageError: if it cannot be created
+    """
+
+    _is_over = True  # until there is anything to release
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        self.path = path + _SUFFIX
+        self._target = path
+        self._owner = os.getpid()
+        self._opened: list[int] = []  # the descriptor, while we have it
+        self._identity: tuple[int, int] | None = None
+        self._is_renaming = False
+        # Who tries but once need not queue: the file alone excludes.
+        self._turn = None if timeout == 0 else Turn(os.path.abspath(self.path))
+        self._is_over = False
+        begun = time.monotonic()
+        try:
+            if self._turn is not None and not self._turn.wait(timeout):
+                raise self._taken(begun)
+            if not self._create(timeout, self._turn.since if self._turn else begun):
+                raise self._taken(begun)
+        except BaseException:
+            self.release()
+            raise
+
+    def __del__(self) -> None:
+        # An interrupt in an unlucky moment can leave this to do.
+        if not self._is_over:
+            self.release()
+
+    def _create(self, timeout: float | None, since: float) -> bool:
+        for _ in attempts(timeout, since):
+            try:
+                # With an assignment, an interrupt could come between the creation of the file and
+                # our knowing that it is ours. Nothing comes between the steps of one C function.
+                self._opened.extend(map(os.open, (self.path,), (_FLAGS,), (0o666,)))
+                self._identify()
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise StorageError.of(error, "lock", self.path) from error
+            return True
+        return False
+
+    def _identify(self) -> None:
+        found = os.fstat(self.fd)
+        self._identity = found.st_dev, found.st_ino
+
+    def _taken(self, begun: float) -> LockError:
+        age = None
+        with suppress(OSError):
+            age = max(time.time() - os.stat(self.path).st_mtime, 0.0)
+        return LockError(self.path, age, time.monotonic() - begun)
+
+    @property
+    def fd(self) -> int:
+        """Descriptor to write the new contents to; -1 when it was closed or given away."""
+        return self._opened[0] if self._opened else -1
+
+    def take_fd(self) -> int:
+        """Give the descriptor away, to somebody who will close it."""
+        return self._opened.pop() if self._opened else -1
+
+    def close(self) -> None:
+        """Close the descriptor and go on holding the lock."""
+        fd = self.take_fd()
+        if fd >= 0:
+            with suppress(OSError):  # what was written was synced, or is not to be kept
+                os.close(fd)
+
+    def is_held(self) -> bool:
+        """Tell whether the lock file is there and the one that we made.
+
+        Raises:
+          OSError: if that cannot be told
+        """
+        # A forked child inherits the object, but the lock stays its parent's.
+        if self._is_over or self._owner != os.getpid():
+            return False
+        if self._identity is None:
+            if not self._opened:
+                return False
+            self._identify()
+        try:
+            found = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the rename of :meth:`commit` has happened, whatever came out of it.
+
+        It may have been interrupted; and a network file system can report an error of a rename that
+        it has done.
+        """
+        try:
+            return self._is_renaming and not self.is_held()
+        except OSError:
+            return True  # who cannot know must not remove what a list may name
+
+    def commit(self) -> None:
+        """Rename the lock file over what it locks, which also releases the lock.
+
+        Whether it is still ours, the caller has asked right before.
+
+        Raises:
+          OSError: if that fails
+        """
+        self._is_renaming = True
+        self._replace()
+        self._finish(had_lock=True)
+
+    def _replace(self) -> None:
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                os.replace(self.path, self._target)
+                return
+            except PermissionError:
+                if os.name != "nt" or not tries_left:
+                    raise
+                time.sleep(_FIRST_PAUSE)
+
+    def release(self) -> None:
+        """Remove the lock file, if it is ours; harmless if the lock is not held any more."""
+        had_lock = self._identity is not None
+        try:
+            is_ours = self.is_held()
+        except OSError:
+            is_ours = not self._is_renaming  # it was, and few things can have changed that
+        if is_ours:
+            self._is_renaming = False
+            self._unlink()
+        self._finish(had_lock=had_lock)
+
+    def _unlink(self) -> None:
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                os.unlink(self.path)
+                return
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                if not tries_left:
+                    _log.warning("cannot remove the lock '%s': %s", self.path, error)
+                    return
+                time.sleep(_FIRST_PAUSE)
+
+    def _finish(self, *, had_lock: bool) -> None:
+        self.close()
+        if self._turn is not None and self._owner == os.getpid():
+            self._turn.leave(had_lock=had_lock)
+        self._is_over = True

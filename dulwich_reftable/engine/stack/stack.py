@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""The live stack: snapshots, additions, compaction, cleaning.
+
+A reader takes a :class:`~.snapshot.Snapshot`, an immutable view of the open tables; one look at the
+list tells whether it is still the latest. A writer takes an :class:`~.addition.Addition`.
+Compaction (:mod:`.compaction`) follows every addition, and gives way to everybody.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+
+from ..errors import CorruptTableError, LockError, ReftableError, StaleListError, StorageError
+from ..table.table import Table
+from ..table.writer import WriteOptions
+from .addition import Addition
+from .compaction import compact, is_geometric
+from .snapshot import Snapshot
+from .stale_files import Leftover
+from .storage import Listing, MissingTableError, Storage
+
+__all__ = ["Stack"]
+
+_RELOAD_SECONDS = 3.0
+"""For how long a reader chases a list that changes under it, as in git."""
+
+_PATIENCE = 1.0
+"""For how many seconds a compaction waits at the most that nobody has asked for."""
+
+
+class Stack:
+    """A stack of tables.
+
+    Args:
+      storage: where it lives
+      options: for tables to be written; their hash is that of all tables
+      geometric_factor: see :mod:`.compaction`
+      lock_timeout: seconds to wait for the list's lock; 0 to try once, None for ever
+
+    Attributes:
+      stays_compact: whether additions see to the geometric sequence; as it is set
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        options: WriteOptions | None = None,
+        *,
+        geometric_factor: int = 2,
+        lock_timeout: float | None = 0.1,
+    ) -> None:
+        self.storage = storage
+        self.options = options or WriteOptions()
+        self.geometric_factor = geometric_factor
+        self.lock_timeout = lock_timeout
+        self.stays_compact = True
+        self._snapshot: Snapshot | None = None
+
+    def close(self) -> None:
+        """Let go of the open tables; whoever still has a snapshot can go on reading it."""
+        self._snapshot = None
+
+    # Reading
+
+    def snapshot(self) -> Snapshot:
+        """Give the latest snapshot.
+
+        Raises:
+          CorruptTableError: if the list or a table is damaged
+          RefsMovedError: if the stack was there once, or refs are kept elsewhere by now
+          StorageError: if the list or a table cannot be read
+        """
+        snapshot = self._snapshot
+        if snapshot is not None and self.storage.is_current(snapshot.listing.token):
+            return snapshot
+        return self._reload()
+
+    def adopt(self, listing: Listing) -> None:
+        """Take over a list that was just put in place, which spares reading it again."""
+        last = self._snapshot
+        known = dict(zip(last.listing.names, last.tables, strict=True)) if last is not None else {}
+        try:
+            tables = tuple(known.get(name) or self._open_table(name) for name in listing.names)
+        except MissingTableError:
+            return  # somebody has merged it by now
+        self._snapshot = Snapshot(tables, listing)
+
+    def _reload(self) -> Snapshot:
+        """Read the list until all of its tables are there: compaction may remove some meanwhile."""
+        deadline = time.monotonic() + _RELOAD_SECONDS
+        known: dict[str, Table] = {}
+        last = self._snapshot
+        if last is not None:
+            known.update(zip(last.listing.names, last.tables, strict=True))
+        listing = self.storage.read_list()
+        while True:
+            try:
+                for name in listing.names:
+                    if name not in known:
+                        known[name] = self._open_table(name)
+                snapshot = Snapshot(tuple(known[name] for name in listing.names), listing)
+            except MissingTableError:
+                before, listing = listing, self.storage.read_list()
+                if listing.names == before.names or time.monotonic() > deadline:
+                    raise
+            else:
+                self._snapshot = snapshot
+                return snapshot
+
+    def _open_table(self, name: str) -> Table:
+        table = Table(f"{self.storage.location}/{name}", self.storage.open_table(name))
+        if table.hash_size != self.options.hash_size:
+            raise CorruptTableError(
+                table.filename,
+                0,
+                f"object ids of {table.hash_size} bytes in a stack of {self.options.hash_size}",
+            )
+        return table
+
+    # Writing
+
+    def addition(self) -> Addition:
+        """Lock the list in order to add tables.
+
+        Returns: a context manager; what was not committed when it ends is undone
+        Raises:
+          LockError: if the lock stayed taken
+          RefsMovedError: if the stack is not there any more, or nobody reads it by now
+        """
+        lock = self.storage.lock_list(self.lock_timeout, create=True)
+        try:
+            return Addition(self, lock, self.snapshot())
+        except BaseException:
+            lock.release()
+            raise
+
+    def auto_compact(self) -> bool:
+        """Restore the geometric sequence, if that needs anything and nobody else is at it.
+
+        Returns: whether tables were merged
+        """
+        if is_geometric(self.snapshot().tables, self.geometric_factor):
+            return False
+        # Waiting for ever is for who has something to write, which is done by now.
+        timeout = _PATIENCE if self.lock_timeout is None else self.lock_timeout
+        factor = self.geometric_factor
+        try:
+            return compact(
+                self.storage, self.snapshot, self.options, factor=factor, timeout=timeout
+            )
+        except (LockError, StaleListError):
+            return False  # somebody else writes or compacts: the next one will see to it
+
+    def compact(self) -> None:
+        """Merge all tables into one.
+
+        Raises:
+          LockError: if the list or one of the tables stayed locked
+        """
+        if len(self.snapshot().tables) > 1:
+            compact(
+                self.storage, self.snapshot, self.options, factor=None, timeout=self.lock_timeout
+            )
+
+    def clean(self) -> list[str]:
+        """Remove the files that dead writers left: tables that are not listed, temporary files.
+
+        Returns: the names of what was removed
+        Raises:
+          LockError: if the list stayed locked
+        """
+        try:
+            lock = self.storage.lock_list(self.lock_timeout)
+        except StorageError as error:
+            if error.errno == errno.ENOENT:
+                return []  # nothing was ever written here
+            raise
+        try:
+            snapshot = self._reload()
+            return [
+                leftover.name
+                for leftover in self.storage.leftovers(snapshot.listing.names)
+                if self.newest_in(leftover) <= snapshot.max_update_index
+                and self.storage.remove(leftover.name)
+            ]
+        finally:
+            lock.release()
+
+    def newest_in(self, leftover: Leftover) -> int:
+        """Give the newest update index that a file tells of which no list names.
+
+        Where that is beyond the stack's, the file knows of updates that the stack does not, and may
+        be precious.
+
+        Args:
+          leftover: the file
+        Returns: what the table says, or its name where it cannot be read; 0 if it is no table
+        """
+        if leftover.update_index is None:
+            return 0
+        try:
+            return Table(leftover.name, self.storage.open_table(leftover.name)).max_update_index
+        except ReftableError:
+            return leftover.update_index

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Several tables seen as one: the newest record of a key wins, and a tombstone hides the key.
+
+Tables stand oldest first, as in ``tables.list``. Scans merge *chunks* rather than records: up to
+the smallest of the tables' current last keys, the keys of all chunks are overlaid, oldest first; a
+stretch that only one table speaks of passes through as it is. So a scan costs little more than
+its largest table, and holds one block of each.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from ..format.records import LogRecord, RefRecord, log_key
+from ..format.ref_scan import SYMREF_PREFIX, ref_text
+from .table import Table
+
+__all__ = ["Chunk", "Merged", "Seeker", "merge_chunks"]
+
+_T = TypeVar("_T")
+
+Chunk = tuple[list[bytes], list[_T]]
+"""Keys, ascending, and beside each its record."""
+
+
+class Seeker(Protocol):
+    """Finds the first name from others on."""
+
+    def first_from(self, start: bytes) -> RefRecord | None:
+        """Find the first name from ``start`` on that any table mentions.
+
+        Returns: its newest record, which may be a deletion; None if there is none
+        """
+
+
+class Merged:
+    """An immutable view of tables.
+
+    Args:
+      tables: oldest first
+    """
+
+    def __init__(self, tables: tuple[Table, ...]) -> None:
+        self._tables = tables
+        self._newest_first = tables[::-1]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables, oldest first."""
+        return self._tables
+
+    @property
+    def max_update_index(self) -> int:
+        """The update index of the newest transaction; 0 if there was none."""
+        return self.tables[-1].max_update_index if self.tables else 0
+
+    # Refs
+
+    def lookup_ref(self, name: bytes) -> RefRecord | None:
+        """Find a ref that exists.
+
+        Returns: its newest record, or None if there is no such ref
+        Raises:
+          CorruptTableError: if a table that had to be asked is damaged
+        """
+        for table in self._newest_first:
+            record = table.lookup_ref(name)
+            if record is not None:
+                return None if record.is_deletion else record
+        return None
+
+    def ref_value(self, name: bytes) -> bytes | None:
+        """Find a ref that exists, as text: a hex object id or ``b"ref: <target>"``."""
+        record = self.lookup_ref(name)
+        return None if record is None else ref_text(record)
+
+    def ref_values(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """Scan refs in order of their names, as text.
+
+        Args:
+          start: the first name
+          stop: the name to stop before; None for the end
+        Yields: names, and beside each its value: a hex object id or ``b"ref: <target>"``
+        """
+        chunks = merge_chunks([table.ref_values(start, stop) for table in self.tables])
+        for names, values in chunks:
+            if not all(values):
+                living = [pair for pair in zip(names, values, strict=True) if pair[1] is not None]
+                if not living:
+                    continue
+                names, values = map(list, zip(*living, strict=True))
+            yield names, values  # type: ignore[misc]  # the None are gone
+
+    def ref_dict(
+        self, is_suspect: Callable[[list[bytes]], bool]
+    ) -> tuple[dict[bytes, bytes], set[bytes]]:
+        """Give all refs as text, in no order, which spares the merge.
+
+        Args:
+          is_suspect: tells of many names whether one of them may be illegal
+        Returns: values by name; and the odd names among them, so that nobody has to look through
+          all to find them: those of symrefs, those not below ``refs/``, and, along with others,
+          those that may be illegal
+        """
+        refs: dict[bytes, bytes | None] = {}
+        odd: set[bytes] = set()
+        suspects: set[bytes] = set()
+        for table in self.tables:
+            for names, values in table.ref_values():
+                refs.update(zip(names, values, strict=False))
+                is_odd = names[0] < b"refs/" or names[-1] >= b"refs0"
+                if is_odd or _has_odd(values):
+                    odd.update(names)
+                if is_suspect(names):
+                    suspects.update(names)
+        for name in tuple(odd):
+            value = refs[name]
+            if value is None:
+                del refs[name]
+                odd.discard(name)
+            elif name.startswith(b"refs/") and not value.startswith(SYMREF_PREFIX):
+                odd.discard(name)
+        odd.update(name for name in suspects if name in refs)
+        return refs, odd  # type: ignore[return-value]  # the None are gone
+
+    def ref_records(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[RefRecord]]]:
+        """Scan ref records in order of their names, tombstones included."""
+        return merge_chunks([table.ref_records(start, stop) for table in self.tables])
+
+    def seeker(self) -> Seeker:
+        """Give what finds the first name from others on."""
+        return _TablesSeeker(self._newest_first)
+
+    def values_of(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Find many refs, as text; those that do not exist are left out."""
+        wanted = sorted(set(names))
+        found: dict[bytes, bytes | None] = {}
+        for table in self._newest_first:
+            told = table.values_among(wanted)
+            if told:
+                found.update(told)
+                wanted = [name for name in wanted if name not in told]
+        return {name: value for name, value in found.items() if value is not None}
+
+    def refs_with_object(
+        self,
+        object_id: bytes,
+        beside: Callable[[Table, bytes], Iterable[RefRecord]] = lambda table, object_id: (),
+    ) -> list[RefRecord]:
+        """Find the refs whose value or peeled value is an object, in order of their names.
+
+        Args:
+          object_id: in bytes
+          beside: gives records of a table that lead there, too, although they do not tell
+        """
+        found: dict[bytes, RefRecord] = {}
+        newest_first = self.tables[::-1]
+        for i, table in enumerate(newest_first):
+            newer = newest_first[:i]  # only they may tell otherwise
+            for record in (*table.refs_with_object(object_id), *beside(table, object_id)):
+                if all(other.lookup_ref(record.name) is None for other in newer):
+                    found[record.name] = record
+        return [found[name] for name in sorted(found)]
+
+    def symrefs(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give name and target of all symrefs."""
+        cut = len(SYMREF_PREFIX)
+        for names, values in self.ref_values():
+            for name, value in zip(names, values, strict=True):
+                if value.startswith(SYMREF_PREFIX):
+                    yield name, value[cut:]
+
+    # Logs
+
+    def log_records(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
+        """Scan log records in order of their keys, tombstones included."""
+        return merge_chunks([table.log_records(start, stop) for table in self.tables])
+
+    def logs_of(self, name: bytes) -> Iterator[LogRecord]:
+        """Give a ref's log records, newest first: no tombstones, but existence markers."""
+        for _, records in self.log_records(log_key(name, (1 << 64) - 1), name + b"\1"):
+            for record in records:
+                if record.update is not None:
+                    yield record
+
+    def log_names(self) -> Iterator[bytes]:
+        """Give the names of all refs that have a reflog, in order."""
+        last = None
+        for _, records in self.log_records():
+            for record in records:
+                if record.update is not None and record.name != last:
+                    last = record.name
+                    yield last
+
+
+class _TablesSeeker:
+    """Finds the first name from others on.
+
+    Of each table it remembers the gap that it was in last: names that come in order are mostly in
+    the same one.
+
+    Args:
+      newest_first: the tables
+    """
+
+    def __init__(self, newest_first: tuple[Table, ...]) -> None:
+        self._tables = newest_first
+        # A table mentions no name from here until before the record.
+        self._gaps: list[tuple[bytes, RefRecord | None] | None] = [None] * len(newest_first)
+
+    def first_from(self, start: bytes) -> RefRecord | None:
+        first = None
+        for i, table in enumerate(self._tables):
+            gap = self._gaps[i]
+            if gap is None or start < gap[0] or (gap[1] is not None and start > gap[1].name):
+                gap = self._gaps[i] = start, table.first_ref_from(start)
+            record = gap[1]
+            if record is not None and (first is None or record.name < first.name):
+                first = record
+        return first
+
+
+def _has_odd(values: list[bytes | None]) -> bool:
+    """Tell whether a symref or a deletion is among values as text."""
+    try:
+        return b" " in b"".join(values)  # type: ignore[arg-type]  # which is the question
+    except TypeError:
+        return True
+
+
+def merge_chunks(sources: Iterable[Iterator[Chunk[_T]]]) -> Iterator[Chunk[_T]]:
+    """Merge sorted chunks; of equal keys, the record of the later source wins.
+
+    Args:
+      sources: for each table, oldest first, its chunks
+    """
+    # Of each source: the chunk at hand, how much of it is spent, and the chunks to come.
+    heads: list[tuple[list[bytes], list[_T], int, Iterator[Chunk[_T]]]] = []
+    for source in sources:
+        for keys, items in source:
+            heads.append((keys, items, 0, source))
+            break
+    while len(heads) > 1:
+        bound = min(keys[-1] for keys, _, _, _ in heads)
+        cuts: list[tuple[list[bytes], list[_T]]] = []
+        left: list[tuple[list[bytes], list[_T], int, Iterator[Chunk[_T]]]] = []
+        for keys, items, spent, source in heads:
+            upto = len(keys) if keys[-1] == bound else bisect_right(keys, bound, spent)
+            if upto > spent:
+                cuts.append((keys[spent:upto], items[spent:upto]))
+            if upto < len(keys):
+                left.append((keys, items, upto, source))
+            else:
+                following = next(source, None)
+                if following is not None:
+                    left.append((*following, 0, source))
+        heads = left
+        if len(cuts) == 1:
+            yield cuts[0]
+        else:
+            overlay: dict[bytes, _T] = {}
+            for keys, items in cuts:
+                overlay.update(zip(keys, items, strict=True))
+            merged = sorted(overlay)
+            yield merged, [overlay[key] for key in merged]
+    for keys, items, spent, source in heads:
+        yield (keys[spent:], items[spent:]) if spent else (keys, items)
+        yield from source

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""One section of a table: the run of its ref, obj or log blocks, and the index above them.
+
+To find the block that would hold a key, a section that was just opened walks down the index from
+restart to restart, which touches one block a level. A section that is asked again and again
+flattens the lowest level of its index into two lists, last keys and positions, and bisects those;
+and of ref blocks that it is asked for again it makes directories
+(:mod:`dulwich_reftable.engine.format.hash_index`). Sections without an index have few blocks; their
+first keys serve in its place.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, lru_cache
+from itertools import islice
+
+from ..errors import CorruptTableError
+from ..format.block import Block
+from ..format.hash_index import RefDirectory
+from ..format.layout import INDEX, Layout
+from ..format.records import RefRecord
+
+__all__ = ["Section"]
+
+_SEARCHES_BEFORE_FLATTENING = 16
+# What a search in a warm block costs more than one by a directory; what it costs to read the block,
+# too; and when so much was spent that a directory is made, which costs about twice as much.
+_WARM_SEARCH, _READ, _DIRECTORY = 1, 3, 12
+_BLOCKS_KEPT = 128
+_DIRECTORIES_KEPT = 1 << 14
+_END = -1  # where a block behind the last one would be
+
+
+class Section:
+    """The blocks of one type.
+
+    Args:
+      layout: the table
+      kind: their type
+      position: where the first one begins
+      index_position: where the root of their index begins; 0 if there is none
+      starts: where, by the footer, sections and roots of indexes begin
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        kind: int,
+        position: int,
+        index_position: int,
+        starts: frozenset[int],
+    ) -> None:
+        self.layout = layout
+        self.kind = kind
+        self.position = position
+        self.index_position = index_position
+        self._starts = starts
+        self._sound_gaps: set[int] = set()
+        self._searches = 0
+        self._spent: defaultdict[int, int] = defaultdict(int)  # by searches, on each block
+        self._directories: dict[int, RefDirectory] = {}
+        self._flat: tuple[list[bytes], list[int]] | None = None
+
+    @cached_property
+    def block(self) -> Callable[[int], Block]:
+        """What gives the block at a position; warm ones are kept, as a table never changes."""
+        layout, spent = self.layout, self._spent
+
+        # This knows nothing of the section: tables shall be closed as soon as they are let go.
+        @lru_cache(maxsize=_BLOCKS_KEPT)
+        def read(position: int) -> Block:
+            spent[position] += _READ
+            return Block(layout, position)
+
+        return read
+
+    @cached_property
+    def is_one_block(self) -> bool:
+        """Whether the section has one block and no more."""
+        return not self.index_position and len(list(islice(self.blocks(), 2))) == 1
+
+    def blocks(self, key: bytes = b"") -> Iterator[Block]:
+        """Read the blocks in order, from the one on that would hold ``key``."""
+        position: int | None = self.find(key) if key else self.position
+        if position is None:
+            self._check_end(key)
+        last = _END
+        while position is not None:
+            if key:
+                # Who seeks comes back to the same blocks, and a log block is costly to inflate.
+                block = self._checked(self.block(position))
+                self._check_gap(key, block)
+                key = b""
+            else:
+                block = Block(self.layout, position)
+            if block.kind != self.kind:
+                self._check_end_before(block, last)
+                break
+            yield block
+            last = position
+            position = block.next_position if block.next_position < self.layout.end else None
+
+    def _check_end_before(self, block: Block, last: int) -> None:
+        """See that a block of another type is where the section may end."""
+        position = block.position
+        if position == self.position:
+            raise self._corrupt(position, f"section does not begin with '{chr(self.kind)}'")
+        is_end = position in self._starts
+        if self.index_position:
+            # The lowest level of the index, which the footer does not name, follows the section.
+            is_end = block.kind == INDEX and self._flatten()[1][-1] == last
+        if not is_end:
+            raise self._corrupt(position, f"block of type '{chr(block.kind)}' inside of a section")
+
+    def find(self, key: bytes) -> int | None:
+        """Give the position of the block that would hold ``key``.
+
+        Returns: a position, or None if all keys are smaller
+        Raises:
+          CorruptTableError: if the index is damaged
+        """
+        if self._flat is None:
+            self._searches += 1
+            if self.index_position and self._searches < _SEARCHES_BEFORE_FLATTENING:
+                return self._descend(key)
+        keys, positions = self._flat or self._flatten()
+        if self.index_position:
+            i = bisect_left(keys, key)
+            return positions[i] if i < len(positions) else None
+        return positions[max(bisect_right(keys, key) - 1, 0)]
+
+    def _flatten(self) -> tuple[list[bytes], list[int]]:
+        if self._flat is None:
+            self._flat = self._flattened() if self.index_position else self._first_keys()
+        return self._flat
+
+    def block_for(self, key: bytes) -> Block | None:
+        """Give the block that would hold ``key``, or None if all keys are smaller."""
+        position = self.find(key)
+        if position is None:
+            self._check_end(key)
+            return None
+        block = self._checked(self.block(position))
+        self._check_gap(key, block)
+        return block
+
+    def batches(self, keys: Sequence[bytes]) -> Iterator[tuple[int | None, Sequence[bytes]]]:
+        """Divide sorted keys by the block that would hold them.
+
+        Yields: that block's position, None if all keys of the section are smaller; and the keys
+        """
+        bounds, positions = self._flatten()
+        at = 0
+        while at < len(keys):
+            if self.index_position:
+                i = bisect_left(bounds, keys[at])
+                if i == len(bounds):
+                    yield None, keys[at:]
+                    return
+                upto = bisect_right(keys, bounds[i], at)
+            else:
+                i = max(bisect_right(bounds, keys[at]) - 1, 0)
+                upto = bisect_left(keys, bounds[i + 1], at) if i + 1 < len(bounds) else len(keys)
+            yield positions[i], keys[at:upto]
+            at = upto
+
+    def lookup_ref(self, name: bytes) -> RefRecord | None:
+        """Find a ref.
+
+        Returns: its record, or None if it is not in the section
+        Raises:
+          CorruptTableError: if what had to be read of the section is damaged
+        """
+        position = self.find(name)
+        if position is None:
+            self._check_end(name)
+            return None
+        if self._flat is not None:
+            directory = self._directories.get(position) or self._directory(position)
+            if directory is not None:
+                record = directory.lookup(name)
+                if record is None and name < directory.first_name:
+                    self._check_gap(name, self.block(position))
+                return record
+        block = self._checked(self.block(position))
+        self._check_gap(name, block)
+        found = block.seek_ref(name)
+        if found is None and self.index_position:
+            raise self.beyond(position)
+        return found if found is not None and found.name == name else None
+
+    def _directory(self, position: int) -> RefDirectory | None:
+        """Make the directory of a block that is asked for again, if it is not too large for one."""
+        self._spent[position] += _WARM_SEARCH
+        if self._spent[position] < _DIRECTORY:
+            return None
+        block = self._checked(self.block(position))
+        if len(block.data) > RefDirectory.LARGEST:
+            return None
+        directory = RefDirectory(block)
+        if self.index_position:
+            keys, positions = self._flatten()
+            if keys[bisect_left(positions, position)] != directory.last_name:
+                raise self.beyond(position)
+        if len(self._directories) >= _DIRECTORIES_KEPT:
+            self._directories.clear()
+        self._directories[position] = directory
+        return directory
+
+    def block_behind(self, block: Block) -> Block | None:
+        """Give the block that follows one; None if that is the last.
+
+        Raises:
+          CorruptTableError: if there is an index, which tells what each block reaches to
+        """
+        if self.index_position:
+            raise self.beyond(block.position)
+        _, positions = self._flatten()
+        i = bisect_right(positions, block.position)
+        return self._checked(self.block(positions[i])) if i < len(positions) else None
+
+    def _check_gap(self, key: bytes, block: Block) -> None:
+        """See that a key before the first of its block is not in the block before that.
+
+        It may stand in the gap between two blocks. Or the index is damaged, and tells of the block
+        before less than it holds; that is looked up once for each block where it matters.
+        """
+        if block.position in self._sound_gaps or key >= block.first_key:
+            return
+        keys, positions = self._flatten()
+        if self.find(key) != block.position:
+            raise self._corrupt(self.index_position, "levels of the index disagree")
+        if self.index_position and block.position != self.position:
+            i = bisect_left(positions, block.position) - 1
+            self._check_last_key(keys[i], positions[i])
+        self._sound_gaps.add(block.position)
+
+    def _check_end(self, key: bytes) -> None:
+        """See that a key behind all that the index knows is not in the last block."""
+        if _END in self._sound_gaps:
+            return
+        keys, positions = self._flatten()
+        if self.find(key) is not None:
+            raise self._corrupt(self.index_position, "levels of the index disagree")
+        self._check_last_key(keys[-1], positions[-1])
+        self._sound_gaps.add(_END)
+
+    def _check_last_key(self, key: bytes, position: int) -> None:
+        if self._checked(Block(self.layout, position)).last_key != key:
+            raise self._corrupt(position, "index disagrees with the block")
+
+    def beyond(self, block_position: int) -> CorruptTableError:
+        """Give the error of a key that the index promised, but that sorts behind its block."""
+        return self._corrupt(block_position, "index disagrees with the block")
+
+    def _checked(self, block: Block) -> Block:
+        if block.kind != self.kind:
+            raise self._corrupt(block.position, f"not a block of type '{chr(self.kind)}'")
+        return block
+
+    def _root(self) -> Iterator[Block]:
+        """Read the blocks of the index's highest level, which may be several."""
+        position = self.index_position
+        while position < self.layout.end:
+            block = Block(self.layout, position)
+            if block.kind != INDEX:
+                if position == self.index_position:
+                    raise self._corrupt(position, "not an index block")
+                return
+            yield block
+            position = block.next_position
+
+    def _descend(self, key: bytes) -> int | None:
+        for block in self._root():
+            position = block.seek_index(key)
+            while position is not None:
+                below = self._below(block, position)
+                if below.kind == self.kind:
+                    return position
+                block = below
+                position = block.seek_index(key)
+                if position is None:
+                    raise self._corrupt(block.position, "index disagrees with the one above it")
+        return None
+
+    def _below(self, block: Block, position: int) -> Block:
+        """Read a block that an index block names; lower levels always stand further ahead."""
+        if not self.position <= position < block.position:
+            raise self._corrupt(block.position, f"index names position {position}")
+        below = self.block(position)
+        if below.kind not in (self.kind, INDEX):
+            raise self._corrupt(block.position, f"index names position {position} of other type")
+        return below
+
+    def _flattened(self) -> tuple[list[bytes], list[int]]:
+        """Read the whole index, down to the level that names the section's blocks."""
+        level = list(self._root())
+        while True:
+            keys: list[bytes] = []
+            positions: list[int] = []
+            for block in level:
+                more_keys, more_positions = block.index_records()
+                if keys and more_keys[0] <= keys[-1]:
+                    raise self._corrupt(block.position, "index keys do not ascend")
+                keys += more_keys
+                positions += more_positions
+            before = self.position - 1
+            for position in positions:
+                if not before < position < level[0].position:
+                    raise self._corrupt(level[0].position, f"index names position {position}")
+                before = position
+            if not positions or self._below(level[0], positions[0]).kind == self.kind:
+                return keys, positions
+            level = [self._below(level[0], position) for position in positions]
+            for block in level:
+                if block.kind != INDEX:
+                    raise self._corrupt(block.position, "not an index block")
+
+    def _first_keys(self) -> tuple[list[bytes], list[int]]:
+        blocks = list(self.blocks())
+        return [block.first_key for block in blocks], [block.position for block in blocks]
+
+    def _corrupt(self, position: int, reason: str) -> CorruptTableError:
+        return CorruptTableError(self.layout.filename, position, reason)

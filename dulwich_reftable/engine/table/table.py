@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""One immutable table: header, footer, sections; lookup, scan, refs by object id, logs.
+
+A table is opened from its bytes, usually a memory map, and reads from them only what is asked
+for. Whoever lists gets *chunks*: the keys of one block and, beside them, its records, so that
+the cost of Python's iteration is paid a block and not a record at a time.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, lru_cache, partial
+from typing import TypeVar
+
+from ..errors import CorruptTableError
+from ..format.block import Block
+from ..format.hash_index import RefDirectory
+from ..format.layout import LOG, OBJ, REF, Buffer, Layout
+from ..format.records import LogRecord, RefRecord
+from ..format.ref_scan import ref_text
+from .section import Section
+
+__all__ = ["HASH_SIZES", "HEADER", "POSITIONS", "Table"]
+
+_T = TypeVar("_T")
+_Decoded = tuple[list[bytes], list[bytes | None]]
+
+HEADER = struct.Struct(">4sIQQ")
+POSITIONS = struct.Struct(">QQQQQI")
+_BYTES_PER_REF = 24
+"""A ref takes so many bytes at the least, or hardly fewer."""
+
+_REFS_DECODED_PER_SEARCH = 8
+"""A search costs about as much as it costs to decode so many refs."""
+
+_WORTH_A_BLOCK = 8
+"""For so many searches in a block, to decode all of it costs less."""
+
+_BYTES_DECODED = 1 << 19
+"""Bytes of the blocks that are kept decoded, for which it takes about ten times as many."""
+
+HASH_SIZES = {b"sha1": 20, b"s256": 32}
+
+
+class Table:
+    """A table.
+
+    Args:
+      filename: its name, which messages tell
+      buffer: its bytes
+
+    Attributes:
+      filename: as given
+      size: in bytes
+      version: of the format, 1 or 2
+      hash_size: bytes of an object id
+      block_size: in bytes; 0 for an unaligned table
+      min_update_index, max_update_index: bounds of what its records tell
+      obj_id_length: bytes to which obj blocks abbreviate ids; 0 without obj blocks
+      refs, objs, logs: its sections; None where there is none
+
+    Raises:
+      CorruptTableError: if header or footer are damaged
+    """
+
+    def __init__(self, filename: str, buffer: Buffer) -> None:
+        self.filename = filename
+        self.size = size = len(buffer)
+        if size < HEADER.size:
+            raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
+        self.min_update_index: int
+        self.max_update_index: int
+        magic, word, self.min_update_index, self.max_update_index = HEADER.unpack(
+            buffer[: HEADER.size]
+        )
+        self.version, self.block_size = word >> 24, word & 0xFFFFFF
+        if magic != b"REFT":
+            raise CorruptTableError(filename, 0, "magic number is missing")
+        if self.version not in (1, 2):
+            raise CorruptTableError(filename, 4, f"unknown version {self.version}")
+        header_size = 24 if self.version == 1 else 28
+        end = size - header_size - POSITIONS.size
+        if end < header_size:
+            raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
+        self.hash_size = 20
+        if self.version == 2:
+            hash_id = buffer[24:28]
+            if hash_id not in HASH_SIZES:
+                raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
+            self.hash_size = HASH_SIZES[hash_id]
+        footer = buffer[end:size]
+        if footer[:header_size] != buffer[:header_size]:
+            raise CorruptTableError(filename, end, "footer does not repeat the header")
+        ref_index, obj, obj_index, log, log_index, crc = POSITIONS.unpack(footer[header_size:])
+        if crc != zlib.crc32(footer[:-4]):
+            raise CorruptTableError(filename, size - 4, "checksum of the footer does not match")
+        if self.min_update_index > self.max_update_index:
+            raise CorruptTableError(filename, 8, "update indexes are out of order")
+        for i, position in enumerate((ref_index, obj >> 5, obj_index, log, log_index)):
+            if position >= end:
+                at = end + header_size + 8 * i
+                raise CorruptTableError(filename, at, f"position {position} is behind the blocks")
+
+        self.layout = layout = Layout(
+            filename,
+            buffer,
+            header_size,
+            self.block_size,
+            self.hash_size,
+            self.min_update_index,
+            end,
+        )
+        first = buffer[header_size : header_size + 1][0] if end > header_size else 0
+        self.obj_id_length = 0
+        self.refs: Section | None = None
+        self.objs: Section | None = None
+        self.logs: Section | None = None
+        starts = frozenset((ref_index, obj >> 5, obj_index, log, log_index))
+        if first == REF:
+            self.refs = Section(layout, REF, 0, ref_index, starts)
+            is_odd = bool(log_index and not log)
+        elif first == LOG:
+            is_odd = bool(ref_index or obj or log > header_size)
+        else:
+            is_odd = end > header_size or any(starts)
+        if is_odd:
+            raise CorruptTableError(filename, header_size, f"unexpected block type 0x{first:02x}")
+        if obj >> 5:
+            self.obj_id_length = obj & 31
+            if not 2 <= self.obj_id_length <= self.hash_size:
+                at = end + header_size + 8
+                raise CorruptTableError(filename, at, f"ids cut to {self.obj_id_length} bytes")
+            self.objs = Section(layout, OBJ, obj >> 5, obj_index, starts)
+        if first == LOG or log:
+            # At position 0 the first block shares the header, which is what git writes.
+            self.logs = Section(layout, LOG, log, log_index, starts)
+            if first == LOG:
+                self.logs.block(log)  # what cannot be inflated may be refs
+        self._by_name: dict[bytes, RefRecord] | None = None
+        self._names: list[bytes] = []  # the keys of that
+        self._searches = 0
+
+    def __repr__(self) -> str:
+        return f"<Table {self.filename}>"
+
+    @cached_property
+    def _decoded_at(self) -> Callable[[int], _Decoded]:
+        """What decodes the block at a position, and remembers the latest.
+
+        Who looks for many refs looks for what is above and below them as well.
+        """
+        kept = _BYTES_DECODED // (self.block_size or self.size)
+        return lru_cache(maxsize=kept)(partial(_values_at, self.refs))
+
+    # Refs
+
+    def lookup_ref(self, name: bytes) -> RefRecord | None:
+        """Find what the table says of a ref.
+
+        Returns: its record, which may be a deletion; None if the table does not mention it
+        """
+        if self._by_name is not None:
+            return self._by_name.get(name)
+        if self.refs is None:
+            return None
+        if self.refs.is_one_block and self.size <= RefDirectory.LARGEST:
+            self._searches += 1
+            if self._searches * _REFS_DECODED_PER_SEARCH > self.size // _BYTES_PER_REF:
+                # From now on the searches would cost more.
+                self._names, records = self.refs.block(0).ref_records()
+                self._by_name = dict(zip(self._names, records, strict=True))
+        return self.refs.lookup_ref(name)
+
+    def values_among(self, names: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """Find what the table says of many refs; a block that several are in is decoded once.
+
+        Args:
+          names: sorted
+        Returns: those that it mentions, and their values as :meth:`ref_values` gives them
+        """
+        found: dict[bytes, bytes | None] = {}
+        for group, decoded in self._by_blocks(names):
+            if decoded is not None:
+                known = dict(zip(*decoded, strict=True))
+                found.update((name, known[name]) for name in group if name in known)
+            else:
+                for name in group:
+                    record = self.lookup_ref(name)
+                    if record is not None:
+                        found[name] = ref_text(record)
+        return found
+
+    def _by_blocks(
+        self, keys: Sequence[bytes]
+    ) -> Iterator[tuple[Sequence[bytes], _Decoded | None]]:
+        """Divide sorted keys by the blocks that would hold them.
+
+        Yields: keys; and what is in the block, or None if to decode it is not worth it
+        """
+        if self.refs is None:
+            return
+        if len(keys) < _WORTH_A_BLOCK:
+            yield keys, None
+            return
+        for position, group in self.refs.batches(keys):
+            block = None
+            if position is not None and len(group) >= _WORTH_A_BLOCK:
+                block = self.refs.block_for(group[0])
+            decoded = self._decoded_at(block.position) if block else None
+            if decoded and block and self.refs.index_position and decoded[0][-1] < group[-1]:
+                raise self.refs.beyond(block.position)
+            yield group, decoded
+
+    def first_ref_from(self, start: bytes) -> RefRecord | None:
+        """Find the first record, a deletion or not, whose name is not before ``start``."""
+        if self._by_name is not None:
+            i = bisect_left(self._names, start)
+            return self._by_name[self._names[i]] if i < len(self._names) else None
+        if self.refs is None:
+            return None
+        block = self.refs.block_for(start)
+        if block is None:
+            return None
+        found = block.seek_ref(start)
+        if found is None:
+            following = self.refs.block_behind(block)
+            found = following.seek_ref(start) if following is not None else None
+        return found
+
+    def ref_values(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[bytes | None]]]:
+        """Scan refs as text; see :meth:`~dulwich_reftable.engine.format.block.Block.ref_values`.
+
+        Args:
+          start: the first name
+          stop: the name to stop before; None for the end
+        """
+        return _chunks(self.refs, Block.ref_values, start, stop)
+
+    def ref_records(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[RefRecord]]]:
+        """Scan ref records, from the name ``start`` until before ``stop``."""
+        return _chunks(self.refs, Block.ref_records, start, stop)
+
+    def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
+        """Find the refs whose value or peeled value is an object.
+
+        Uses the obj blocks where there are any; else looks for the id in every ref block.
+        """
+        if self.refs is None:
+            return []
+        blocks: Iterator[Block]
+        if self.objs is None:
+            blocks = self.refs.blocks()
+        else:
+            prefix = object_id[: self.obj_id_length]
+            block = self.objs.block_for(prefix)
+            record = block.seek_obj(prefix) if block else None
+            if block and record is None and self.objs.index_position:
+                raise self.objs.beyond(block.position)
+            if record is None or record.prefix != prefix:
+                return []
+            if record.positions:
+                refs = self.refs
+                blocks = (self._ref_block(refs, position) for position in record.positions)
+            else:
+                blocks = self.refs.blocks()
+        return [record for block in blocks for record in block.refs_with_object(object_id)]
+
+    def _ref_block(self, refs: Section, position: int) -> Block:
+        if position < self.layout.end:
+            block = refs.block(position)
+            if block.kind == REF:
+                return block
+        raise CorruptTableError(self.filename, position, "an obj record names no ref block")
+
+    # Logs
+
+    def log_records(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
+        """Scan log records; ``start`` and ``stop`` are keys, as ``log_key`` gives them."""
+        if self.logs is None and self.refs is not None:
+            # No footer tells of logs that come first: see that there really are refs instead.
+            _ = self.refs.block(0).restarts
+        if not start:
+            return _chunks(self.logs, Block.log_records, start, stop)
+        return self._log_records_from(start, stop)
+
+    def _log_records_from(
+        self, start: bytes, stop: bytes | None
+    ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
+        """Scan log records without decoding all of the first block and of the last one."""
+        last = b""
+        for block in self.logs.blocks(start) if self.logs else ():
+            keys, records, is_end = block.log_records_between(start, stop)
+            if keys:
+                if keys[0] <= last:
+                    raise CorruptTableError(self.filename, block.position, "blocks do not ascend")
+                last = keys[-1]
+                yield keys, records
+            if is_end:
+                return
+
+
+def _values_at(refs: Section | None, position: int) -> _Decoded:
+    return refs.block(position).ref_values() if refs else ([], [])
+
+
+def _chunks(
+    section: Section | None,
+    decode: Callable[[Block], tuple[list[bytes], list[_T]]],
+    start: bytes,
+    stop: bytes | None,
+) -> Iterator[tuple[list[bytes], list[_T]]]:
+    """Decode a section's blocks, cut to the keys from ``start`` until before ``stop``."""
+    if section is None:
+        return
+    last = b""
+    for block in section.blocks(start):
+        keys, records = decode(block)
+        if keys[0] <= last:
+            raise CorruptTableError(block.layout.filename, block.position, "blocks do not ascend")
+        last = keys[-1]
+        if last < start:
+            continue
+        low = bisect_left(keys, start) if keys[0] < start else 0
+        high = len(keys)
+        if stop is not None and last >= stop:
+            high = bisect_left(keys, stop)
+        if low < high:
+            if high - low < len(keys):
+                keys, records = keys[low:high], records[low:high]
+            yield keys, records
+        if high < len(keys) or (stop is not None and last >= stop):
+            return

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Writing one table from sorted records.
+
+The order of things in the file is the format's: refs, their index, objects, their index, logs,
+their index, footer. Blocks leave as soon as they are full; what is kept until its section ends
+is the last key of each block, and until the refs end, which blocks mention which object. Given the
+same records and options the file is git's to the byte (``reftable/writer.c``), including what the
+document leaves open: when an index is worth its while, and how far object ids are abbreviated.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, groupby, pairwise
+
+from ..errors import RecordError
+from ..format.block_writer import BlockWriter, Encoded
+from ..format.coding import MAX_UINT64, encode_varint
+from ..format.layout import INDEX, LOG, OBJ, REF
+from ..format.records import (
+    REF_VAL1,
+    LogRecord,
+    RefRecord,
+    encode_log,
+    encode_obj,
+    encode_ref,
+    log_key,
+)
+
+__all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions", "encode_header"]
+
+MAX_BLOCK_SIZE = (1 << 24) - 1
+_MAX_OBJ_ID_LENGTH = 31  # five bits of the footer hold it
+_HASH_IDS = {32: b"s256"}
+
+# A block with one ref: its header, prefix and suffix lengths, update index, restart and count.
+_LEAST_OVERHEAD = 4 + 3 + 3 + 2
+
+# Positions that overflow even an empty block are left out.
+_SCAN_ALL = encode_obj(())
+
+# More blocks than this in a section, or on a level of its index, get an index (level) on top.
+_INDEX_THRESHOLD = 3
+_INDEX_THRESHOLD_UNALIGNED = 1
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How tables are written.
+
+    Attributes:
+      block_size: bytes of a block, at most 16 MiB - 1 (``reftable.blockSize``)
+      restart_interval: records between restarts (``reftable.restartInterval``)
+      index_objects: whether to write obj blocks (``reftable.indexObjects``)
+      hash_size: bytes of an object id: 20 (SHA-1) or 32 (SHA-256)
+      aligned: whether blocks are padded to the block size
+    """
+
+    block_size: int = 4096
+    restart_interval: int = 16
+    index_objects: bool = True
+    hash_size: int = 20
+    aligned: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.block_size <= MAX_BLOCK_SIZE:
+            raise RecordError(f"block size {self.block_size} is not in 1..{MAX_BLOCK_SIZE}")
+        if not 0 < self.restart_interval < 1 << 16:
+            raise RecordError(f"restart interval {self.restart_interval} is not in 1..65535")
+        if self.hash_size not in (20, 32):
+            raise RecordError(f"object ids of {self.hash_size} bytes are not known")
+
+    def can_hold(self, name: bytes, target: bytes | None = None) -> bool:
+        """Tell whether a ref may fit into a block, which few bytes more or less decide on writing.
+
+        Args:
+          name: of the ref
+          target: of a symref; None for an object id
+        """
+        size = len(name) + (self.hash_size if target is None else len(target))
+        return size + _LEAST_OVERHEAD <= self.block_size
+
+
+def encode_header(options: WriteOptions, min_update_index: int, max_update_index: int) -> bytes:
+    """Encode the file header: version 1 for SHA-1, version 2 for everything else."""
+    hash_id = _HASH_IDS.get(options.hash_size, b"")
+    return (
+        b"REFT"
+        + struct.pack(
+            ">IQQ",
+            (2 if hash_id else 1) << 24 | (options.block_size if options.aligned else 0),
+            min_update_index,
+            max_update_index,
+        )
+        + hash_id
+    )
+
+
+class TableWriter:
+    """Writes one table.
+
+    Add refs in the order of their names, then logs in the order of their keys, then
+    :meth:`finish`.
+
+    Args:
+      write: takes the bytes, in order
+      min_update_index: the smallest index of a ref record
+      max_update_index: the largest index of any record
+      options: block size and the like
+
+    Attributes:
+      is_empty: whether no record was added yet
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        min_update_index: int,
+        max_update_index: int,
+        options: WriteOptions,
+    ) -> None:
+        if not 0 <= min_update_index <= max_update_index <= MAX_UINT64:
+            raise RecordError(f"update indexes {min_update_index}..{max_update_index} do not fit")
+        self._write = write
+        self._options = options
+        self._min = min_update_index
+        self._max = max_update_index
+        self._header = encode_header(options, min_update_index, max_update_index)
+        self._next = 0  # where the next block goes
+        self._padding = 0  # zeros owed before it
+        self._block: BlockWriter | None = None
+        self._mentioned: list[bytes] = []  # object ids in the ref block that is open
+        self._index: list[tuple[bytes, int]] = []  # last key and position of blocks done
+        self._blocks_of: dict[bytes, int | list[int]] = {}  # object id -> ref block(s)
+        self._ref_index = self._obj = self._obj_id_length = self._obj_index = 0
+        self._log: int | None = None
+        self._log_index = 0
+        self.is_empty = True
+
+    def add_ref(self, record: RefRecord) -> None:
+        """Add a ref record; see :meth:`add_refs`."""
+        self.add_refs((record,))
+
+    def add_refs(self, records: Iterable[RefRecord]) -> None:
+        """Add ref records.
+
+        Args:
+          records: in the order of their names
+        Raises:
+          RecordError: if a name does not sort behind the one before, an update index is out of
+            the table's bounds, an id is of the wrong length, or a record is too large for a block
+        """
+        self._add(REF, self._encoded(records))
+
+    def _encoded(self, records: Iterable[RefRecord]) -> Iterator[Encoded]:
+        smallest, largest, size = self._min, self._max, self._options.hash_size
+        encoded_index = -1
+        for record in records:
+            name, index, value, peeled, target = record
+            if index != encoded_index:  # mostly all of a table have the same
+                if not smallest <= index <= largest:
+                    raise RecordError(f"update index {index} of {name!r} is out of bounds")
+                delta = encode_varint(index - smallest)
+                encoded_index = index
+            if value is None:
+                yield name, *encode_ref(record, smallest)
+                continue
+            if target is not None:
+                raise RecordError(f"{name!r} has both an object id and a target")
+            if len(value) != size or (peeled is not None and len(peeled) != size):
+                raise RecordError(f"object id of {name!r} is not {size} bytes long")
+            if peeled is None:
+                yield name, REF_VAL1, delta + value
+                self._mentioned.append(value)
+            else:
+                yield name, *encode_ref(record, smallest)
+                self._mentioned += (value, peeled)
+            # Who asks for more has put this one into the block that is open now.
+
+    def add_log(self, record: LogRecord) -> None:
+        """Add a log record; no ref can be added after it.
+
+        Raises:
+          RecordError: if its key does not sort behind the one before, its update index is beyond
+            the table's, its ids are of the wrong length, a number does not fit, or it is too
+            large for a block
+        """
+        if not 0 <= record.update_index <= self._max:
+            raise RecordError(
+                f"update index {record.update_index} of {record.name!r}'s log is out of bounds"
+            )
+        if not record.name or b"\0" in record.name:
+            raise RecordError(f"{record.name!r} cannot have a log")
+        update = record.update
+        size = self._options.hash_size
+        if update and not len(update.old_id) == len(update.new_id) == size:
+            raise RecordError(f"object id in {record.name!r}'s log is not {size} bytes long")
+        try:
+            log_type, value = encode_log(record)
+        except (struct.error, ValueError) as error:
+            raise RecordError(
+                f"log record of {record.name!r} cannot be written: {error}"
+            ) from error
+        if self._block is None or self._block.kind != LOG:
+            self._finish_refs()
+            self._next -= self._padding  # log blocks are not aligned
+            self._padding = 0
+            self._start_block(LOG)
+        self._add(LOG, ((log_key(record.name, record.update_index), log_type, value),))
+
+    def finish(self) -> int:
+        """Write what is left and the footer.
+
+        Returns: size of the table, in bytes
+        """
+        if self._block is not None and self._block.kind == LOG:
+            self._log_index = self._finish_section()
+        else:
+            self._finish_refs()
+        if not self._next:
+            self._put(self._header, 0)
+        self._next -= self._padding  # the last block is not padded
+        self._padding = 0
+        footer = self._header + struct.pack(
+            ">QQQQQ",
+            self._ref_index,
+            self._obj << 5 | self._obj_id_length,
+            self._obj_index,
+            self._log or 0,
+            self._log_index,
+        )
+        self._put(footer + struct.pack(">I", zlib.crc32(footer)), 0)
+        return self._next
+
+    # Blocks
+
+    def _add(self, kind: int, records: Iterable[Encoded]) -> None:
+        """Add records to the section that is open, block after block."""
+        records = iter(records)
+        left: Iterable[Encoded] = records
+        while True:
+            block = self._block or self._start_block(kind)
+            if block.kind != kind:
+                raise RecordError("a ref comes too late: its section is over")
+            excess = block.add_many(left)
+            if block.entries:
+                self.is_empty = False
+            if excess is None:
+                return
+            if block.entries:
+                self._flush_block()
+            elif kind == OBJ and excess[1:] != _SCAN_ALL:
+                excess = excess[0], *_SCAN_ALL
+            else:
+                size = self._options.block_size
+                raise RecordError(f"record {excess[0]!r} is too large for a block of {size} bytes")
+            left = chain((excess,), records)
+
+    def _start_block(self, kind: int) -> BlockWriter:
+        options = self._options
+        header = b"" if self._next else self._header
+        self._block = BlockWriter(kind, options.block_size, options.restart_interval, header)
+        return self._block
+
+    def _flush_block(self) -> None:
+        block, self._block = self._block, None
+        if block is None or not block.entries:
+            return
+        data = block.finish()
+        options = self._options
+        padding = 0
+        if block.kind == LOG:
+            self._log = self._next if self._log is None else self._log
+        elif options.aligned:
+            padding = options.block_size - len(data)
+        if options.index_objects:
+            self._note_objects()
+        self._mentioned.clear()
+        self._index.append((block.last_key, self._next))
+        self._put(data, padding)
+
+    def _put(self, data: bytes, padding: int) -> None:
+        if self._padding:
+            self._write(bytes(self._padding))
+        self._write(data)
+        self._padding = padding
+        self._next += len(data) + padding
+
+    # Sections
+
+    def _finish_section(self) -> int:
+        """Write the open block and the index of the section, level upon level.
+
+        Returns: position of the index's root, 0 if the section is too short to have one
+        """
+        self._flush_block()
+        threshold = _INDEX_THRESHOLD if self._options.aligned else _INDEX_THRESHOLD_UNALIGNED
+        root = 0
+        while len(self._index) > threshold:
+            root = self._next
+            below, self._index = self._index, []
+            self._add(INDEX, ((key, 0, encode_varint(position)) for key, position in below))
+            self._flush_block()
+            if len(self._index) >= len(below):
+                raise RecordError("blocks are too small to be indexed")
+        self._index = []
+        return root
+
+    def _finish_refs(self) -> None:
+        self._ref_index = self._finish_section()
+        if self._ref_index and self._options.index_objects:
+            self._write_objects()
+        self._blocks_of = {}
+
+    def _note_objects(self) -> None:
+        """Remember what the ref block that is about to be written mentions."""
+        blocks_of, position = self._blocks_of, self._next
+        for object_id in self._mentioned:
+            known = blocks_of.setdefault(object_id, position)
+            if isinstance(known, list):
+                if known[-1] != position:
+                    known.append(position)
+            elif known != position:
+                blocks_of[object_id] = [known, position]
+
+    def _write_objects(self) -> None:
+        ids = sorted(self._blocks_of)
+        self._obj_id_length = _abbreviation(ids)
+        self._obj = self._next if ids else 0
+        self._add(OBJ, self._encoded_objects(ids))
+        self._obj_index = self._finish_section()
+
+    def _encoded_objects(self, ids: list[bytes]) -> Iterator[Encoded]:
+        blocks_of, length = self._blocks_of, self._obj_id_length
+        if length < _MAX_OBJ_ID_LENGTH:
+            encode_one = lru_cache(maxsize=1 << 16)(encode_varint)  # of few blocks, again and again
+            for object_id in ids:
+                blocks = blocks_of[object_id]
+                if isinstance(blocks, int):
+                    yield object_id[:length], 1, encode_one(blocks)
+                else:
+                    yield object_id[:length], *encode_obj(tuple(blocks))
+            return
+        # Ids that not even the longest abbreviation tells apart share a record.
+        for prefix, same in groupby(ids, lambda object_id: object_id[:length]):
+            positions: set[int] = set()
+            for object_id in same:
+                blocks = blocks_of[object_id]
+                positions.update((blocks,) if isinstance(blocks, int) else blocks)
+            yield prefix, *encode_obj(tuple(sorted(positions)))
+
+
+def _abbreviation(ids: list[bytes]) -> int:
+    """Give the shortest length, of at least 2 bytes, that tells sorted object ids apart."""
+    length = 2
+    while length < _MAX_OBJ_ID_LENGTH and any(a[:length] == b[:length] for a, b in pairwise(ids)):
+        length += 1
+    return length

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""porcelain's reflog commands, which look for files below ``logs/`` and rewrite them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+from dulwich.refs import Ref
+from dulwich.repo import Repo
+
+from ..expiry.expirer import ReflogExpirer
+from ..expiry.times import expiry_time
+from ..refs.container import ReftableRefsContainer
+from ..refs.reflog import all_names
+
+__all__ = ["command_expire", "delete", "expire", "iterate", "show"]
+
+RepoPath = Any
+"""Whatever ``porcelain.open_repo_closing`` takes."""
+
+
+def show(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Make ``porcelain.reflog``, which lists the reflogs by walking a directory."""
+
+    @wraps(original)
+    def reflog(
+        repo: RepoPath = None, ref: str | bytes = b"HEAD", all: bool = False
+    ) -> Iterator[Any]:
+        from dulwich.porcelain import open_repo_closing
+
+        with open_repo_closing(repo) as opened:
+            refs = opened.refs
+            if not all or not isinstance(refs, ReftableRefsContainer):
+                yield from original(opened, ref, all)
+                return
+            for name in refs.reflogs():
+                for entry in refs.read_reflog(name):
+                    yield name, entry
+
+    return reflog
+
+
+def iterate(original: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
+    """Make ``dulwich.reflog.iter_reflogs``, which is given the path of ``logs`` and walks it."""
+
+    @wraps(original)
+    def iter_reflogs(logs_dir: str) -> Iterator[bytes]:
+        controldir = os.path.dirname(os.path.abspath(logs_dir))
+        if not os.path.isdir(os.path.join(controldir, "reftable")):
+            yield from original(logs_dir)
+            return
+        with Repo(controldir=controldir) as repo:
+            if isinstance(repo.refs, ReftableRefsContainer):
+                yield from repo.refs.reflogs()
+            else:
+                yield from original(logs_dir)
+
+    return iter_reflogs
+
+
+def expire(original: Callable[..., dict[bytes, int]]) -> Callable[..., dict[bytes, int]]:
+    """Make ``porcelain.reflog_expire``, which rewrites the files.
+
+    A limit of None is git's: that of the configuration, or git's default.
+    """
+
+    @wraps(original)
+    def reflog_expire(
+        repo: RepoPath = None,
+        ref: str | bytes | None = None,
+        all: bool = False,
+        expire_time: int | None = None,
+        expire_unreachable_time: int | None = None,
+        dry_run: bool = False,
+    ) -> dict[bytes, int]:
+        from dulwich.porcelain import open_repo_closing
+
+        with open_repo_closing(repo) as opened:
+            refs = opened.refs
+            if not isinstance(refs, ReftableRefsContainer) or (ref is None and not all):
+                return original(opened, ref, all, expire_time, expire_unreachable_time, dry_run)
+            expirer = ReflogExpirer(opened, expire_time, expire_unreachable_time, dry_run=dry_run)
+            names = list(all_names(refs._backend)) if all else [_name(ref)]
+            return {name: expirer.expire(name) for name in names if refs.reflog_exists(name)}
+
+    return reflog_expire
+
+
+def command_expire(original: Callable[..., None]) -> Callable[..., None]:
+    """Make ``dulwich reflog expire``, which takes "now" for a time, and knows few forms of it."""
+
+    @wraps(original)
+    def run_expire(self: object, parsed_args: argparse.Namespace) -> None:
+        from dulwich.porcelain import open_repo_closing
+
+        with open_repo_closing(None) as repo:
+            if isinstance(repo.refs, ReftableRefsContainer):
+                for option in ("expire", "expire_unreachable"):
+                    text = getattr(parsed_args, option)
+                    if text:
+                        setattr(parsed_args, option, str(expiry_time(text)))
+        original(self, parsed_args)
+
+    return run_expire
+
+
+def delete(original: Callable[..., None]) -> Callable[..., None]:
+    """Make ``porcelain.reflog_delete``, which rewrites the file."""
+
+    @wraps(original)
+    def reflog_delete(
+        repo: RepoPath = None,
+        ref: str | bytes = b"HEAD",
+        index: int = 0,
+        rewrite: bool = False,
+    ) -> None:
+        from dulwich.porcelain import open_repo_closing
+
+        with open_repo_closing(repo) as opened:
+            refs = opened.refs
+            if not isinstance(refs, ReftableRefsContainer):
+                original(opened, ref, index, rewrite)
+                return
+            name = _name(ref)
+            if not refs.reflog_exists(name):
+                raise ValueError(f"No reflog for ref {name.decode()}")
+            refs.drop_reflog_entry(name, index, rewrite)
+
+    return reflog_delete
+
+
+def _name(ref: str | bytes | None) -> Ref:
+    assert ref is not None
+    return Ref(ref.encode() if isinstance(ref, str) else ref)

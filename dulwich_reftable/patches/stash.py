@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""The stash: the reflog of ``refs/stash``, which dulwich reads and edits as a file."""
+
+from __future__ import annotations
+
+from dulwich.objects import ObjectID
+from dulwich.reflog import Entry
+from dulwich.stash import Stash
+
+from ..refs.container import ReftableRefsContainer
+
+__all__ = ["ReftableStash"]
+
+
+class ReftableStash(Stash):
+    """The stash of a reftable repository."""
+
+    def _refs(self) -> ReftableRefsContainer:
+        refs = self._repo.refs
+        assert isinstance(refs, ReftableRefsContainer)
+        return refs
+
+    def stashes(self) -> list[Entry]:
+        """Give the entries, the newest first."""
+        return list(self._refs().read_reflog(self._ref, newest_first=True))
+
+    def drop(self, index: int) -> None:
+        """Remove an entry; the stash goes with its last one.
+
+        Args:
+          index: of the entry, 0 being the newest
+        Raises:
+          ValueError: if there is no such entry
+        """
+        refs = self._refs()
+        refs.drop_reflog_entry(self._ref, index, rewrite=True)
+        newest = next(refs.read_reflog(self._ref, newest_first=True), None)
+        if newest is None:
+            del refs[self._ref]  # and its empty reflog
+        elif index == 0:
+            refs[self._ref] = ObjectID(newest.new_sha)

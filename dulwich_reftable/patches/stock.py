@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""dulwich's own ``Repo``, taught to open reftable repositories and to make new ones as git would.
+
+The class stays the one that everybody has imported. An object of it becomes one of ours while it is
+opened, if the configuration says something of the format of refs; any other is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from dulwich.config import ConfigFile
+from dulwich.repo import Repo as DulwichRepo
+
+from ..config.files import config_in_force, own_config
+from ..config.ref_format import check_environment, default_ref_format, names_ref_format
+from ..repo.repo import Repo, opening
+from .adoption import adopt, joined
+
+__all__ = ["construct", "get_config", "init"]
+
+
+def construct(original: Callable[..., None]) -> Callable[..., None]:
+    """Make ``Repo.__init__``, which has a container of files before it reads the configuration."""
+
+    @wraps(original)
+    def __init__(self: DulwichRepo, *args: Any, **kwargs: Any) -> None:
+        if isinstance(self, Repo):
+            original(self, *args, **kwargs)  # ours does the rest
+            return
+        with opening(self):
+            original(self, *args, **kwargs)
+
+    return __init__
+
+
+def get_config(original: Callable[..., ConfigFile]) -> Callable[..., ConfigFile]:
+    """Make ``Repo.get_config``, the constructor's first step that knows where the repository is."""
+
+    @wraps(original)
+    def get_config(self: DulwichRepo) -> ConfigFile:
+        if "_is_opening" not in vars(self) or isinstance(self, Repo):
+            return original(self)
+        if not names_ref_format(own_config(self.commondir())):
+            check_environment("files", self.commondir())
+            return original(self)
+        adopt(self, Repo)
+        return Repo.get_config(self)  # type: ignore[arg-type]
+
+    return get_config
+
+
+def init(original: Callable[..., DulwichRepo]) -> Callable[..., DulwichRepo]:
+    """Make ``Repo._init_maybe_bare``, by which all new repositories are made, as files ones."""
+
+    @wraps(original)
+    def _init_maybe_bare(
+        cls: type[DulwichRepo], path: Any, controldir: Any, bare: bool, **kwargs: Any
+    ) -> DulwichRepo:
+        if issubclass(cls, Repo):
+            return original(cls, path, controldir, bare, **kwargs)  # it has been told the format
+        config = kwargs.get("config") or config_in_force()
+        # Whoever asks for a repository of version 0 cannot mean one with extensions.
+        if kwargs.get("format") not in (None, 1) or default_ref_format(config) == "files":
+            return original(cls, path, controldir, bare, **kwargs)
+        ours: type[Repo] = joined(cls, Repo)
+        repo = ours._init_maybe_bare(path, controldir, bare, ref_format="reftable", **kwargs)
+        repo._rely_on_install()
+        return repo
+
+    return _init_maybe_bare

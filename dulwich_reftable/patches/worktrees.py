@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Linked worktrees: each has a stack of its own beside its control files.
+
+dulwich reads and writes the file ``HEAD`` of each worktree, which here is a stub.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from dulwich.objects import ObjectID
+from dulwich.refs import HEADREF, SYMREF, Ref
+from dulwich.repo import Repo
+from dulwich.worktree import WorkTree, WorkTreeInfo
+
+from ..refs.container import ReftableRefsContainer
+from ..refs.store import worktree_ids
+from ..repo.repo import Repo as OurRepo
+from ..repo.stubs import write_stubs
+from .adoption import adopt, is_reftable
+
+__all__ = ["add", "init_new", "list_all"]
+
+
+def init_new(original: Callable[..., Repo]) -> Callable[..., Repo]:
+    """Make ``Repo._init_new_working_directory``, which writes a new worktree's file ``HEAD``."""
+
+    @wraps(original)
+    def _init_new_working_directory(
+        cls: type[Repo], path: Any, main_repo: Repo, *args: Any, **kwargs: Any
+    ) -> Repo:
+        if not isinstance(main_repo, OurRepo) or not is_reftable(main_repo):
+            return original(cls, path, main_repo, *args, **kwargs)
+        kind = cls if issubclass(cls, type(main_repo)) else type(main_repo)
+
+        def open_new(path: str) -> Repo:
+            """Do what calling the class is expected to do, when all files have been written."""
+            repo = kind(path)
+            if main_repo._relies_on_install:
+                repo._rely_on_install()
+            _take_head_file(repo)
+            return repo
+
+        return original(open_new, path, main_repo, *args, **kwargs)
+
+    return _init_new_working_directory
+
+
+def add(original: Callable[..., Repo]) -> Callable[..., Repo]:
+    """Make ``add_worktree``, which writes a detached ``HEAD`` to the file."""
+
+    @wraps(original)
+    def add_worktree(repo: Repo, *args: Any, **kwargs: Any) -> Repo:
+        added = original(repo, *args, **kwargs)
+        if is_reftable(added) and _take_head_file(added):
+            added.get_worktree().reset_index(config=added.get_config_stack())
+        return added
+
+    return add_worktree
+
+
+def _take_head_file(repo: Repo) -> bool:
+    """Move a detached HEAD from the file to the stack; tell whether that changed HEAD."""
+    with open(os.path.join(repo.controldir(), "HEAD"), "rb") as file:
+        value = file.read().strip()
+    if value.startswith(SYMREF):
+        return False
+    changed = repo.refs.read_ref(HEADREF) != value
+    if changed:
+        assert isinstance(repo.refs, ReftableRefsContainer)
+        with repo.refs.transaction() as transaction:
+            transaction.edit(HEADREF, value, follow=False)
+    write_stubs(repo.controldir(), repo._get_shared_repository_permissions())
+    return changed
+
+
+class _Info(WorkTreeInfo):
+    """What is known of a worktree of a reftable repository."""
+
+    _kind: type[Repo]
+
+    def open(self) -> WorkTree:
+        """Open the worktree, with the class that the repository was opened with."""
+        return WorkTree(self._kind(self.path), self.path)
+
+
+def list_all(original: Callable[..., list[WorkTreeInfo]]) -> Callable[..., list[WorkTreeInfo]]:
+    """Make ``list_worktrees``, which reads the files ``HEAD``."""
+
+    @wraps(original)
+    def list_worktrees(repo: Repo) -> list[WorkTreeInfo]:
+        found = original(repo)
+        refs = repo.refs
+        if not isinstance(refs, ReftableRefsContainer):
+            return found
+        names = _names_by_path(repo.controldir())
+        for at, info in enumerate(found):
+            adopt(info, _Info)
+            info._kind = type(repo)  # type: ignore[attr-defined]
+            # The first is the worktree that was asked.
+            name = b"worktrees/%s/HEAD" % names[info.path] if at else HEADREF
+            value = refs.read_ref(Ref(name))
+            info.branch = None
+            info.detached = not (value or b"").startswith(SYMREF) and not (at and value is None)
+            if value is not None and not info.detached:
+                info.branch = Ref(value[len(SYMREF) :])
+                value = refs.follow(info.branch)[1]
+            if at:
+                info.head = None if value is None else ObjectID(value)
+        return found
+
+    return list_worktrees
+
+
+def _names_by_path(controldir: str) -> dict[str, bytes]:
+    """Give the worktrees' names by the paths that their control files tell."""
+    names = {}
+    directory = os.path.join(controldir, "worktrees")
+    for name in worktree_ids(controldir):
+        try:
+            with open(os.path.join(directory, name, "gitdir"), "rb") as file:
+                gitfile = os.fsdecode(file.read().strip())
+        except OSError:
+            continue  # dulwich leaves it out, too
+        if not os.path.isabs(gitfile):
+            gitfile = os.path.abspath(os.path.join(directory, name, gitfile))
+        names[os.path.dirname(gitfile)] = os.fsencode(name)
+    return names

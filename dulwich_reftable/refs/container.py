@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``ReftableRefsContainer``: dulwich's ref API on a reftable stack.
+
+Reading is :class:`~dulwich_reftable.refs.reader.RefsReader`'s, here on the latest snapshot; writing
+is :class:`~dulwich_reftable.refs.writer.RefsUpdater`'s. What is left is to open a repository's
+stacks, to change reflogs, and the upkeep.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dulwich.reflog import Entry
+from dulwich.refs import Ref
+from dulwich.repo import get_user_identity
+
+from ..config.files import config_of, own_config
+from ..config.ref_format import hash_size_of
+from ..config.settings import Settings
+from ..engine.stack.stack import Stack
+from ..engine.table.merged import Merged
+from . import reflog
+from .errors import as_dulwich
+from .reader import RefsSnapshot, SnapshotOf
+from .signature import Stamp
+from .store import Backend, Moment
+from .writer import Logger, RefsUpdater
+
+if TYPE_CHECKING:
+    from ..verification import Finding
+
+__all__ = ["ReftableRefsContainer"]
+
+
+class ReftableRefsContainer(RefsUpdater):
+    """Refs in a reftable stack.
+
+    One container may serve many threads. It opens nothing but what it is asked for, and creates
+    nothing before it is told to write.
+
+    Args:
+      path: the repository's (common) control directory
+      logger: as of every ``RefsContainer``; called after an update that has a message, which is
+        in the reflog by then. Usually None.
+      worktree_path: control directory of a linked worktree, for its own refs
+      settings: of the repository; None to read them from its configuration
+      peel: gives what an annotated tag finally points to, by hex object ids, and None for any other
+        object; without it, refs are stored unpeeled
+      identity: gives who is at work, as ``b"Name <address>"``; None asks the configuration
+
+    Attributes:
+      path, worktree_path: the control directories, as bytes, which they are in dulwich's containers
+
+    Raises:
+      ConfigurationError: if a setting cannot be
+    """
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str],
+        logger: Logger | None = None,
+        *,
+        worktree_path: str | bytes | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        peel: Callable[[bytes], bytes | None] | None = None,
+        identity: Callable[[], bytes] | None = None,
+    ) -> None:
+        self.path = os.fsencode(path)
+        self.worktree_path = self.path if worktree_path is None else os.fsencode(worktree_path)
+        common_dir = os.fsdecode(path)
+        super().__init__(
+            Backend(
+                common_dir,
+                os.fsdecode(self.worktree_path),
+                settings or _settings_of(common_dir),
+                peel or (lambda oid: None),
+                identity or (lambda: get_user_identity(config_of(common_dir), "COMMITTER")),
+            ),
+            logger,
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({self.path!r})"
+
+    def _snapshot_of(self, stack: Stack) -> Merged:
+        batch = self._batch()
+        return stack.snapshot() if batch is None else batch.refs_of(stack)
+
+    def _moment(self) -> SnapshotOf:
+        batch = self._batch()
+        return Moment(self._backend) if batch is None else batch.refs_of
+
+    def snapshot(self) -> RefsSnapshot:
+        """Give the refs as they are now, read-only, for as long as the snapshot is kept.
+
+        Updates of a batch are not among them before the batch is written.
+        """
+        return RefsSnapshot(self._backend)
+
+    # Reflogs
+
+    def create_reflog(self, name: Ref) -> None:
+        """Make an empty reflog, if the ref has none."""
+        reflog.create(self._backend, name)
+
+    def append_reflog(
+        self,
+        name: Ref,
+        old: bytes | None,
+        new: bytes,
+        message: bytes,
+        committer: bytes | None = None,
+        timestamp: int | None = None,
+        timezone: int | None = None,
+    ) -> None:
+        """Add an entry to a reflog, and leave the ref as it is.
+
+        Args:
+          name: of the ref
+          old: hex object id before; None for no ref
+          new: hex object id after
+          message: in any number of lines
+          committer: ``b"Name <address>"``; None for who is at work
+          timestamp: seconds since the epoch; None for now
+          timezone: seconds east of UTC; None for the local zone
+        """
+        stamp = Stamp.of(self._backend, message, committer, timestamp, timezone)
+        zero = b"0" * self._backend.hex_size
+        reflog.append(self._backend, name, old or zero, new, stamp)
+
+    def delete_reflog(self, name: Ref) -> None:
+        """Remove a reflog, with all of its entries."""
+        reflog.delete(self._backend, name)
+
+    def drop_reflog_entry(self, name: Ref, index: int, rewrite: bool = False) -> None:
+        """Remove one entry.
+
+        Args:
+          name: of the ref
+          index: of the entry, 0 being the newest
+          rewrite: whether the next newer entry shall go on where the next older one ended
+        Raises:
+          ValueError: if there is no such entry
+        """
+        reflog.drop_entry(self._backend, name, index, rewrite=rewrite)
+
+    def expire_reflog(
+        self,
+        name: Ref,
+        expire_time: int | None = None,
+        expire_unreachable_time: int | None = None,
+        reachable_checker: Callable[[bytes], bool] | None = None,
+    ) -> int:
+        """Remove old entries; the reflog goes on existing when it has lost all.
+
+        This is dulwich's rule (``dulwich.reflog.expire_reflog``): each entry has one limit, by
+        whether its new id can be reached. git's differs, and looks at the configuration, too;
+        ``porcelain.reflog_expire`` and ``dulwich-reftable reflog expire`` go by that one.
+
+        Args:
+          name: of the ref
+          expire_time: entries before it go, in seconds since the epoch; None to keep them
+          expire_unreachable_time: unreachable entries before it go; None to keep them
+          reachable_checker: tells of a hex object id whether it can be reached; None: all can
+        Returns: how many entries went
+        """
+
+        def is_expired(entry: Entry) -> bool:
+            limit = expire_time
+            if reachable_checker is not None and not reachable_checker(entry.new_sha):
+                limit = expire_unreachable_time
+            return limit is not None and entry.timestamp < limit
+
+        if expire_time is None and expire_unreachable_time is None:
+            return 0
+        return reflog.expire(
+            self._backend, name, lambda entries: [is_expired(entry) for entry in entries]
+        )
+
+    # Upkeep
+
+    def pack_refs(self, all: bool = False) -> None:
+        """Compact the stack into one table and clean up, as ``git pack-refs`` does.
+
+        Args:
+          all: makes no difference; there are no loose refs
+        """
+        self.compact()
+        self.clean()
+
+    def remove_packed_ref(self, name: bytes) -> None:
+        """Delete a ref; as in ``dulwich.reftable``."""
+        self.remove_if_equals(Ref(name), None)
+
+    def verify(self) -> list[Finding]:
+        """Look for damage, in the stacks of all worktrees.
+
+        Returns: what is wrong, each of which is a line as text; nothing if all is well
+        """
+        from ..verification import verify  # here, since few ask for it
+
+        return list(verify(self._backend))
+
+    def compact(self) -> None:
+        """Merge all tables into one.
+
+        Raises:
+          LockError: if somebody else writes or compacts
+        """
+        with as_dulwich():
+            for stack in self._backend.stacks():
+                stack.compact()
+
+    def auto_compact(self) -> None:
+        """Merge tables where their sizes are no geometric sequence; gives way to everybody."""
+        with as_dulwich():
+            for stack in self._backend.stacks():
+                stack.auto_compact()
+
+    def clean(self) -> None:
+        """Remove the files that writers left when they died.
+
+        Raises:
+          LockError: if somebody else writes
+        """
+        with as_dulwich():
+            for stack in self._backend.stacks():
+                stack.clean()
+
+    def close(self) -> None:
+        """Let go of the open tables; the container opens them again if it is used again."""
+        self._backend.close()
+
+
+def _settings_of(common_dir: str) -> Settings:
+    return Settings.of(config_of(common_dir), hash_size_of(own_config(common_dir)))

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""What a transaction's edits come down to: the records of refs and reflogs, stack by stack.
+
+A plan is made under the locks. It follows symrefs, checks what each edit expects, refuses names in
+each other's way, and works out who logs what. Where an edit turns out to concern a stack that is
+not locked, it says so by :class:`UnlockedStackError`, and the plan is made anew with that one too.
+
+A plan may have several steps: each sees what the steps before it leave, and takes an update index
+of its own. So a batch can be worked out call by call, without a lock, and once more under the lock
+if somebody else has written meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from binascii import a2b_hex
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from ..engine.errors import TransactionError
+from ..engine.format.records import LogRecord, RefRecord, log_key
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..engine.stack.addition import Addition, next_update_indexes
+from ..engine.stack.snapshot import Snapshot
+from ..engine.stack.stack import Stack
+from ..engine.table.merged import Merged
+from ..engine.table.overlay import Overlay
+from ..engine.table.writer import WriteOptions
+from .conflicts import refuse_conflicts, worktree_views
+from .names import check_name
+from .signature import Stamp
+from .store import Backend
+
+__all__ = ["MAX_SYMREF_DEPTH", "Edit", "Plan", "UnlockedStackError"]
+
+MAX_SYMREF_DEPTH = 5
+"""How many refs a chain of symrefs may have (git: ``SYMREF_MAXDEPTH``, and dulwich)."""
+
+
+@dataclass(slots=True)  # there may be very many of them
+class Edit:
+    """One wish: that a ref be ``new``, or be as it is if that is the same as ``old``.
+
+    Values are text: hex object id, ``b"ref: <target>"``, or None for "no such ref".
+    """
+
+    name: bytes
+    new: bytes | None
+    expects: bool  # whether ``old`` is to be found
+    old: bytes | None
+    follow: bool  # whether to update what a symref points to
+    stamp: Stamp | None
+    verify_only: bool = False
+    old_is_resolved: bool = False  # whether an id as ``old`` is what a symref leads to
+
+
+@dataclass
+class _StackPlan:
+    """What is to be written to one stack."""
+
+    location: str  # of the stack, for messages
+    base: Snapshot
+    refs_before: Merged  # the base, and what the steps before have made of it
+    values: dict[bytes, bytes | None] = field(default_factory=dict)  # before
+    claimed: set[bytes] = field(default_factory=set)
+    refs: dict[bytes, RefRecord] = field(default_factory=dict)
+    logs: dict[bytes, LogRecord] = field(default_factory=dict)
+
+    @property
+    def update_index(self) -> int:
+        return next_update_indexes(self.refs_before, 1, self.location)[0]
+
+    def value(self, name: bytes) -> bytes | None:
+        """Give a ref's value as text."""
+        if name not in self.values:
+            self.values[name] = self.refs_before.ref_value(name)
+        return self.values[name]
+
+    def claim(self, name: bytes, updated: bytes) -> None:
+        """Claim a ref and its reflog for the update of one; a second claim is an error."""
+        if name in self.claimed:
+            raise TransactionError(
+                updated, None, None, f"'{os.fsdecode(name)}' is concerned by another update, too"
+            )
+        self.claimed.add(name)
+
+    def log(self, name: bytes, stamp: Stamp, old: bytes, new: bytes) -> None:
+        record = LogRecord(name, self.update_index, stamp.update(old, new))
+        self.logs[log_key(name, self.update_index)] = record
+
+    def created(self) -> list[bytes]:
+        """Give the refs that were not there."""
+        return [
+            name
+            for name, record in self.refs.items()
+            if not record.is_deletion and self.values.get(name) is None and b"/" in name
+        ]
+
+    def deleted(self) -> set[bytes]:
+        return {name for name, record in self.refs.items() if record.is_deletion}
+
+    def keep(self, options: WriteOptions) -> None:
+        """End the step; the next one stands on it."""
+        if self.refs or self.logs:
+            if not isinstance(self.refs_before, Overlay):
+                self.refs_before = Overlay(self.base, options)
+            self.refs_before.add(self.refs.values(), self.logs.values())
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget the step."""
+        self.values, self.claimed, self.refs, self.logs = {}, set(), {}, {}
+
+    def write(self, addition: Addition) -> None:
+        """Write the table, if there is anything to write."""
+        before = self.refs_before
+        if isinstance(before, Overlay):
+            addition.write(before.updated_refs(), before.updated_logs(), before.max_update_index)
+        elif self.refs or self.logs:
+            addition.write(
+                (self.refs[name] for name in sorted(self.refs)),
+                (self.logs[key] for key in sorted(self.logs)),
+            )
+
+
+class UnlockedStackError(Exception):
+    """A stack is concerned that was not foreseen: lock it as well and begin again."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        self.stack = stack
+
+
+class Plan:
+    """What is to be written.
+
+    Args:
+      backend: the repository's refs
+      snapshots: of the locked stacks; None to plan without locks, on the latest ones
+      peel: as the backend's; it is asked often
+      starts_reflog: tells of a ref that has no reflog whether it gets one; names are those in
+        their stack
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        snapshots: Mapping[Stack, Snapshot] | None,
+        peel: Callable[[bytes], bytes | None],
+        starts_reflog: Callable[[bytes], bool],
+    ) -> None:
+        self._backend = backend
+        self._peel = peel
+        self._starts_reflog = starts_reflog
+        self._is_locked = snapshots is not None
+        self._plans = {
+            stack: _StackPlan(stack.storage.location, snapshot, snapshot)
+            for stack, snapshot in (snapshots or {}).items()
+        }
+        self._unlocked: dict[Stack, Snapshot] = {}  # of other stacks, taken once
+        self._head: tuple[bytes | None] | None = None
+
+    def add(self, edits: Collection[Edit]) -> None:
+        """Work out the edits of one step.
+
+        Raises:
+          TransactionError: if an expectation is not met
+          RefConflictError: if two refs would be in each other's way
+          UnlockedStackError: if a stack is concerned that is not locked
+        """
+        self._head = None
+        self._preload(edits)
+        for edit in edits:
+            self._apply(edit)
+        created = {stack: plan.created() for stack, plan in self._plans.items()}
+        if any(created.values()):
+            deleted = {stack: plan.deleted() for stack, plan in self._plans.items()}
+            for view in worktree_views(self._backend, created, deleted, self.refs_of):
+                refuse_conflicts(*view)
+
+    def keep(self) -> None:
+        """End the step."""
+        for plan in self._plans.values():
+            plan.keep(self._backend.settings.write)
+
+    def drop(self) -> None:
+        """Forget the step that was begun."""
+        for plan in self._plans.values():
+            plan.drop()
+
+    def stacks(self) -> set[Stack]:
+        """Give the stacks that are concerned."""
+        return set(self._plans)
+
+    def fits(self, snapshots: Mapping[Stack, Snapshot]) -> bool:
+        """Tell whether the stacks are as the plan has found them."""
+        return all(
+            stack in snapshots and snapshots[stack].listing.names == plan.base.listing.names
+            for stack, plan in self._plans.items()
+        )
+
+    def refs_of(self, stack: Stack) -> Merged:
+        """Give the refs of a stack, be it locked or not, as the steps so far leave them."""
+        if stack in self._plans or not self._is_locked:
+            return self._plan(stack).refs_before
+        if stack not in self._unlocked:
+            self._unlocked[stack] = stack.snapshot()
+        return self._unlocked[stack]
+
+    def write(self, additions: Mapping[Stack, Addition]) -> None:
+        """Write the tables; they are not listed yet.
+
+        Args:
+          additions: to all of the stacks
+        Raises:
+          RecordError: if a name or a message is too large for a block
+          StorageError: if writing failed
+        """
+        for stack, plan in self._plans.items():
+            plan.write(additions[stack])
+
+    def _preload(self, edits: Collection[Edit]) -> None:
+        """Find all refs at once where there are many."""
+        if len(edits) < 2:
+            return
+        names: dict[Stack, list[bytes]] = {}
+        for edit in edits:
+            stack, name = self._backend.find(edit.name)
+            names.setdefault(stack, []).append(name)
+        for stack, wanted in names.items():
+            plan = self._plan(stack)
+            plan.values = dict.fromkeys(wanted)
+            plan.values.update(plan.refs_before.values_of(wanted))
+
+    def _branch_of_head(self) -> bytes | None:
+        """Give the branch that HEAD points to, which only reflogs ask for."""
+        if self._head is None:
+            value = self.refs_of(self._backend.current).ref_value(b"HEAD")
+            self._head = (value[len(SYMREF_PREFIX) :] if value and _is_symref(value) else None,)
+        return self._head[0]
+
+    def _plan(self, stack: Stack) -> _StackPlan:
+        if stack not in self._plans:
+            if self._is_locked:
+                raise UnlockedStackError(stack)
+            snapshot = stack.snapshot()
+            self._plans[stack] = _StackPlan(stack.storage.location, snapshot, snapshot)
+        return self._plans[stack]
+
+    def _resolve(
+        self, name: bytes, follow: bool
+    ) -> tuple[list[tuple[_StackPlan, bytes]], bytes | None]:
+        """Follow symrefs.
+
+        Returns: the chain of refs as (plan, name), and the value of the last; a chain that loops
+          is only its first ref
+        """
+        chain: list[tuple[_StackPlan, bytes]] = []
+        while True:
+            stack, local = self._backend.find(name)
+            plan = self._plan(stack)
+            value = plan.value(local)
+            chain.append((plan, local))
+            if not follow or value is None or not value.startswith(SYMREF_PREFIX):
+                return chain, value
+            if len(chain) >= MAX_SYMREF_DEPTH:
+                plan, local = chain[0]
+                return chain[:1], plan.value(local)
+            name = value[len(SYMREF_PREFIX) :]
+            check_name(name)  # in a table it may be anything
+
+    def _id_of(self, name: bytes) -> bytes | None:
+        """Give the object id that a ref finally points to; it is read where no lock is held."""
+        for _ in range(MAX_SYMREF_DEPTH):
+            stack, local = self._backend.find(name)
+            value = self.refs_of(stack).ref_value(local)
+            if value is None or not value.startswith(SYMREF_PREFIX):
+                return value
+            name = value[len(SYMREF_PREFIX) :]
+        return None
+
+    def _check(self, edit: Edit, before: bytes | None) -> None:
+        """See that a ref is as expected."""
+        if not edit.expects or edit.old == before:
+            return
+        may_lead_there = edit.old_is_resolved and edit.old is not None and _is_symref(before)
+        if may_lead_there and edit.old == self._id_of(edit.name):
+            return
+        raise TransactionError(edit.name, edit.old, before)
+
+    def _apply(self, edit: Edit) -> None:
+        """Check one edit and put down its records."""
+        chain, before = self._resolve(edit.name, edit.follow)
+        plan, name = chain[-1]
+        for concerned, local in chain:
+            concerned.claim(local, edit.name)
+        self._check(edit, before)
+        if edit.verify_only:
+            return
+        stamp = edit.stamp
+        after = edit.new
+        was_symref, is_symref = _is_symref(before), _is_symref(after)
+        if after != before:
+            plan.refs[name] = self._record(plan, name, after)
+        elif not (is_symref and stamp):
+            return
+        if after is None and not was_symref:
+            for log in plan.refs_before.logs_of(name):
+                key = log_key(name, log.update_index)
+                plan.logs[key] = LogRecord(name, log.update_index)
+        if stamp is None:
+            return
+        zero = b"0" * self._backend.hex_size
+        old, new = before or zero, after or zero
+        if was_symref:
+            old = self._id_of(name) or zero
+        if is_symref:
+            target = self._id_of(after[len(SYMREF_PREFIX) :]) if after else None
+            if target is None:
+                return  # git, too, logs nothing for a symref to nowhere
+            new = target
+        # The refs on the way are logged as well, and HEAD if this is the branch it points to.
+        logged = chain[:-1] if after is None and not was_symref else chain
+        if name == self._branch_of_head() and not any(local == b"HEAD" for _, local in chain):
+            head_plan = self._plan(self._backend.current)
+            head_plan.claim(b"HEAD", edit.name)
+            logged = [*logged, (head_plan, b"HEAD")]
+        for log_plan, local in logged:
+            if self._is_logged(log_plan, local):
+                log_plan.log(local, stamp, old, new)
+
+    def _is_logged(self, plan: _StackPlan, name: bytes) -> bool:
+        return self._starts_reflog(name) or any(True for _ in plan.refs_before.logs_of(name))
+
+    def _record(self, plan: _StackPlan, name: bytes, value: bytes | None) -> RefRecord:
+        index = plan.update_index
+        if value is None:
+            return RefRecord(name, index)
+        if value.startswith(SYMREF_PREFIX):
+            return RefRecord(name, index, target=value[len(SYMREF_PREFIX) :])
+        # Branches are commits, which peel to nothing; looking each of them up would be a waste.
+        peeled = None if name.startswith(b"refs/heads/") else self._peel(value)
+        return RefRecord(name, index, a2b_hex(value), a2b_hex(peeled) if peeled else None)
+
+
+def _is_symref(value: bytes | None) -> bool:
+    return value is not None and value.startswith(SYMREF_PREFIX)

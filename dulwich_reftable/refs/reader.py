@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Reading refs: dulwich's ``RefsContainer``, answered from snapshots of the stacks.
+
+Every call is answered from one snapshot a stack, also where it follows symrefs. The live container
+takes the latest ones for each call; a :class:`RefsSnapshot` keeps those of the moment it was made.
+A linked worktree sees the shared refs of the one stack and its own refs of the other.
+"""
+
+from __future__ import annotations
+
+import os
+from binascii import a2b_hex, b2a_hex
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import TypeVar
+
+from dulwich.errors import RefFormatError
+from dulwich.objects import ObjectID
+from dulwich.reflog import Entry
+from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
+
+from ..engine.format.records import RefRecord
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..engine.stack.snapshot import Snapshot
+from ..engine.stack.stack import Stack
+from ..engine.table.merged import Chunk, Merged, merge_chunks
+from . import reflog
+from .names import FILE_REFS, PER_WORKTREE, collapse, is_legal, may_be_illegal, prefix_end
+from .prepared_update import MAX_SYMREF_DEPTH
+from .store import Backend, Moment
+
+__all__ = ["RefsReader", "RefsSnapshot", "SnapshotOf"]
+
+_T = TypeVar("_T")
+_Chunks = Iterator[tuple[list[bytes], list[bytes]]]
+SnapshotOf = Callable[[Stack], Merged]
+"""Gives the snapshots that one call is answered from."""
+
+
+class RefsReader(RefsContainer):
+    """What can be read of a repository's refs.
+
+    Args:
+      backend: the repository's refs
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self._backend = backend
+
+    def _snapshot_of(self, stack: Stack) -> Merged:
+        """Give the snapshot that answers for a stack, where a call asks for one thing only."""
+        raise NotImplementedError
+
+    def _moment(self) -> SnapshotOf:
+        """Give the snapshots that a whole call is answered from."""
+        raise NotImplementedError
+
+    # One ref
+
+    def _record(self, name: bytes, snapshot_of: SnapshotOf) -> RefRecord | None:
+        """Find a ref, without following it; one with an illegal name does not exist."""
+        try:
+            stack, local = self._backend.find(name)
+        except (RefFormatError, OSError):
+            return None
+        record = snapshot_of(stack).lookup_ref(local)
+        if record is None:
+            return self._record(collapse(name), snapshot_of) if b"//" in name else None
+        return record if is_legal(local) else None
+
+    def read_ref(self, refname: Ref) -> bytes | None:
+        """Read a ref, without following it.
+
+        Args:
+          refname: its full name
+        Returns: a hex object id, ``b"ref: <target>"`` for a symref, None if there is no such ref
+        Raises:
+          CorruptTableError: if a table is damaged
+          StorageError: if the stack cannot be read
+        """
+        return self._value(refname, self._snapshot_of)
+
+    def _value(self, refname: bytes, snapshot_of: SnapshotOf) -> bytes | None:
+        record = self._record(refname, snapshot_of)
+        if record is None:
+            return self._read_file_ref(refname) if refname in FILE_REFS else None
+        if record.target is not None:
+            return SYMREF_PREFIX + record.target
+        return b2a_hex(record.value or b"")
+
+    def read_loose_ref(self, name: Ref) -> bytes | None:
+        """Do as :meth:`read_ref`: there is no difference between loose and packed refs here."""
+        return self.read_ref(name)
+
+    def _read_file_ref(self, name: bytes) -> bytes | None:
+        """Read the first object id of ``FETCH_HEAD`` or ``MERGE_HEAD``, which stay files."""
+        size = self._backend.hex_size
+        try:
+            with open(os.path.join(self._backend.git_dir, os.fsdecode(name)), "rb") as file:
+                value = file.read(size)
+            return value if len(a2b_hex(value)) == size // 2 else None
+        except (OSError, ValueError):
+            return None
+
+    def follow(self, name: Ref) -> tuple[list[Ref], ObjectID | None]:
+        """Follow symrefs.
+
+        Args:
+          name: where to begin
+        Returns: the names on the way, and the object id at its end, None if there is no such ref
+        Raises:
+          SymrefLoop: if there are more than five refs on the way
+        """
+        return self._follow(name, self._moment())
+
+    def _follow(self, name: Ref, snapshot_of: SnapshotOf) -> tuple[list[Ref], ObjectID | None]:
+        names: list[Ref] = []
+        following: bytes = name
+        for depth in range(1, MAX_SYMREF_DEPTH + 2):
+            names.append(Ref(following))
+            value = self._value(following, snapshot_of)
+            if value is None:
+                return names, None
+            if depth > MAX_SYMREF_DEPTH:
+                break
+            if not value.startswith(SYMREF_PREFIX):
+                return names, ObjectID(value)
+            following = value[len(SYMREF_PREFIX) :]
+        raise SymrefLoop(name, len(names))
+
+    def get_peeled(self, name: Ref) -> ObjectID | None:
+        """Give what a ref peels to, as far as the tables tell.
+
+        Returns: a hex object id: the peeled one of an annotated tag, the own one of a branch, which
+          is no tag; None where the object store has to be asked, since not every writer peels
+        """
+        snapshot_of = self._moment()
+        following: bytes = name
+        for _ in range(MAX_SYMREF_DEPTH):
+            record = self._record(following, snapshot_of)
+            if record is None:
+                return None
+            if record.target is None:
+                break
+            following = record.target
+        else:
+            return None
+        if record.peeled is not None:
+            return ObjectID(b2a_hex(record.peeled))
+        if record.value is None or not following.startswith(b"refs/heads/"):
+            return None
+        return ObjectID(b2a_hex(record.value))
+
+    def refs_for_object(self, oid: bytes) -> list[Ref]:
+        """Find the refs whose value or peeled value is an object, by the obj blocks.
+
+        Tags that a table holds unpeeled are found by their objects, which are asked for once a
+        table. Symrefs are not found.
+
+        Args:
+          oid: hex object id
+        Returns: names, sorted
+        """
+        if len(oid) != self._backend.hex_size:
+            return []
+        object_id = a2b_hex(oid)
+        snapshot_of = self._moment()
+        return sorted(
+            Ref(record.name)
+            for stack in self._backend.stacks()
+            for record in snapshot_of(stack).refs_with_object(
+                object_id, self._backend.unpeeled.pointing_at
+            )
+            if self._is_listed(stack, record.name) and is_legal(record.name)
+        )
+
+    # Many refs
+
+    def _is_listed(self, stack: Stack, name: bytes) -> bool:
+        """Tell whether a ref in a stack is one that lists show: HEAD, or below ``refs/``."""
+        if not name.startswith(b"refs/"):
+            return name == HEADREF and stack is self._backend.current
+        if not self._backend.is_linked:
+            return True
+        return name.startswith(PER_WORKTREE) == (stack is self._backend.current)
+
+    def _scan(self, start: bytes, stop: bytes | None, snapshot_of: SnapshotOf) -> _Chunks:
+        """Scan the refs that lists show, in order."""
+        return merge_chunks(
+            [
+                self._scan_stack(stack, snapshot_of(stack), start, stop)
+                for stack in self._backend.stacks()
+            ]
+        )
+
+    def _scan_stack(
+        self, stack: Stack, snapshot: Merged, start: bytes, stop: bytes | None
+    ) -> _Chunks:
+        if start <= HEADREF and (stop is None or stop > HEADREF):
+            head = snapshot.ref_value(HEADREF)
+            if head is not None and stack is self._backend.current:
+                yield [HEADREF], [head]
+        below = snapshot.ref_values(
+            max(start, b"refs/"), b"refs0" if stop is None else min(stop, b"refs0")
+        )
+        yield from self._only_listed(stack, below)
+
+    def _only_listed(self, stack: Stack, chunks: Iterator[Chunk[_T]]) -> Iterator[Chunk[_T]]:
+        """Leave out the refs in a stack that lists do not show.
+
+        Those are the ones that belong to another stack, and the ones whose names are illegal, which
+        git does not list either.
+        """
+        is_linked = self._backend.is_linked
+        for names, items in chunks:
+            is_suspect = may_be_illegal(names)
+            if not (is_linked or is_suspect):
+                yield names, items
+                continue
+            listed = [
+                (name, item)
+                for name, item in zip(names, items, strict=True)
+                if self._is_listed(stack, name) and (not is_suspect or is_legal(name))
+            ]
+            if listed:
+                yield [name for name, _ in listed], [item for _, item in listed]
+
+    def ref_records(self, start: bytes, stop: bytes | None) -> Iterator[Chunk[RefRecord]]:
+        """Scan records of refs below ``refs/``, tombstones included.
+
+        Args:
+          start: the first name, below ``refs/``
+          stop: the name to stop before; None for the end
+        Yields: names, in order, and beside each its record
+        """
+        snapshot_of = self._moment()
+        return merge_chunks(
+            [
+                self._only_listed(stack, snapshot_of(stack).ref_records(start, stop))
+                for stack in self._backend.stacks()
+            ]
+        )
+
+    def iter_refs(
+        self, prefix: bytes = b"", exclude: Iterable[bytes] = ()
+    ) -> Iterator[tuple[Ref, bytes]]:
+        """Iterate over HEAD and the refs below ``refs/``, in order of their names.
+
+        Args:
+          prefix: gives only names that begin so
+          exclude: prefixes; names that begin with one of them are left out. Both are sought,
+            not filtered: what is left out is not read.
+        Returns: names, each with its value as :meth:`read_ref` gives it, as of this moment
+        """
+        return self._pairs(_ranges(prefix, exclude), self._moment())
+
+    def _pairs(
+        self, ranges: Iterable[tuple[bytes, bytes | None]], snapshot_of: SnapshotOf
+    ) -> Iterator[tuple[Ref, bytes]]:
+        # Generators give chunks, and what gives their elements one by one is not written in Python.
+        return chain.from_iterable(
+            zip(names, values, strict=True)  # type: ignore[arg-type]  # Refs are bytes
+            for start, stop in ranges
+            for names, values in self._scan(start, stop, snapshot_of)
+        )
+
+    def allkeys(self) -> set[Ref]:
+        """Give the names of all refs: HEAD and what is below ``refs/``, dangling or not."""
+        keys: set[Ref] = set()
+        for names, _ in self._scan(b"", None, self._moment()):
+            keys.update(names)  # type: ignore[arg-type]  # bytes are Refs
+        return keys
+
+    def subkeys(self, base: Ref) -> set[Ref]:
+        """Give the names of all refs below a base, without it.
+
+        Args:
+          base: such as ``b"refs/heads"``, with or without a slash at its end
+        """
+        prefix = _below(base)
+        keys: set[Ref] = set()
+        for names, _ in self._scan(prefix, prefix_end(prefix), self._moment()):
+            keys.update(Ref(name[len(prefix) :]) for name in names)
+        return keys
+
+    def as_dict(self, base: Ref | None = None) -> dict[Ref, ObjectID]:
+        """Give the object ids of all refs, symrefs followed; those that lead nowhere are left out.
+
+        Args:
+          base: gives only refs below it, and their names without it
+        """
+        snapshot_of = self._moment()
+        if base is None and not self._backend.is_linked:
+            values, odd = snapshot_of(self._backend.shared).ref_dict(may_be_illegal)
+            for name in tuple(odd):
+                if name != HEADREF and not (name.startswith(b"refs/") and is_legal(name)):
+                    del values[name]
+                    odd.discard(name)
+            prefix = b""
+        else:
+            prefix = b"" if base is None else _below(base)
+            values, odd = {}, set()
+            for names, texts in self._scan(prefix, prefix_end(prefix), snapshot_of):
+                values.update(zip(names, texts, strict=True))
+                odd.update(names)
+        found = {name: self._final_value(values[name], values, snapshot_of) for name in odd}
+        for name, value in found.items():
+            if value is None:
+                del values[name]
+            else:
+                values[name] = value
+        if prefix:
+            return {Ref(name[len(prefix) :]): ObjectID(value) for name, value in values.items()}
+        return values  # type: ignore[return-value]  # bytes are Refs and ObjectIDs
+
+    def _final_value(
+        self, value: bytes | None, known: dict[bytes, bytes], snapshot_of: SnapshotOf
+    ) -> bytes | None:
+        for _ in range(MAX_SYMREF_DEPTH):
+            if value is None or not value.startswith(SYMREF_PREFIX):
+                return value
+            target = value[len(SYMREF_PREFIX) :]
+            value = known.get(target) or self._value(target, snapshot_of)
+        return None
+
+    def get_symrefs(self) -> dict[Ref, Ref]:
+        """Give all symrefs and what they point to."""
+        cut = len(SYMREF_PREFIX)
+        return {
+            name: Ref(value[cut:])
+            for name, value in self.iter_refs()
+            if value.startswith(SYMREF_PREFIX)
+        }
+
+    def get_packed_refs(self) -> dict[Ref, ObjectID]:
+        """Give all refs that are no symrefs."""
+        return {
+            name: ObjectID(value)
+            for name, value in self.iter_refs()
+            if not value.startswith(SYMREF_PREFIX)
+        }
+
+    # Reflogs
+
+    def read_reflog(self, name: bytes, newest_first: bool = False) -> Iterator[Entry]:
+        """Read a reflog.
+
+        Args:
+          name: of the ref
+          newest_first: the order; dulwich's is oldest first
+        Yields: entries, with hex object ids, the time zone in seconds, and messages without newline
+        """
+        stack, local = self._backend.find(name)
+        return reflog.entries(self._snapshot_of(stack), local, newest_first=newest_first)
+
+    def reflog_exists(self, name: bytes) -> bool:
+        """Tell whether a ref has a reflog, be it an empty one."""
+        stack, local = self._backend.find(name)
+        return reflog.exists(self._snapshot_of(stack), local)
+
+    def reflogs(self) -> Iterator[Ref]:
+        """Iterate over the names of refs that have reflogs, in order."""
+        backend, snapshot_of = self._backend, self._moment()
+        current = snapshot_of(backend.current) if backend.is_linked else None
+        for name in reflog.names(snapshot_of(backend.shared), current):
+            if is_legal(name):
+                yield Ref(name)
+
+
+class RefsSnapshot(RefsReader):
+    """A repository's refs, read-only, as they were when this was made.
+
+    It goes on reading the tables of that moment, whatever becomes of the repository. Refs of other
+    worktrees are pinned when they are first asked for.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
+        self._pinned = Moment(backend)
+
+    def _snapshot_of(self, stack: Stack) -> Snapshot:
+        return self._pinned(stack)
+
+    def _moment(self) -> SnapshotOf:
+        return self._pinned
+
+
+def _ranges(prefix: bytes, excluded: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
+    """Divide the names below a prefix, by the excluded prefixes, into ranges to scan."""
+    end = prefix_end(prefix)
+    start = prefix
+    for cut in sorted(set(excluded)):
+        if end is not None and cut >= end:
+            break
+        behind = prefix_end(cut)
+        if behind is not None and behind <= start:
+            continue
+        if cut > start:
+            yield start, cut
+        if behind is None or (end is not None and behind >= end):
+            return
+        start = behind
+    yield start, end
+
+
+def _below(base: bytes) -> bytes:
+    base = base.rstrip(b"/")
+    return base + b"/" if base else b""

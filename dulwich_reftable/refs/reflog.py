@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Reflogs: reading them, and what is done to them other than by updating a ref.
+
+Log records are keyed by ref and update index, newest first. Removing an entry writes a tombstone
+of its key, rewriting one writes its key anew; either way the new table hides the old record.
+A reflog that has lost its last entry goes on existing by a marker, a record whose ids are both
+zero.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_hex, b2a_hex
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+from dulwich.reflog import Entry
+
+from ..engine.errors import TransactionError
+from ..engine.format.records import LogRecord, LogUpdate, RefRecord, log_key
+from ..engine.stack.addition import Addition
+from ..engine.stack.stack import Stack
+from ..engine.table.merged import Merged
+from .conflicts import refuse_conflicts, worktree_views
+from .errors import as_dulwich
+from .names import PER_WORKTREE, check_name, is_legal
+from .signature import Stamp, entry_of
+from .store import Backend
+
+__all__ = [
+    "all_names",
+    "append",
+    "create",
+    "delete",
+    "drop_entry",
+    "entries",
+    "exists",
+    "expire",
+    "move",
+    "names",
+]
+
+
+# Reading
+
+
+def entries(snapshot: Merged, name: bytes, *, newest_first: bool) -> Iterator[Entry]:
+    """Read a reflog.
+
+    Args:
+      snapshot: of the stack that the ref is kept in
+      name: of the ref, there
+      newest_first: the order; the other one has to read all entries before it gives the first
+    """
+    records: Iterable[LogRecord] = snapshot.logs_of(name)
+    if not newest_first:
+        records = reversed(list(records))
+    for record in records:
+        if record.update is not None and not record.update.is_existence_marker:
+            yield entry_of(record.update)
+
+
+def exists(snapshot: Merged, name: bytes) -> bool:
+    """Tell whether a ref has a reflog, be it an empty one."""
+    return any(True for _ in snapshot.logs_of(name))
+
+
+def names(shared: Merged, current: Merged | None) -> Iterator[bytes]:
+    """Give the refs that have reflogs, in order.
+
+    Args:
+      shared: the shared stack
+      current: that of the linked worktree; None in the main worktree
+    """
+    if current is None:
+        yield from shared.log_names()
+        return
+    found = {name for name in shared.log_names() if _is_shared(name)}
+    found.update(name for name in current.log_names() if not _is_shared(name))
+    yield from sorted(found)
+
+
+def all_names(backend: Backend) -> Iterator[bytes]:
+    """Give the refs that have reflogs in any worktree, by their names in this one.
+
+    Names that no ref can have are left out.
+    """
+    for worktree, stack in backend.all_stacks():
+        prefix = b""
+        if stack is not backend.current:
+            prefix = b"main-worktree/" if worktree is None else b"worktrees/" + worktree + b"/"
+        for name in stack.snapshot().log_names():
+            if not is_legal(name):
+                continue
+            if not _is_shared(name):
+                yield prefix + name
+            elif worktree is None:
+                yield name
+
+
+def _is_shared(name: bytes) -> bool:
+    return name.startswith(b"refs/") and not name.startswith(PER_WORKTREE)
+
+
+# Changing. Each function takes a ref's name as the worktree sees it.
+
+
+def create(backend: Backend, name: bytes) -> None:
+    """Make an empty reflog, if the ref has none.
+
+    Raises:
+      BadRefNameError: if the name is illegal
+    """
+    with _addition(backend, name) as (addition, local):
+        if not exists(addition.snapshot, local):
+            addition.write([], [_marker(backend, local, addition.next_update_index)])
+            addition.commit()
+
+
+def append(backend: Backend, name: bytes, old: bytes, new: bytes, stamp: Stamp) -> None:
+    """Add an entry of which the ref knows nothing.
+
+    Args:
+      backend: the repository's refs
+      name: of the ref
+      old: hex object id before
+      new: hex object id after
+      stamp: the rest of the entry
+    Raises:
+      BadRefNameError: if the name is illegal
+    """
+    with _addition(backend, name) as (addition, local):
+        log = LogRecord(local, addition.next_update_index, stamp.update(old, new))
+        addition.write([], [log])
+        addition.commit()
+
+
+def delete(backend: Backend, name: bytes) -> None:
+    """Remove a reflog, with all of its entries.
+
+    Raises:
+      BadRefNameError: if the name is illegal
+    """
+    with _addition(backend, name) as (addition, local):
+        tombstones = [_tombstone(log) for log in addition.snapshot.logs_of(local)]
+        if tombstones:
+            addition.write([], tombstones)
+            addition.commit()
+
+
+def drop_entry(backend: Backend, name: bytes, index: int, *, rewrite: bool) -> None:
+    """Remove one entry.
+
+    Args:
+      backend: the repository's refs
+      name: of the ref
+      index: of the entry, 0 being the newest
+      rewrite: whether the next newer entry shall go on where the next older one ended
+    Raises:
+      ValueError: if there is no such entry
+    """
+    with _addition(backend, name) as (addition, local):
+        logs = _live(addition.snapshot, local)
+        if not 0 <= index < len(logs):
+            raise ValueError(f"Invalid reflog index {index}: {len(logs)} entries")
+        changed = [_tombstone(logs[index])]
+        if rewrite and index:
+            older = logs[index + 1].update if index + 1 < len(logs) else None
+            newer = logs[index - 1]
+            old_id = older.new_id if older else bytes(backend.settings.write.hash_size)
+            if newer.update is not None:
+                changed.append(newer._replace(update=newer.update._replace(old_id=old_id)))
+        _write(backend, addition, local, changed, is_emptied=len(logs) == 1)
+
+
+def expire(
+    backend: Backend,
+    name: bytes,
+    choose: Callable[[list[Entry]], list[bool]],
+    *,
+    rewrite: bool = False,
+    update_ref: bool = False,
+    dry_run: bool = False,
+) -> int:
+    """Remove entries.
+
+    They are chosen before the stack is locked, so that ``choose`` may take its time. Only the very
+    entries that it was shown go; what others have added or changed meanwhile stays.
+
+    Args:
+      backend: the repository's refs
+      name: of the ref
+      choose: takes the entries, the oldest first, and tells of each whether it shall go
+      rewrite: whether an entry shall go on where the one that is now before it ended
+      update_ref: whether to set the ref, unless it is a symref, to where its newest entry leads
+      dry_run: whether to change nothing
+    Returns: how many entries went, or would go
+    Raises:
+      BadRefNameError: if the name is illegal
+    """
+    check_name(name)
+    stack, local = backend.find(name)
+    with as_dulwich():
+        snapshot = stack.snapshot()
+        logs = _live(snapshot, local)[::-1]
+    choice = choose([entry_of(log.update) for log in logs if log.update is not None])
+    chosen = {log.update_index: log for log, goes in zip(logs, choice, strict=True) if goes}
+    if dry_run or not (chosen or rewrite or update_ref):
+        return len(chosen)
+    with _addition(backend, name) as (addition, local):
+        if addition.snapshot.tables != snapshot.tables:
+            logs = _live(addition.snapshot, local)[::-1]
+        kept = [log for log in logs if chosen.get(log.update_index) != log]
+        changed = [_tombstone(log) for log in logs if chosen.get(log.update_index) == log]
+        count = len(changed)
+        if rewrite:
+            changed += _chained(kept)
+        refs = _ref_at(backend, addition, local, kept[-1:]) if update_ref else []
+        if changed or refs:
+            _write(backend, addition, local, changed, refs, is_emptied=bool(logs) and not kept)
+        return count
+
+
+def _chained(logs: list[LogRecord]) -> Iterator[LogRecord]:
+    """Give anew the entries, the oldest first, that do not go on where the one before ended."""
+    for before, log in pairwise(logs):
+        if before.update is not None and log.update is not None:
+            update = log.update._replace(old_id=before.update.new_id)
+            if update != log.update:
+                yield log._replace(update=update)
+
+
+def _ref_at(
+    backend: Backend, addition: Addition, name: bytes, newest: list[LogRecord]
+) -> list[RefRecord]:
+    """Give the record that sets a ref to where its newest entry leads; none if there is no need."""
+    ref = addition.snapshot.lookup_ref(name)
+    update = newest[0].update if newest else None
+    if ref is None or ref.value is None or update is None or not any(update.new_id):
+        return []
+    if ref.value == update.new_id:
+        return []
+    peeled = None if name.startswith(b"refs/heads/") else backend.peel(b2a_hex(update.new_id))
+    return [
+        RefRecord(
+            name, addition.next_update_index, update.new_id, a2b_hex(peeled) if peeled else None
+        )
+    ]
+
+
+def move(
+    backend: Backend,
+    stack: Stack,
+    addition: Addition,
+    old: bytes,
+    new: bytes,
+    stamp: Stamp | None,
+    *,
+    keep: bool,
+) -> None:
+    """Rename or copy a ref and its reflog, in one table (git: ``write_copy_table``).
+
+    A rename takes two update indexes: the new reflog tells first of the deletion, then of the
+    creation.
+
+    Args:
+      backend: the repository's refs
+      stack: that both names belong to
+      addition: to it
+      old: name of the ref
+      new: its new name
+      stamp: for the new entries; None to only carry the old ones over
+      keep: whether the old ref stays
+    Raises:
+      TransactionError: if there is no ref ``old``, it is a symref, or there is a ref ``new``
+      RefConflictError: if another ref is in the way
+    """
+    snapshot = addition.snapshot
+    record = snapshot.lookup_ref(old)
+    if record is None:
+        raise TransactionError(old, None, None, "there is no such ref")
+    if record.value is None:
+        raise TransactionError(old, None, None, "a symbolic ref cannot be renamed or copied")
+    if snapshot.lookup_ref(new) is not None:
+        raise TransactionError(new, None, snapshot.ref_value(new))
+    indexes = addition.next_update_indexes(1 if keep else 2)
+    deleted_at, created_at = indexes[0], indexes[-1]
+    refs = {new: record._replace(name=new, update_index=created_at)}
+    if not keep:
+        refs[old] = RefRecord(old, deleted_at)
+    for view in worktree_views(
+        backend,
+        {stack: [new]},
+        {stack: [] if keep else [old]},
+        lambda other: snapshot if other is stack else other.snapshot(),
+    ):
+        refuse_conflicts(*view)
+    logs: list[LogRecord] = []
+    for log in snapshot.logs_of(old):
+        logs.append(log._replace(name=new))
+        if not keep:
+            logs.append(_tombstone(log))
+    if stamp is not None:
+        zero = bytes(len(record.value))
+        logs.append(LogRecord(new, created_at, LogUpdate(zero, record.value, *stamp)))
+        if not keep:
+            gone = LogUpdate(record.value, zero, *stamp)
+            logs.append(LogRecord(new, deleted_at, gone))
+            head = snapshot.lookup_ref(b"HEAD")
+            if head is not None and head.target == old:
+                logs.append(LogRecord(b"HEAD", deleted_at, gone))
+    addition.write((refs[name] for name in sorted(refs)), _sorted(logs), created_at)
+    addition.commit()
+
+
+@contextmanager
+def _addition(backend: Backend, name: bytes) -> Iterator[tuple[Addition, bytes]]:
+    """Lock the stack of a ref; gives the addition and the ref's name there."""
+    check_name(name)
+    stack, local = backend.find(name)
+    with as_dulwich(), stack.addition() as addition:
+        yield addition, local
+
+
+def _live(snapshot: Merged, name: bytes) -> list[LogRecord]:
+    """Give a ref's entries, newest first, without the marker of existence."""
+    return [
+        log
+        for log in snapshot.logs_of(name)
+        if log.update is not None and not log.update.is_existence_marker
+    ]
+
+
+def _write(
+    backend: Backend,
+    addition: Addition,
+    name: bytes,
+    logs: list[LogRecord],
+    refs: Iterable[RefRecord] = (),
+    *,
+    is_emptied: bool,
+) -> None:
+    if is_emptied and not any(
+        log.update is not None and log.update.is_existence_marker
+        for log in addition.snapshot.logs_of(name)
+    ):
+        logs = [*logs, _marker(backend, name, addition.next_update_index)]
+    addition.write(refs, _sorted(logs))
+    addition.commit()
+
+
+def _sorted(logs: list[LogRecord]) -> list[LogRecord]:
+    return sorted(logs, key=lambda log: log_key(log.name, log.update_index))
+
+
+def _tombstone(log: LogRecord) -> LogRecord:
+    return log._replace(update=None)
+
+
+def _marker(backend: Backend, name: bytes, update_index: int) -> LogRecord:
+    zero = bytes(backend.settings.write.hash_size)
+    return LogRecord(name, update_index, LogUpdate(zero, zero, b"", b"", 0, 0, b""))

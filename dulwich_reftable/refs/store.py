@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""What all parts of a refs container stand on: the stacks, the settings, and two questions.
+
+The shared stack holds the shared refs and the main worktree's own; each linked worktree has a
+stack of its own beside its ``HEAD``. The questions are asked of the repository: what an object
+peels to, and who is at work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from ..config.format_watch import FormatWatch
+from ..config.settings import Settings
+from ..engine.errors import StorageError
+from ..engine.stack.directory import DirectoryStorage
+from ..engine.stack.snapshot import Snapshot
+from ..engine.stack.stack import Stack
+from .names import Owner, place_of
+from .unpeeled import UnpeeledTags
+
+__all__ = ["Backend", "Moment", "worktree_ids"]
+
+_LOOKS = 5
+"""How often two stacks are looked at until one stays as it was while the other is read."""
+
+
+class Backend:
+    """The refs of a repository, as one worktree sees them.
+
+    Args:
+      common_dir: the repository's control directory
+      git_dir: the worktree's; the same for the main worktree
+      settings: the repository's
+      peel: takes a hex object id and gives what an annotated tag finally points to, None for any
+        other object or one that does not exist
+      identity: gives who is at work, as ``b"Name <address>"``
+
+    Attributes:
+      shared: the stack of shared refs, and of the main worktree's own
+      current: the stack of this worktree's own refs
+      is_linked: whether those are two
+      unpeeled: what tags point to that tables do not tell
+      common_dir, git_dir, settings, peel, identity: as given
+    """
+
+    def __init__(
+        self,
+        common_dir: str,
+        git_dir: str,
+        settings: Settings,
+        peel: Callable[[bytes], bytes | None],
+        identity: Callable[[], bytes],
+    ) -> None:
+        self.git_dir = git_dir
+        self.settings = settings
+        self.peel = peel
+        self.unpeeled = UnpeeledTags(peel)
+        self.identity = identity
+        self.common_dir = common_dir
+        self._watch = FormatWatch(common_dir, "reftable")
+        self._others: dict[bytes, Stack] = {}
+        self.shared = self._open(common_dir)
+        self.is_linked = os.path.realpath(common_dir) != os.path.realpath(git_dir)
+        self.current = self._open(git_dir) if self.is_linked else self.shared
+        if self.is_linked:
+            self._others[os.fsencode(os.path.basename(os.path.realpath(git_dir)))] = self.current
+
+    @property
+    def hex_size(self) -> int:
+        """Digits of an object id."""
+        return 2 * self.settings.write.hash_size
+
+    def _open(self, git_dir: str) -> Stack:
+        settings = self.settings
+        storage = DirectoryStorage(
+            os.path.join(git_dir, "reftable"),
+            durable=settings.durable,
+            adjust_mode=settings.adjust_mode,
+            confirm=self._watch.check,
+        )
+        return Stack(
+            storage,
+            settings.write,
+            geometric_factor=settings.geometric_factor,
+            lock_timeout=settings.lock_timeout,
+        )
+
+    def stacks(self) -> tuple[Stack, ...]:
+        """Give the stacks that this worktree's refs are in."""
+        return (self.shared, self.current) if self.is_linked else (self.shared,)
+
+    def all_stacks(self) -> Iterator[tuple[bytes | None, Stack]]:
+        """Give all stacks of the repository, each with the id of its worktree (None: the main one).
+
+        Worktrees that never had a stack are left out.
+        """
+        yield None, self.shared
+        for name in worktree_ids(self.common_dir):
+            if os.path.isdir(os.path.join(self.common_dir, "worktrees", name, "reftable")):
+                yield os.fsencode(name), self._other(os.fsencode(name))
+
+    def close(self) -> None:
+        """Close all stacks."""
+        for stack in {self.shared, self.current, *self._others.values()}:
+            stack.close()
+
+    def find(self, name: bytes) -> tuple[Stack, bytes]:
+        """Give the stack that a ref is kept in, and its name there.
+
+        Raises:
+          BadRefNameError: if the name is of a worktree that cannot be
+          StorageError: if there is no such worktree
+        """
+        if name.startswith(b"refs/") and not self.is_linked:
+            return self.shared, name
+        place = place_of(name)
+        if place.owner is Owner.CURRENT:
+            return self.current, place.name
+        if place.owner is Owner.OTHER:
+            return self._other(place.worktree), place.name
+        return self.shared, place.name
+
+    def _other(self, worktree: bytes) -> Stack:
+        git_dir = os.path.join(self.common_dir, "worktrees", os.fsdecode(worktree))
+        if not os.path.isdir(git_dir):
+            raise StorageError(None, "no such worktree", git_dir)
+        stack = self._others.get(worktree)
+        if stack is None:
+            stack = self._others[worktree] = self._open(git_dir)
+        return stack
+
+
+class Moment:
+    """The snapshots of one moment, one a stack; call it to get that of a stack.
+
+    Where this worktree's refs are in two stacks, their snapshots were the latest ones at the same
+    time, unless others write faster than we can look. Those of other worktrees are taken when they
+    are first asked for.
+
+    Args:
+      backend: the repository's refs
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        shared, current = backend.shared, backend.current
+        taken = {shared: shared.snapshot()}
+        if backend.is_linked:
+            for _ in range(_LOOKS):
+                before = taken[shared]
+                taken[current] = current.snapshot()
+                taken[shared] = shared.snapshot()
+                if taken[shared] is before:
+                    break
+        self._taken = taken
+
+    def __call__(self, stack: Stack) -> Snapshot:
+        """Give the snapshot of a stack."""
+        snapshot = self._taken.get(stack)
+        if snapshot is None:
+            snapshot = self._taken[stack] = stack.snapshot()
+        return snapshot
+
+
+def worktree_ids(common_dir: str) -> list[str]:
+    """List the names that the linked worktrees have in a repository's control directory."""
+    directory = os.path.join(common_dir, "worktrees")
+    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []

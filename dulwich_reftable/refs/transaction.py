@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Updates of refs, all or nothing: one table and one update index for each stack concerned.
+
+A transaction collects edits and does nothing before it is prepared. Then it locks the stacks, in an
+order that everybody keeps; checks *under the locks* what is expected, and works out what to write
+(:mod:`dulwich_reftable.refs.prepared_update`); and writes the tables. To commit is to swap the
+lists, once all tables are on disk. Whatever is unmet raises, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cache
+from types import TracebackType
+
+from ..engine.errors import RecordError, ReftableError, TransactionError
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..engine.stack.addition import Addition, commit_all
+from ..engine.stack.snapshot import Snapshot
+from ..engine.stack.stack import Stack
+from .errors import as_dulwich
+from .names import check_name
+from .prepared_update import Edit, Plan, UnlockedStackError
+from .signature import Stamp
+from .store import Backend
+
+__all__ = ["Transaction", "check_size", "check_value", "is_zero"]
+
+_HEX = frozenset(b"0123456789abcdef")
+
+
+class Transaction:
+    """Updates of several refs; use it as a context manager, or call :meth:`commit`.
+
+    Leaving the context commits; leaving it by an exception does nothing. Names are full ref names,
+    ids hex digits. Expectations: ``old=None`` expects nothing, the zero id expects that there is no
+    such ref, anything else is the value that must be there (``b"ref: <target>"`` for a symref that
+    is not followed).
+
+    Who wants to know that a commit will succeed before doing something else calls :meth:`prepare`
+    in between.
+
+    Args:
+      backend: the repository's refs
+      stamp: for reflog entries; None to write none
+      starts_reflog: tells of a ref that has no reflog whether an entry starts one; None to go by
+        the repository's settings
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        stamp: Stamp | None = None,
+        *,
+        starts_reflog: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        self._backend = backend
+        self._stamp = stamp
+        self._starts_reflog = starts_reflog or (lambda name: backend.settings.starts_reflogs)
+        self._edits: dict[tuple[bytes, bool], Edit] = {}
+        # To read an object costs more than all else about a ref: each is asked for once.
+        self._peel = cache(backend.peel)
+        self._held = ExitStack()  # what is to be let go of in the end
+        self._additions: list[Addition] = []
+        self._is_prepared = False
+        self._is_over = False
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None and not self._is_over:
+            self.commit()
+        self.abort()
+
+    # Collecting
+
+    def create(self, name: bytes, new: bytes) -> None:
+        """Make a ref that must not exist yet; symrefs are followed.
+
+        Raises:
+          BadRefNameError: if the name is illegal
+          ValueError: if ``new`` is no object id
+        """
+        self.edit(name, new, old=b"0" * self._backend.hex_size)
+
+    def update(self, name: bytes, new: bytes, old: bytes | None = None) -> None:
+        """Point a ref at an object; symrefs are followed.
+
+        Raises:
+          BadRefNameError: if the name is illegal
+          ValueError: if ``new`` is no object id
+        """
+        self.edit(name, new, old=old)
+
+    def delete(self, name: bytes, old: bytes | None = None) -> None:
+        """Delete a ref and its reflog; symrefs are not followed.
+
+        Raises:
+          BadRefNameError: if the name is illegal
+        """
+        self.edit(name, None, old=old, follow=False)
+
+    def verify(self, name: bytes, old: bytes) -> None:
+        """Expect a value and leave it; symrefs are followed.
+
+        Raises:
+          BadRefNameError: if the name is illegal
+        """
+        self.edit(name, None, old=old, verify_only=True)
+
+    def set_symbolic_ref(self, name: bytes, target: bytes, old: bytes | None = None) -> None:
+        """Make a ref point at another ref, which need not exist; the ref itself is not followed.
+
+        Raises:
+          BadRefNameError: if one of the names is illegal
+        """
+        self.edit(name, SYMREF_PREFIX + target, old=old, follow=False)
+
+    def edit(
+        self,
+        name: bytes,
+        new: bytes | None,
+        *,
+        old: bytes | None = None,
+        follow: bool = True,
+        verify_only: bool = False,
+        stamp: Stamp | None = None,
+        old_is_resolved: bool = False,
+    ) -> None:
+        """Add an edit of any kind.
+
+        Args:
+          name: of the ref
+          new: hex object id, ``b"ref: <target>"``, or None to delete
+          old: what must be there
+          follow: whether to update what a symref points to
+          verify_only: whether to check ``old`` and leave it at that
+          stamp: for the reflog; None for the transaction's
+          old_is_resolved: of a symref that is not followed, whether an object id as ``old`` is what
+            it leads to, as git has it
+        Raises:
+          BadRefNameError: if the name is illegal
+          ValueError: if ``new`` is neither an object id nor a symref
+          RecordError: if the name is too long for a block
+          TransactionError: if the transaction has an edit of this ref
+        """
+        self._require_open()
+        check_name(name)
+        if new is not None:
+            check_value(new, self._backend.hex_size)
+            check_size(self._backend, name, new)
+        edit = Edit(
+            name,
+            new,
+            old is not None,
+            None if old is None or is_zero(old) else old,
+            follow,
+            stamp or self._stamp,
+            verify_only,
+            old_is_resolved,
+        )
+        key = (name, follow)
+        if key in self._edits:
+            raise TransactionError(name, None, None, "updated more than once in a transaction")
+        self._edits[key] = edit
+
+    # Committing
+
+    def prepare(self) -> None:
+        """Take the locks, check all expectations, and write the tables, but list them not yet.
+
+        Nobody else can write to these stacks until :meth:`commit` or :meth:`abort`, and nobody sees
+        anything of the updates. No edits can be added any more. If this fails, the transaction is
+        over, and nothing was written.
+
+        Raises:
+          TransactionError: if an expectation is not met
+          RefConflictError: if two refs would be in each other's way
+          LockError: if a lock stayed taken
+          RecordError: if a name or a message is too large for a block
+          StorageError: if writing failed
+        """
+        self._require_open()
+        try:
+            stacks = self._concerned()
+            with as_dulwich():
+                while True:
+                    try:
+                        self._lock_and_write(stacks)
+                    except UnlockedStackError as missing:
+                        self._let_go()
+                        stacks.add(missing.stack)
+                    else:
+                        break
+        except BaseException:
+            self.abort()
+            raise
+        self._is_prepared = True
+
+    def _lock_and_write(self, stacks: set[Stack]) -> None:
+        if not stacks:
+            return
+        additions: dict[Stack, Addition] = {}
+        for stack in _in_order(stacks):
+            additions[stack] = self._held.enter_context(stack.addition())
+        snapshots = {stack: addition.snapshot for stack, addition in additions.items()}
+        self._planned(snapshots).write(additions)
+        self._additions = list(additions.values())
+
+    def _concerned(self) -> set[Stack]:
+        """Give the stacks to be locked, as far as can be told."""
+        return {self._backend.find(edit.name)[0] for edit in self._edits.values()}
+
+    def _planned(self, snapshots: Mapping[Stack, Snapshot]) -> Plan:
+        """Work out what is to be written to locked stacks."""
+        plan = Plan(self._backend, snapshots, self._peel, self._starts_reflog)
+        plan.add(self._edits.values())
+        return plan
+
+    def commit(self) -> None:
+        """Do it.
+
+        Raises:
+          ReftableError: whatever :meth:`prepare` raises, if that was not called before
+          StorageError: if writing failed
+        """
+        if not self._is_prepared:
+            self.prepare()
+        try:
+            with as_dulwich():
+                commit_all(self._additions)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Forget all edits, and let go of what was prepared; harmless when it is over."""
+        self._is_over = True
+        self._is_prepared = False
+        self._edits.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._additions = []
+        self._held.close()
+
+    def _require_open(self) -> None:
+        if self._is_over or self._is_prepared:
+            state = "over" if self._is_over else "prepared"
+            raise ReftableError(f"the transaction is {state}")
+
+
+def _in_order(stacks: set[Stack]) -> list[Stack]:
+    """Sort stacks in one order for everybody, so that no two writers wait for each other."""
+    if len(stacks) < 2:
+        return list(stacks)
+    # Worktrees know the same directory by different paths.
+    return sorted(stacks, key=lambda stack: os.path.realpath(stack.storage.location))
+
+
+def is_zero(value: bytes) -> bool:
+    """Tell whether a value is the zero id, of whichever length: "no such ref"."""
+    return len(value) in (40, 64) and not value.strip(b"0")
+
+
+def check_value(value: bytes, hex_size: int) -> None:
+    """Refuse what cannot be a ref's value.
+
+    Args:
+      value: hex object id, or ``b"ref: <target>"``
+      hex_size: digits of an object id
+    Raises:
+      ValueError: if it is neither, or the zero id
+      BadRefNameError: if the target is no ref name
+    """
+    if value.startswith(SYMREF_PREFIX):
+        check_name(value[len(SYMREF_PREFIX) :])
+    elif len(value) != hex_size or not _HEX.issuperset(value) or is_zero(value):
+        raise ValueError(f"{value!r} is neither an object id of {hex_size} digits nor a symref")
+
+
+def check_size(backend: Backend, name: bytes, value: bytes) -> None:
+    """Refuse a ref that no block can hold, before anybody looks for what is in its way.
+
+    Args:
+      backend: the repository's refs
+      name: of the ref
+      value: hex object id, or ``b"ref: <target>"``
+    Raises:
+      RecordError: if name and target are too long
+    """
+    options = backend.settings.write
+    target = value[len(SYMREF_PREFIX) :] if value.startswith(SYMREF_PREFIX) else None
+    if not options.can_hold(name, target):
+        raise RecordError(
+            f"ref name '{os.fsdecode(name[:60])}...' of {len(name)} bytes does not fit into a "
+            f"block of {options.block_size} bytes"
+        )

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Writing refs: dulwich's ``RefsContainer`` methods that change something, and some of our own.
+
+Every write is a transaction, be it of one ref, so that what is expected is checked under the lock
+and the reflog entry stands in the same table as the ref.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from threading import get_ident
+
+from dulwich.objects import ObjectID
+from dulwich.refs import HEADREF, Ref
+
+from ..engine.errors import ReftableError, TransactionError
+from ..engine.format.ref_scan import SYMREF_PREFIX
+from . import reflog
+from .batch import Batch
+from .errors import as_dulwich
+from .names import check_name, collapse
+from .reader import RefsReader
+from .signature import Stamp
+from .store import Backend
+from .transaction import Transaction, check_size, check_value
+
+__all__ = ["Logger", "RefsUpdater"]
+
+Logger = Callable[[bytes, bytes, bytes, "bytes | None", "int | None", "int | None", bytes], None]
+
+
+class RefsUpdater(RefsReader):
+    """What can be done to a repository's refs.
+
+    Args:
+      backend: the repository's refs
+      logger: called after an update that has a message; None for nobody
+    """
+
+    def __init__(self, backend: Backend, logger: Logger | None) -> None:
+        super().__init__(backend)
+        self._logger = logger
+        self._batches: dict[int, Batch] = {}  # by the thread that has begun them
+
+    # One ref
+
+    def set_if_equals(
+        self,
+        name: Ref,
+        old_ref: ObjectID | None,
+        new_ref: ObjectID,
+        committer: bytes | None = None,
+        timestamp: int | None = None,
+        timezone: int | None = None,
+        message: bytes | None = None,
+    ) -> bool:
+        """Set a ref if it is as expected; symrefs are followed.
+
+        Args:
+          name: of the ref; a set through a loop of symrefs replaces this one
+          old_ref: value that it must have; None for any, the zero id for "no such ref"
+          new_ref: hex object id, or ``b"ref: <target>"``
+          committer: ``b"Name <address>"`` for the reflog; None for who is at work
+          timestamp: seconds since the epoch; None for now
+          timezone: seconds east of UTC; None for the local zone
+          message: for the reflog; None for no entry
+        Returns: False if the ref was not as expected, and nothing was written
+        Raises:
+          BadRefNameError: if the name is illegal
+          ValueError: if the value is neither an object id nor a symref
+          RefConflictError: if another ref is in the way
+          LockError, StorageError: if it could not be written
+        """
+        stamp = self._stamp(message, committer, timestamp, timezone)
+        return self._edit(name, old_ref, new_ref, follow=True, stamp=stamp)
+
+    def add_if_new(
+        self,
+        name: Ref,
+        ref: ObjectID,
+        committer: bytes | None = None,
+        timestamp: int | None = None,
+        timezone: int | None = None,
+        message: bytes | None = None,
+    ) -> bool:
+        """Create a ref if there is none; symrefs are followed.
+
+        Args and errors are those of :meth:`set_if_equals`.
+
+        Returns: False if there is such a ref
+        Raises:
+          SymrefLoop: if the name leads into a loop
+        """
+        self._check_refname(name)
+        check_value(ref, self._backend.hex_size)
+        if self.follow(name)[1] is not None:
+            return False
+        stamp = self._stamp(message, committer, timestamp, timezone)
+        zero = ObjectID(b"0" * self._backend.hex_size)
+        return self._edit(name, zero, ref, follow=True, stamp=stamp)
+
+    def remove_if_equals(
+        self,
+        name: Ref,
+        old_ref: ObjectID | None,
+        committer: bytes | None = None,
+        timestamp: int | None = None,
+        timezone: int | None = None,
+        message: bytes | None = None,
+    ) -> bool:
+        """Delete a ref, and its reflog, if it is as expected; symrefs are not followed.
+
+        Args and errors are those of :meth:`set_if_equals`; the message goes to the reflog of HEAD,
+        if it points to the ref.
+
+        Returns: False if the ref was not as expected, and nothing was written
+        """
+        stamp = self._stamp(message, committer, timestamp, timezone)
+        return self._edit(name, old_ref, None, follow=False, stamp=stamp)
+
+    def set_symbolic_ref(
+        self,
+        name: Ref,
+        other: Ref,
+        committer: bytes | None = None,
+        timestamp: int | None = None,
+        timezone: int | None = None,
+        message: bytes | None = None,
+    ) -> None:
+        """Make a ref point at another ref, which need not exist.
+
+        Args and errors are those of :meth:`set_if_equals`.
+        """
+        stamp = self._stamp(message, committer, timestamp, timezone)
+        self._edit(name, None, SYMREF_PREFIX + other, follow=False, stamp=stamp)
+
+    def _check_refname(self, name: Ref) -> None:
+        self._tolerated(name)
+
+    def _tolerated(self, name: bytes) -> Ref:
+        """Check a name; bear with empty components, which dulwich warns of, by leaving them out."""
+        if b"//" in name:
+            super()._check_refname(Ref(name))
+            name = collapse(name)
+        check_name(name)
+        return Ref(name)
+
+    def _stamp(
+        self,
+        message: bytes | None,
+        committer: bytes | None,
+        timestamp: int | None,
+        timezone: int | None,
+    ) -> Stamp | None:
+        if message is None:
+            return None
+        return Stamp.of(self._backend, message, committer, timestamp, timezone)
+
+    def _edit(
+        self,
+        name: bytes,
+        old: bytes | None,
+        new: bytes | None,
+        *,
+        follow: bool,
+        stamp: Stamp | None,
+    ) -> bool:
+        """Do one edit; tell whether the ref was as expected."""
+        name = self._tolerated(name)
+        before = self.read_ref(Ref(name)) if self._logger is not None else None
+        transaction = self._begin(None)
+        transaction.edit(name, new, old=old, follow=follow, stamp=stamp)
+        try:
+            transaction.commit()
+        except TransactionError:
+            return False
+        if self._logger is not None and stamp is not None:
+            who = stamp.name + b" <" + stamp.email + b">"
+            line = stamp.message.rstrip(b"\n")
+            tell = partial(self._log, name, before, new, who, stamp.time, None, line)
+            batch = self._batch()
+            if batch is None:
+                tell()
+            else:
+                batch.tell(tell)
+        return True
+
+    def _batch(self) -> Batch | None:
+        """Give the batch that this thread has begun."""
+        return self._batches.get(get_ident()) if self._batches else None
+
+    def _begin(self, stamp: Stamp | None) -> Transaction:
+        batch = self._batch()
+        return Transaction(self._backend, stamp) if batch is None else batch.transaction(stamp)
+
+    # Many refs
+
+    def transaction(
+        self,
+        message: bytes | None = None,
+        committer: bytes | None = None,
+        timestamp: int | None = None,
+        timezone: int | None = None,
+    ) -> Transaction:
+        """Begin updates of several refs, all or nothing; a context manager.
+
+        In a :meth:`batch_update` it becomes a part of the batch; nothing is locked before that
+        ends.
+
+        Args:
+          message: for the reflogs; None for no entries
+          committer: ``b"Name <address>"``; None for who is at work
+          timestamp: seconds since the epoch; None for now
+          timezone: seconds east of UTC; None for the local zone
+        """
+        return self._begin(self._stamp(message, committer, timestamp, timezone))
+
+    @contextmanager
+    def batch_update(self) -> Iterator[None]:
+        """Gather this thread's updates and write them at the end, all of them or none.
+
+        They leave what they would leave one after another, reflogs included, in one table. Each
+        call finds refs as the calls before it have made them, and so do reads by this thread;
+        everybody else sees nothing before the end. What an update expects is checked when it is
+        called, and once more at the end, under the lock. An exception that leaves the context
+        drops all updates. Renames, copies and changes of reflogs alone cannot be part of it.
+
+        Raises:
+          TransactionError: at the end, if somebody else changed one of the refs meanwhile
+          RefConflictError: at the end, if somebody else created a ref that is in the way
+          LockError, StorageError: at the end, if it could not be written
+        """
+        thread = get_ident()
+        if thread in self._batches:
+            yield  # part of the batch around it
+            return
+        batch = self._batches[thread] = Batch(self._backend)
+        try:
+            yield
+        finally:
+            del self._batches[thread]
+        batch.commit()
+
+    def import_refs(
+        self,
+        base: Ref,
+        other: Mapping[Ref, ObjectID | None],
+        committer: bytes | None = None,
+        timestamp: bytes | None = None,
+        timezone: bytes | None = None,
+        message: bytes | None = None,
+        prune: bool = False,
+    ) -> None:
+        """Import refs below a base, in one transaction.
+
+        Args:
+          base: such as ``b"refs/remotes/origin"``
+          other: object ids by names below the base; None deletes
+          committer: ``b"Name <address>"`` for the reflogs
+          timestamp: seconds since the epoch
+          timezone: seconds east of UTC
+          message: for the reflogs; None for no entries
+          prune: whether refs below the base that are not in ``other`` are deleted
+        """
+        base = Ref(base.rstrip(b"/"))
+        when = None if timestamp is None else int(timestamp)
+        zone = None if timezone is None else int(timezone)
+        stale = self.subkeys(base) if prune else set()
+        with self.transaction(message, committer, when, zone) as transaction:
+            for name, value in other.items():
+                stale.discard(name)
+                full = self._tolerated(base + b"/" + name)
+                transaction.edit(full, value, follow=value is not None)
+            for name in stale:
+                transaction.delete(base + b"/" + name)
+
+    def add_packed_refs(self, new_refs: Mapping[Ref, ObjectID | None]) -> None:
+        """Set refs, in one transaction, without following symrefs or asking what was there.
+
+        Args:
+          new_refs: object ids by names; None deletes
+        Raises:
+          ValueError: for HEAD
+        """
+        with self.transaction() as transaction:
+            for name, value in new_refs.items():
+                if name == HEADREF:
+                    raise ValueError("cannot pack HEAD")
+                transaction.edit(name, value, follow=False)
+
+    # Renaming
+
+    def rename(
+        self,
+        old: Ref,
+        new: Ref,
+        message: bytes | None = None,
+        committer: bytes | None = None,
+        timestamp: int | None = None,
+        timezone: int | None = None,
+    ) -> None:
+        """Rename a ref, with its reflog.
+
+        HEAD is not moved, but its reflog tells if it pointed to the ref (git: ``git branch -m``
+        moves it afterwards).
+
+        Args:
+          old: its name
+          new: name to be; there must be no such ref
+          message: for the reflogs; None for no entries but the old ones
+          committer: ``b"Name <address>"``; None for who is at work
+          timestamp: seconds since the epoch; None for now
+          timezone: seconds east of UTC; None for the local zone
+        Raises:
+          BadRefNameError: if the name is illegal
+          TransactionError: if there is no ref ``old``, it is a symref, or there is a ref ``new``
+          RefConflictError: if another ref is in the way
+        """
+        stamp = self._stamp(message, committer, timestamp, timezone)
+        self._move(old, new, stamp, keep=False)
+
+    def copy(
+        self,
+        old: Ref,
+        new: Ref,
+        message: bytes | None = None,
+        committer: bytes | None = None,
+        timestamp: int | None = None,
+        timezone: int | None = None,
+    ) -> None:
+        """Copy a ref, with its reflog; args and errors are those of :meth:`rename`."""
+        stamp = self._stamp(message, committer, timestamp, timezone)
+        self._move(old, new, stamp, keep=True)
+
+    def _move(self, old: bytes, new: bytes, stamp: Stamp | None, *, keep: bool) -> None:
+        check_name(old)
+        check_name(new)
+        if self._batch() is not None:
+            raise ReftableError("refs cannot be renamed or copied in a batch")
+        (stack, old_local), (other, new_local) = map(self._backend.find, (old, new))
+        if stack is not other:
+            raise TransactionError(old, None, None, "its new name belongs to another worktree")
+        check_size(self._backend, new, b"")
+        with as_dulwich(), stack.addition() as addition:
+            reflog.move(self._backend, stack, addition, old_local, new_local, stamp, keep=keep)

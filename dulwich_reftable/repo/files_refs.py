@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Refs in files: dulwich's own, which notice when nobody reads these files any more."""
+
+from __future__ import annotations
+
+import os
+
+from dulwich.objects import ObjectID
+from dulwich.refs import DiskRefsContainer, Ref
+
+from ..config.format_watch import FormatWatch
+from ..refs.writer import Logger
+
+__all__ = ["WatchedFilesRefs"]
+
+
+class WatchedFilesRefs(DiskRefsContainer):
+    """Refs in files, of a repository that may be migrated while it is open.
+
+    Args are those of ``DiskRefsContainer``. Every use of refs asks for the path of a file or for
+    ``packed-refs``; so it is here that the format is checked.
+    """
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str],
+        worktree_path: str | bytes | os.PathLike[str] | None = None,
+        logger: Logger | None = None,
+    ) -> None:
+        super().__init__(path, worktree_path, logger=logger)
+        self._watch = FormatWatch(os.fsdecode(self.path), "files")
+
+    def check_format(self) -> None:
+        """See that the refs are still in files.
+
+        Raises:
+          RefsMovedError: if they are not
+          ConfigurationError: if that cannot be told
+          StorageError: if the configuration cannot be read
+        """
+        self._watch.check()
+
+    def refpath(self, name: bytes) -> bytes:
+        """Return the disk path of a ref; raises as :meth:`check_format`."""
+        self.check_format()
+        return super().refpath(name)
+
+    def get_packed_refs(self) -> dict[Ref, ObjectID]:
+        """Get contents of the packed-refs file; raises as :meth:`check_format`."""
+        self.check_format()
+        return super().get_packed_refs()

@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``Repo``: dulwich's, with the refs where the repository's configuration says they are.
+
+dulwich decides on the refs in the middle of its constructor, by configuration keys of which it
+knows one. Here the constructor is shown a configuration without those keys, and the container is
+put in place at the first look at it: before conditional includes ask for the branch, and before
+anything is created for a repository that is only read.
+
+What dulwich asks of the repository object, its methods here answer. Where it goes around the object
+to files, functions of dulwich's are replaced while such a repository is open
+(:mod:`dulwich_reftable.patches.table`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
+from io import BytesIO
+from typing import Any, BinaryIO, cast
+
+from dulwich.config import Config, ConfigFile, StackedConfig
+from dulwich.file import adjust_shared_perm
+from dulwich.object_store import PackBasedObjectStore
+from dulwich.reflog import Entry
+from dulwich.refs import DiskRefsContainer, Ref
+from dulwich.repo import CONTROLDIR, _set_filesystem_hidden, get_user_identity
+from dulwich.repo import Repo as DulwichRepo
+
+from ..config.files import config_in_force, naming_file, own_config
+from ..config.object_settings import apply_object_settings
+from ..config.ref_format import check_environment, hash_size_of, ref_format_of, shown_extensions
+from ..config.settings import Settings
+from ..config.values import GitConfigFile
+from ..patches.patch_set import UnsupportedDulwichError
+from ..refs.container import ReftableRefsContainer
+from ..refs.names import is_legal
+from .files_refs import WatchedFilesRefs
+from .stubs import write_stubs
+from .tags import way_of
+
+__all__ = ["Repo", "opening"]
+
+_EXTENSIONS = {"refStorage": b"reftable", "reftable": b"true"}
+"""The configuration keys that select the format, and their values."""
+
+_PEELED_KEPT = 1024
+
+
+@contextmanager
+def opening(repo: DulwichRepo) -> Iterator[None]:
+    """Run dulwich's constructor inside of this.
+
+    Args:
+      repo: that it makes; it may become one of ours meanwhile
+    """
+    vars(repo)["_is_opening"] = True
+    try:
+        yield
+    finally:
+        del vars(repo)["_is_opening"]
+    if isinstance(repo, Repo):
+        repo._finish_opening()
+
+
+class Repo(DulwichRepo):
+    """A repository on disk, whichever format its refs are in.
+
+    Args and errors are those of ``dulwich.repo.Repo``. ``refs`` is a
+    :class:`~dulwich_reftable.ReftableRefsContainer` where the configuration has
+    ``extensions.refStorage = reftable`` or ``extensions.reftable = true``, else dulwich's own.
+
+    While one on reftables is open, dulwich's functions that take a repository do right by it;
+    :meth:`close` ends that.
+    """
+
+    _is_opening = False
+    _read_config: GitConfigFile | None = None
+
+    def __init__(
+        self,
+        root: str | bytes | os.PathLike[str] | None = None,
+        object_store: PackBasedObjectStore | None = None,
+        bare: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        with opening(self):
+            super().__init__(root, object_store, bare, **kwargs)
+        if isinstance(self.refs, ReftableRefsContainer):
+            self._replace_around()
+
+    def _replace_around(self, stacklevel: int = 3) -> None:
+        """Have dulwich's functions do right by this repository, as far as this dulwich allows."""
+        from ..patches.table import AROUND_REPO  # here, since its table names this class
+
+        try:
+            AROUND_REPO.hold(self)
+        except UnsupportedDulwichError as error:
+            warnings.warn(str(error), RuntimeWarning, stacklevel=stacklevel)
+
+    def _rely_on_install(self) -> None:
+        """Need no more replacements than are installed: nobody has asked for our class."""
+        from ..patches.table import AROUND_REPO
+
+        AROUND_REPO.release(self)
+
+    @property
+    def _relies_on_install(self) -> bool:
+        from ..patches.table import AROUND_REPO
+
+        return not AROUND_REPO.is_held_by(self)
+
+    def _finish_opening(self) -> None:
+        apply_object_settings(self.object_store, self._own_config())
+        if type(self.refs) is DiskRefsContainer:
+            self.refs = self._files_refs()
+        elif isinstance(self.refs, ReftableRefsContainer):
+            # Now that included files can be told: they may have settings, too.
+            first = self.refs
+            self.refs = self._reftable_refs(self.get_config_stack())
+            first.close()
+        self._read_config = None
+
+    def _reopen_refs(self) -> None:
+        """Take up the format that the refs have by now, if it is another one than before."""
+        ref_format = ref_format_of(own_config(self.commondir()))
+        if ref_format == self.ref_format:
+            return
+        if isinstance(self.refs, ReftableRefsContainer):
+            self.refs.close()
+        if ref_format == "reftable":
+            self.refs = self._reftable_refs(self.get_config_stack())
+            self._replace_around(stacklevel=4)  # whoever has called what has called this
+        else:
+            self.refs = self._files_refs()
+            self._rely_on_install()
+
+    def close(self) -> None:
+        """Close all files that the repository has open."""
+        super().close()
+        if isinstance(self.refs, ReftableRefsContainer):
+            self.refs.close()
+            self._rely_on_install()
+
+    @property
+    def ref_format(self) -> str:
+        """The format of the refs: ``"reftable"`` or ``"files"``."""
+        return "reftable" if isinstance(self.refs, ReftableRefsContainer) else "files"
+
+    def get_config(self) -> ConfigFile:
+        """Retrieve the config object.
+
+        Returns: ``ConfigFile`` object for the ``.git/config`` file; it reads values as git does
+        """
+        common_dir = self.commondir()
+        own = own_config(common_dir) if self._is_opening else None
+        if own is not None:
+            self._read_config = own
+            ref_format = ref_format_of(own)
+            check_environment(ref_format, common_dir)
+            if ref_format == "reftable" and not isinstance(self.refs, ReftableRefsContainer):
+                self.refs = self._reftable_refs(config_in_force(own, self.controldir()))
+        with naming_file(os.path.join(common_dir, "config")):
+            config = GitConfigFile.of(super().get_config())
+        if own is not None:
+            section = (b"extensions",)
+            for key in {key.lower() for key, _ in config.items(section)}:
+                config.remove(section, key)
+            for key, value in shown_extensions(own):
+                config.set(section, key, value)
+        return config
+
+    def get_config_stack(self) -> StackedConfig:
+        """Put together the configuration that holds for this repository.
+
+        Returns: ``StackedConfig`` object for the environment, the worktree's file, the
+          repository's, the user's and the system's; what is set goes to the repository's
+        """
+        return config_in_force(
+            self.get_config(), self.controldir(), self._get_config_condition_matchers()
+        )
+
+    def _own_config(self) -> GitConfigFile:
+        """Read the repository's own file, unless that was done since its opening began."""
+        return self._read_config or own_config(self.commondir())
+
+    def _reftable_refs(self, config: Config) -> ReftableRefsContainer:
+        return ReftableRefsContainer(
+            self.commondir(),
+            worktree_path=self.controldir(),
+            settings=Settings.of(config, hash_size_of(self._own_config())),
+            peel=self._peel,
+            identity=lambda: get_user_identity(self.get_config_stack(), "COMMITTER"),
+        )
+
+    def _files_refs(self) -> WatchedFilesRefs:
+        return WatchedFilesRefs(self.commondir(), self.controldir(), logger=self._write_reflog)
+
+    def _require_format(self) -> None:
+        """See that the refs are still in the format that they were opened in."""
+        if isinstance(self.refs, WatchedFilesRefs):
+            self.refs.check_format()
+
+    def _peel(self, oid: bytes) -> bytes | None:
+        """Tell what an annotated tag finally points to; None for all other objects."""
+        try:
+            return self._peeled(oid)
+        except (KeyError, AssertionError):
+            # Not there; or asked of an alternate that dulwich opened with the other hash.
+            return None
+
+    @cached_property
+    def _peeled(self) -> Callable[[bytes], bytes | None]:
+        """Do as :meth:`_peel`, and remember the latest; what an object is never changes."""
+
+        @lru_cache(maxsize=_PEELED_KEPT)
+        def peeled(oid: bytes) -> bytes | None:
+            way = way_of(self.object_store, oid)
+            return way[-1] if way else None
+
+        return peeled
+
+    # Reflogs
+
+    def read_reflog(self, ref: bytes) -> Generator[Entry, None, None]:
+        """Read reflog entries for a reference.
+
+        Args:
+          ref: name of the ref
+        Yields: entries, oldest first
+        """
+        if isinstance(self.refs, ReftableRefsContainer):
+            yield from self.refs.read_reflog(ref)
+        else:
+            self._require_format()
+            yield from super().read_reflog(ref)
+
+    def _write_reflog(
+        self,
+        ref: bytes,
+        old_sha: bytes,
+        new_sha: bytes,
+        committer: bytes | None,
+        timestamp: int | None,
+        timezone: int | None,
+        message: bytes,
+    ) -> None:
+        if isinstance(self.refs, ReftableRefsContainer):
+            self.refs.append_reflog(
+                Ref(ref), old_sha, new_sha, message, committer, timestamp, timezone
+            )
+        else:
+            self._require_format()
+            super()._write_reflog(ref, old_sha, new_sha, committer, timestamp, timezone, message)
+
+    # Refs by the names of their files: HEAD for a dumb server, CHERRY_PICK_HEAD for a reset
+
+    def get_named_file(self, path: str | bytes, basedir: str | None = None) -> BinaryIO | None:
+        """Get a file from the control directory, or what would be the file of a ref.
+
+        Args:
+          path: of the file, relative to the control directory
+          basedir: another directory to look in
+        Returns: the open file, None if there is none
+        """
+        ref = self._ref_of_file(path) if basedir is None else None
+        if ref is None:
+            return super().get_named_file(path, basedir)
+        value = self.refs.read_ref(ref)
+        return None if value is None else BytesIO(value + b"\n")
+
+    def _put_named_file(self, path: str, contents: bytes) -> None:
+        ref = self._ref_of_file(path)
+        if ref is None:
+            super()._put_named_file(path, contents)
+            return
+        assert isinstance(self.refs, ReftableRefsContainer)
+        with self.refs.transaction() as transaction:
+            transaction.edit(ref, contents.strip(), follow=False)
+
+    def _del_named_file(self, path: str) -> None:
+        ref = self._ref_of_file(path)
+        if ref is None:
+            super()._del_named_file(path)
+        elif self.refs.read_ref(ref) is not None:
+            self.refs.remove_if_equals(ref, None)
+
+    def _ref_of_file(self, path: str | bytes) -> Ref | None:
+        """Give the ref that in a files repository is this file; None if there is none."""
+        name = os.fsencode(path).lstrip(os.fsencode(os.path.sep))
+        # dulwich's constructor looks for files before there are refs.
+        refs = vars(self).get("refs")
+        if refs is None or not is_legal(name):
+            return None
+        self._require_format()
+        return Ref(name) if isinstance(refs, ReftableRefsContainer) else None
+
+    # Making one
+
+    def _change_object_format(self, object_format_name: str) -> None:
+        """Change the hash of a repository without objects; cloning does so."""
+        super()._change_object_format(object_format_name)
+        if not isinstance(self.refs, ReftableRefsContainer):
+            return
+        # Without objects there are only symrefs, and without branches no reflogs. The tables say
+        # how long their ids are, so that they have to be made anew.
+        targets = self.refs.get_symrefs()
+        self.refs.close()
+        directory = os.path.join(self.commondir(), "reftable")
+        for name in os.listdir(directory) if os.path.isdir(directory) else []:
+            os.remove(os.path.join(directory, name))
+        self.refs = self._reftable_refs(self.get_config_stack())
+        with self.refs.transaction() as transaction:
+            for ref, target in targets.items():
+                transaction.set_symbolic_ref(ref, target)
+
+    @classmethod
+    def init(
+        cls,
+        path: str | bytes | os.PathLike[str],
+        *,
+        mkdir: bool = False,
+        ref_format: str = "reftable",
+        extension: str = "refStorage",
+        **kwargs: Any,
+    ) -> Repo:
+        """Create a repository.
+
+        Args:
+          path: where
+          mkdir: whether to create that directory
+          ref_format: ``"reftable"`` or ``"files"``
+          extension: the configuration key that says so: ``"refStorage"``, which git reads, or
+            ``"reftable"``, that of the format's original design, which it does not
+          **kwargs: as of ``dulwich.repo.Repo.init``
+        Returns: the repository
+        Raises:
+          ValueError: if format or extension are not known
+        """
+        path = os.fsdecode(path)
+        if mkdir:
+            os.mkdir(path)
+        controldir = os.path.join(path, CONTROLDIR)
+        os.mkdir(controldir)
+        _set_filesystem_hidden(controldir)
+        return cls._init_maybe_bare(
+            path, controldir, False, ref_format=ref_format, extension=extension, **kwargs
+        )
+
+    @classmethod
+    def init_bare(
+        cls,
+        path: str | bytes | os.PathLike[str],
+        *,
+        mkdir: bool = False,
+        ref_format: str = "reftable",
+        extension: str = "refStorage",
+        **kwargs: Any,
+    ) -> Repo:
+        """Create a bare repository in an empty directory; args are those of :meth:`init`."""
+        path = os.fsdecode(path)
+        if mkdir:
+            os.mkdir(path)
+        return cls._init_maybe_bare(
+            path, path, True, ref_format=ref_format, extension=extension, **kwargs
+        )
+
+    create = init_bare
+
+    @classmethod
+    def _init_maybe_bare(  # type: ignore[override]
+        cls,
+        path: str | bytes | os.PathLike[str],
+        controldir: str | bytes | os.PathLike[str],
+        bare: bool,
+        *,
+        ref_format: str = "files",
+        extension: str = "refStorage",
+        **kwargs: Any,
+    ) -> Repo:
+        check_environment(ref_format, os.fsdecode(controldir))
+        if ref_format == "files":
+            return cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
+        if ref_format != "reftable" or extension not in _EXTENSIONS:
+            raise ValueError(f"unknown ref format {ref_format!r} or extension {extension!r}")
+        # dulwich opens the repository before it writes the configuration, and sets HEAD in
+        # between; so this much of the configuration has to be there first. Where there is one
+        # already, so is a repository, which dulwich would refuse only after that.
+        config_path = os.path.join(os.fsdecode(controldir), "config")
+        if os.path.lexists(config_path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), config_path)
+        config = ConfigFile()
+        config.set(b"core", b"repositoryformatversion", b"1")
+        config.set(b"extensions", extension.encode(), _EXTENSIONS[extension])
+        if kwargs.get("object_format") is not None:
+            config.set(b"extensions", b"objectFormat", kwargs["object_format"].encode())
+        if kwargs.get("shared_repository") is not None:
+            config.set(b"core", b"sharedRepository", kwargs["shared_repository"])
+        config.write_to_path(config_path)
+        repo = cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
+        shared = repo._get_shared_repository_permissions()
+        adjust_shared_perm(config_path, shared)
+        write_stubs(repo.controldir(), shared)
+        return repo
+
+    def _init_files(
+        self,
+        bare: bool,
+        symlinks: bool | None = None,
+        format: int | None = None,
+        shared_repository: str | bool | None = None,
+        object_format: str | None = None,
+    ) -> None:
+        if not isinstance(self.refs, ReftableRefsContainer):
+            super()._init_files(bare, symlinks, format, shared_repository, object_format)
+            return
+        if format not in (None, 1):
+            raise ValueError("reftable requires repository format version 1")
+        selected = list(own_config(self.commondir()).items((b"extensions",)))
+        super()._init_files(bare, symlinks, 1, shared_repository, object_format)
+        config = self.get_config()
+        for key, value in selected:
+            config.set(b"extensions", key, value)
+        config.write_to_path()

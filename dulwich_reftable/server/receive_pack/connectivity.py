@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Does what a push points refs at lead to anything that is missing, or that is of a wrong type?
+
+git asks ``rev-list --objects <new> --not --all``: every object is looked at that no ref reaches
+yet, be it in the pack or in the repository from before. An object that merely is in the repository
+proves nothing: an earlier push may have failed half way, or a ref may have been deleted and half of
+what it reached be pruned.
+
+The cost follows the push, not the repository. Commits are walked back to such as refs reach. Most
+pushes build on what a ref points to, and that is looked up; else the history of branches is walked,
+newest first, no further than to the time of the commit in question. A commit that is not found that
+way, perhaps as times are wrong, is looked at itself, and that is always right. Trees are compared
+with those of the commit's parents: what stands at the same place there needs no look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
+from itertools import islice
+
+from dulwich.errors import ObjectFormatException
+from dulwich.object_store import BaseObjectStore
+from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree, object_class
+from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
+
+from ...engine.format.ref_scan import SYMREF_PREFIX
+from ...refs.container import ReftableRefsContainer
+from ..errors import PackError
+from ..history import History
+from ..object_types import ObjectTypes
+from .incoming import IncomingPack
+from .tree_scan import TreeEntry, scan_tree
+
+__all__ = ["Connectivity"]
+
+_MAX_BRANCHES = 1000
+"""From how many branches history is walked, and how many refs of a push are asked first."""
+
+_SLACK = 86_400
+"""By how many seconds the time of a commit may be before that of its parent."""
+
+_COMMIT = re.compile(rb"tree ([0-9a-f]+)\n((?:parent [0-9a-f]+\n)*)(?:author .*\n)*(committer .*)?")
+_TAG = re.compile(rb"object ([0-9a-f]+)\ntype ([a-z]+)\n")
+_TIME = re.compile(rb"> *(\d+)")
+
+
+class _MissingError(Exception):
+    """Something is not there, or is not what it should be."""
+
+
+class Connectivity:
+    """Looks at what new values of refs lead to.
+
+    Args:
+      pack: the new objects; None if there are none
+      store: those of the repository
+      refs: of the repository
+      names: refs that will be updated; most pushes build on what they point to
+      roots: commits whose parents need not be there, as in a shallow repository
+      max_tree_depth: how many trees may be nested in a commit's; None for any number
+
+    Attributes:
+      found: hex ids of objects that what is complete leads to, that no ref reaches yet, and that
+        are not in the pack
+      problem: what was wrong the last time, for the log; None if all is well so far
+    """
+
+    def __init__(
+        self,
+        pack: IncomingPack | None,
+        store: BaseObjectStore,
+        refs: RefsContainer,
+        names: Iterable[bytes] = (),
+        roots: Collection[bytes] = (),
+        max_tree_depth: int | None = None,
+    ) -> None:
+        self._max_tree_depth = max_tree_depth
+        self._pack = pack
+        self._store = store
+        self._roots = roots
+        self._reached = _Reached(refs, store, names)
+        self._seen: dict[bytes, int] = {}
+        self._noted: set[bytes] = set()
+        self.found: set[bytes] = set()
+        self.problem: str | None = None
+
+    def is_complete(self, tips: Iterable[bytes]) -> bool:
+        """Tell whether all is there that some objects lead to.
+
+        Args:
+          tips: hex object ids
+        """
+        try:
+            for tip in tips:
+                self._walk(tip)
+        except (_MissingError, PackError) as error:
+            self.problem = str(error)
+            self._seen.clear()  # not all was looked at that they lead to
+            return False
+        finally:
+            noted, self._noted = self._noted, set()
+        self.found |= noted
+        return True
+
+    def _walk(self, tip: bytes) -> None:
+        pending: list[tuple[bytes, int | None]] = [(tip, None)]
+        while pending:
+            oid, wanted = pending.pop()
+            known = self._seen.get(oid)
+            if known is None:
+                type_num, data = self._read(oid)
+                if not self._is_new(oid) and self._reached.is_tip(oid):
+                    pass  # all is there that it leads to
+                elif type_num == Blob.type_num:
+                    self._note(oid)
+                elif type_num == Commit.type_num:
+                    pending += self._look_at_commit(oid, data)
+                elif type_num == Tag.type_num:
+                    pending.append(self._look_at_tag(oid, data))
+                else:
+                    self._look_at_tree(oid, [])
+                self._seen[oid] = known = type_num
+            if wanted not in (None, known):
+                raise _MissingError(f"{oid.decode()} is of type {known}, not {wanted}")
+
+    def _look_at_commit(self, oid: bytes, data: bytes) -> list[tuple[bytes, int]]:
+        """Check a commit's tree; gives its parents, if no ref reaches it."""
+        tree, parents, time = _parse_commit(oid, data)
+        if not self._is_new(oid):
+            if self._reached.contains(oid, time):
+                return []
+            self._note(oid)
+        if oid in self._roots:
+            parents = []
+        bases = []
+        for parent in parents:
+            _, content = self._read(parent)  # its type is checked in its turn
+            bases.append(_parse_commit(parent, content)[0])
+        self._look_at_tree(tree, bases)
+        return [(parent, Commit.type_num) for parent in parents]
+
+    def _look_at_tag(self, oid: bytes, data: bytes) -> tuple[bytes, int]:
+        self._note(oid)
+        found = _TAG.match(data)
+        kind = object_class(found[2]) if found else None
+        if found is None or kind is None:
+            raise _MissingError(f"tag {oid.decode()} is not well-formed")
+        return found[1], kind.type_num
+
+    def _look_at_tree(self, root: bytes, bases: list[bytes]) -> None:
+        """Check a tree and all below it.
+
+        Args:
+          root: hex id
+          bases: hex ids of trees that are or will be checked, and stand at the same place
+        """
+        pending = [(root, bases, 0)]
+        while pending:
+            oid, bases, depth = pending.pop()
+            if oid in bases or self._seen.get(oid) == Tree.type_num:
+                continue
+            type_num, data = self._read(oid)
+            if type_num != Tree.type_num:
+                raise _MissingError(f"{oid.decode()} stands for a tree and is none")
+            if self._max_tree_depth is not None and depth > self._max_tree_depth:
+                raise _MissingError(f"{oid.decode()} exceeds the maximum depth of trees")
+            self._seen[oid] = type_num
+            self._note(oid)
+            alongside = _Alongside([self._tree(base) for base in bases], len(oid) // 2)
+            for entry in scan_tree(data, len(oid) // 2):
+                for tree, below in self._look_at_entry(entry, alongside):
+                    pending.append((tree, below, depth + 1))
+
+    def _look_at_entry(
+        self, entry: TreeEntry, alongside: _Alongside
+    ) -> Iterable[tuple[bytes, list[bytes]]]:
+        """Check an entry; gives the tree that it names, if that needs a look."""
+        type_num = entry.type_num
+        if type_num == Commit.type_num:
+            return ()
+        below = alongside.find(entry)
+        if below is None:
+            return ()
+        name = entry.oid.hex().encode()
+        if type_num == Tree.type_num:
+            return ((name, below),)
+        found = None if self._pack is None else self._pack.type_num(entry.oid)
+        if found is None:
+            found = self._seen.get(name) or self._types.type_of(name)
+            if found is None:
+                raise _MissingError(f"{name.decode()} is missing")
+            self._seen[name] = found
+            self._note(name)
+        if found != type_num:
+            raise _MissingError(f"{name.decode()} stands for a blob and is none")
+        return ()
+
+    # Where objects are
+
+    @cached_property
+    def _types(self) -> ObjectTypes:
+        return ObjectTypes(self._store)
+
+    def _is_new(self, oid: bytes) -> bool:
+        return self._pack is not None and bytes.fromhex(oid.decode()) in self._pack
+
+    def _note(self, oid: bytes) -> None:
+        if not self._is_new(oid):
+            self._noted.add(oid)
+
+    def _read(self, oid: bytes) -> tuple[int, bytes]:
+        if self._pack is not None:
+            raw = bytes.fromhex(oid.decode())
+            type_num = self._pack.type_num(raw)
+            if type_num is not None:
+                is_blob = type_num == Blob.type_num
+                return type_num, b"" if is_blob else self._pack.content(raw)
+        for _ in range(2):  # an object may move from file to pack between two looks
+            try:
+                return self._store.get_raw(ObjectID(oid))
+            except KeyError:
+                continue
+        raise _MissingError(f"{oid.decode()} is missing")
+
+    def _tree(self, oid: bytes) -> bytes:
+        """Give a tree to compare with; of one that is missing its own check will tell."""
+        try:
+            type_num, data = self._read(oid)
+        except _MissingError:
+            return b""
+        return data if type_num == Tree.type_num else b""
+
+
+def _parse_commit(oid: bytes, data: bytes) -> tuple[bytes, list[bytes], int]:
+    """Give a commit's tree, its parents, and its time in seconds; 0 if it has none."""
+    found = _COMMIT.match(data)
+    if found is None:
+        raise _MissingError(f"commit {oid.decode()} is not well-formed")
+    parents = found[2].split()[1::2]
+    if any(len(other) != len(oid) for other in (found[1], *parents)):
+        raise _MissingError(f"commit {oid.decode()} is not well-formed")
+    time = _TIME.search(found[3] or b"")
+    return found[1], parents, int(time[1][:18]) if time else 0
+
+
+class _Alongside:
+    """Trees that stand at the same place as one that is scanned; read once, in its order.
+
+    A tree that is out of order only hides some of its entries, and those are looked at.
+
+    Args:
+      trees: their contents
+      id_length: bytes of an object id
+    """
+
+    def __init__(self, trees: Iterable[bytes], id_length: int) -> None:
+        self._scans = [scan_tree(tree, id_length) for tree in trees if tree]
+        self._nexts = [_next(scan) for scan in self._scans]
+
+    def find(self, entry: TreeEntry) -> list[bytes] | None:
+        """Look for an entry.
+
+        Args:
+          entry: of the tree that is scanned
+        Returns: None if it stands in one of the others, too; else the hex ids of the trees that
+          have its name in the others
+        """
+        key = entry.sort_key
+        below = []
+        for number, scan in enumerate(self._scans):
+            other = self._nexts[number]
+            while other is not None and other.sort_key < key:
+                other = _next(scan)
+            self._nexts[number] = other
+            if other is not None and other.name == entry.name:
+                if other.type_num == entry.type_num and other.oid == entry.oid:
+                    return None
+                if other.type_num == Tree.type_num:
+                    below.append(other.oid.hex().encode())
+        return below
+
+
+def _next(scan: Iterator[TreeEntry]) -> TreeEntry | None:
+    try:
+        return next(scan, None)
+    except PackError:
+        return None  # its own check will tell
+
+
+class _Reached:
+    """Knows commits that refs reach; what it does not know may be reached all the same.
+
+    Args:
+      refs: of the repository
+      store: its objects
+      names: refs that are asked first
+    """
+
+    def __init__(self, refs: RefsContainer, store: BaseObjectStore, names: Iterable[bytes]) -> None:
+        self._refs = refs
+        self._store = store
+        self._tips = {
+            oid for name in (HEADREF, *islice(names, _MAX_BRANCHES)) if (oid := self._value(name))
+        }
+        self._passed: set[bytes] = set()
+        self._until: float | None = None
+
+    def is_tip(self, oid: bytes) -> bool:
+        """Tell whether a ref points to an object."""
+        if oid in self._tips:
+            return True
+        if isinstance(self._refs, ReftableRefsContainer):
+            return bool(self._refs.refs_for_object(oid))
+        return oid in self._all
+
+    def contains(self, oid: bytes, time: int) -> bool:
+        """Tell whether it is known that a commit is reached.
+
+        Args:
+          oid: hex id
+          time: of the commit, in seconds
+        """
+        if oid in self._passed or self.is_tip(oid):
+            return True
+        while self._until is None or self._until >= time - _SLACK:
+            passed, self._until = next(self._walk, (b"", float("-inf")))
+            self._passed.add(passed)
+            if passed == oid:
+                return True
+        return False
+
+    @cached_property
+    def _walk(self) -> Iterator[tuple[bytes, float]]:
+        tips = self._tips.union(islice(self._branches(), _MAX_BRANCHES))
+        try:
+            yield from History(self._store).newest_first(tips)
+        except (ObjectFormatException, ValueError):
+            return  # a commit of old that cannot be read
+
+    def _branches(self) -> Iterable[bytes]:
+        """Give what branches point to."""
+        if isinstance(self._refs, ReftableRefsContainer):
+            pairs = self._refs.iter_refs(b"refs/heads/")
+            return (value for _, value in pairs if not value.startswith(SYMREF_PREFIX))
+        return self._all
+
+    @cached_property
+    def _all(self) -> set[bytes]:
+        return set(self._refs.as_dict().values())
+
+    def _value(self, name: bytes) -> bytes:
+        """Give what a ref finally points to; b"" for nothing."""
+        try:
+            return self._refs.follow(Ref(name))[1] or b""
+        except (KeyError, SymrefLoop):
+            return b""

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``git-receive-pack``: what pushes talk to.
+
+In git's order: the refs are advertised, the commands read, the pack is received into quarantine and
+its completeness checked; hidden refs and ``pre-receive`` may refuse; the objects move into the
+repository; each command passes the repository's rules and ``update``; what is left is done in one
+transaction (:mod:`.push_application`); and the client is told of each ref what became of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+from dulwich.hooks import ShellHook
+from dulwich.objects import valid_hexsha
+from dulwich.protocol import (
+    CAPABILITY_ATOMIC,
+    CAPABILITY_NO_DONE,
+    CAPABILITY_REPORT_STATUS,
+    CAPABILITY_SIDE_BAND_64K,
+    SIDE_BAND_CHANNEL_DATA,
+    SIDE_BAND_CHANNEL_PROGRESS,
+    capability_agent,
+    pkt_line,
+)
+from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
+
+from ...refs.container import ReftableRefsContainer
+from ..advertised_refs import view_of
+from ..creation import Creation, UnbornRepo
+from ..errors import PackError, RefusedError, describe, printable, telling
+from ..pkt_lines import FLUSH, read_line
+from ..service import Service
+from ..settings import ReceiveSettings
+from ..transport.connection import Connection
+from .commands import Command, Policy, pending, refuse
+from .connectivity import Connectivity
+from .fsck import ObjectChecker
+from .hooks import Hooks
+from .incoming import IncomingPack
+from .push_application import Applier
+from .quarantine import Quarantine
+from .working_trees import WorkingTree
+
+__all__ = ["ReceivePackHandler"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_COMMANDS = 2_000_000
+_MAX_COMMAND_BYTES = 256 << 20
+
+_KEEP_ALIVE = pkt_line(bytes([SIDE_BAND_CHANNEL_DATA]))
+
+
+class ReceivePackHandler(Service, DulwichReceivePackHandler):
+    """Serves pushes.
+
+    Args:
+      *args, **kwargs: as of a :class:`~dulwich_reftable.server.service.Service`
+      committer: for the reflogs, as ``b"Name <address>"``; None for the server's own identity
+      client: variables that tell hooks who the client is, such as ``REMOTE_ADDR``
+
+    Attributes:
+      lock_timeout: seconds to wait for a lock that somebody else holds, unless the repository has
+        ``reftable.lockTimeout``
+    """
+
+    service = "receive-pack"
+    lock_timeout = 10.0
+
+    def __init__(
+        self,
+        *args: Any,
+        committer: bytes | None = None,
+        client: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.committer = committer
+        self.client = client
+        self.outcome = "done"
+
+    @cached_property
+    def settings(self) -> ReceiveSettings:
+        """What the repository's configuration says."""
+        return ReceiveSettings.of(self.config, bare=self.repo.bare)
+
+    def capabilities(self) -> Iterable[bytes]:
+        """Return the list of capabilities that are advertised."""
+        offered = [cap for cap in super().capabilities() if cap != CAPABILITY_NO_DONE]
+        return [*offered, capability_agent()]
+
+    def handle(self) -> None:
+        """Serve the request."""
+        with telling(self.proto):
+            if self.advertise_refs or not self.stateless_rpc:
+                view = view_of(self.repo.refs, self.repo.object_store, self.settings.hidden)
+                self.greet(view, self.capabilities(), peel=False)
+                if self.advertise_refs:
+                    return
+            commands = self._read_commands()
+        if not commands:
+            return
+        with telling(self.proto):
+            if isinstance(self.repo, UnbornRepo):
+                with self.repo.creation(self.lock_timeout) as creation:
+                    self._switch_to(creation.repo)
+                    self._serve(commands, creation)
+            else:
+                self._serve(commands, None)
+
+    def _switch_to(self, repo: Any) -> None:
+        """Go on with the repository that takes the place of one that did not exist."""
+        for name, hook in self.repo.hooks.items():
+            if not isinstance(hook, ShellHook):  # scripts are found by their place
+                repo.hooks[name] = hook
+        self.repo = repo
+        for name in ("config", "settings"):
+            self.__dict__.pop(name, None)
+
+    def _read_commands(self) -> list[Command]:
+        """Read what the client wants to update, up to the flush.
+
+        Raises:
+          RefusedError: if it is not well-formed
+        """
+        commands: list[Command] = []
+        left = _MAX_COMMAND_BYTES
+        for _ in range(_MAX_COMMANDS):
+            line = read_line(self.proto)
+            if line is None:
+                return commands
+            left -= len(line)
+            if left < 0:
+                break
+            if self._client_capabilities is None and not line.startswith(b"shallow "):
+                line, _, capabilities = line.partition(b"\0")
+                self.set_client_capabilities(capabilities.split())
+                if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+                    self.proto.has_bands = True  # type: ignore[attr-defined]
+            words = line.split(b" ", 2)
+            if words[0] == b"shallow" and len(words) == 2:
+                continue  # whether anything is missing is found out by a walk
+            hex_size = self.repo.object_format.hex_length
+            if len(words) != 3 or any(
+                len(oid) != hex_size or not valid_hexsha(oid) for oid in words[:2]
+            ):
+                raise RefusedError(f"receive-pack: expected old/new/ref, got {line[:80]!r}")
+            old, new, name = words
+            commands.append(Command(old.lower(), new.lower(), name))
+        raise RefusedError("receive-pack: too many commands")
+
+    def _serve(self, commands: list[Command], creation: Creation | None) -> None:
+        """Do a push, and tell the client of it.
+
+        Args:
+          commands: what is pushed
+          creation: of the repository, if it did not exist
+        """
+        repo = self.repo
+        hooks = self._hooks()
+        atomic = self.has_capability(CAPABILITY_ATOMIC)
+        unpacked = b"ok"
+        durable, limit = self._is_durable(), self.settings.unpack_limit
+        with Quarantine(repo.object_store, durable=durable, unpack_limit=limit) as quarantine:
+            if not all(command.deletes for command in commands):
+                unpacked = self._unpack(quarantine)
+            if unpacked != b"ok":
+                refuse(commands, b"unpacker error")
+            else:
+                hooks.environment = quarantine.environment
+                self._judge(commands, quarantine, hooks, atomic)
+                hooks.environment = {}
+            if pending(commands):
+                self._apply(commands, quarantine, hooks, atomic)
+        done = [command for command in commands if command.refusal is None]
+        if creation is not None and done:
+            done = self._publish(creation, commands, done)
+        self._report(unpacked, commands)
+        self.outcome = _outcome(commands)
+        if done:
+            hooks = self._hooks()
+            hooks.post_receive(command.line for command in done)
+            hooks.post_update(command.name for command in done)
+        if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+            self.proto.write(FLUSH)
+
+    def _hooks(self) -> Hooks:
+        return Hooks(self.repo, self.config, self._tell, self.settings.keep_alive, self.client)
+
+    def _publish(
+        self, creation: Creation, commands: list[Command], done: list[Command]
+    ) -> list[Command]:
+        """Let a new repository appear; gives the commands that are done."""
+        try:
+            creation.publish()
+        except OSError as error:
+            _log.warning("a new repository could not be made: %s", describe(error))
+            refuse(commands, b"the repository could not be made")
+            return []
+        self._switch_to(creation.repo)
+        return done
+
+    def _unpack(self, quarantine: Quarantine) -> bytes:
+        """Receive the pack; gives ``b"ok"``, or what is wrong with it."""
+        recv = getattr(self.proto, "recv", None)
+        try:
+            self._receive(quarantine, recv or self.proto.read)
+        except Exception as error:  # whatever it is, the client is told, and nothing is let in
+            _log.warning("a pack was refused: %s", printable(f"{type(error).__name__}: {error}"))
+            # The text may be of many lines, and name files of ours.
+            said = "" if isinstance(error, OSError) and error.filename else str(error)
+            line = " ".join(said.split())[:200] or type(error).__name__
+            return line.encode("utf-8", "backslashreplace")
+        return b"ok"
+
+    def _receive(self, quarantine: Quarantine, read_some: Callable[[int], bytes]) -> None:
+        """Receive the pack, and check its objects if the repository asks for it."""
+        settings, repo = self.settings.fsck, self.repo
+        if settings is None:
+            quarantine.receive(read_some, self.settings.limits)
+            return
+        checker = ObjectChecker(settings, repo.object_format.oid_length)
+        pack = quarantine.receive(read_some, self.settings.limits, checker)
+        checker.finish(quarantine.read)
+        walk = self._walk(pack)
+        if not walk.is_complete(oid.hex().encode() for oid in pack):
+            raise PackError(f"fsck error in the pack: {walk.problem}")
+
+    def _walk(self, pack: IncomingPack | None, names: Iterable[bytes] = ()) -> Connectivity:
+        """Prepare to look at what new values of refs lead to."""
+        repo, depth = self.repo, self.settings.max_tree_depth
+        return Connectivity(pack, repo.object_store, repo.refs, names, repo.get_shallow(), depth)
+
+    def _judge(
+        self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool
+    ) -> None:
+        """Ask everybody who may refuse the push before its objects are let in."""
+        try:
+            quarantine.seal(self._connect(commands, quarantine.pack))
+        except OSError as error:
+            self._refuse_objects(commands, error)
+        for command in pending(commands):
+            if command.name in self.settings.hidden:
+                doing = b"deleting" if command.deletes else b"updating"
+                command.refusal = b"deny %s a hidden ref" % doing
+            elif self.settings.proc_receive.matches(
+                command.name, creates=command.creates, deletes=command.deletes
+            ):
+                command.refusal = b"there is no proc-receive hook here"
+        if atomic and len(pending(commands)) < len(commands):
+            refuse(commands, b"atomic push failure")
+        asked = pending(commands)
+        if asked and not hooks.pre_receive(command.line for command in asked):
+            refuse(asked, b"pre-receive hook declined")
+
+    def _connect(self, commands: list[Command], pack: IncomingPack | None) -> set[bytes]:
+        """Refuse commands that lead to what is not there.
+
+        Args:
+          commands: of the push
+          pack: its objects
+        Returns: hex ids of objects of the repository that it needs and no ref reaches
+        """
+        asked = [command for command in commands if not command.deletes]
+        walk = self._walk(pack, [command.name for command in asked])
+        if walk.is_complete(command.new for command in asked):
+            return walk.found
+        _log.warning("a push was refused: %s", printable(str(walk.problem)))
+        for command in asked:  # as in git, those that are complete go on
+            if len(asked) == 1 or not walk.is_complete([command.new]):
+                command.refusal = b"missing necessary objects"
+        return walk.found
+
+    def _refuse_objects(self, commands: list[Command], error: OSError) -> None:
+        _log.error("objects could not be moved into the repository: %s", error)
+        refuse(commands, b"unable to migrate objects to permanent storage")
+
+    def _apply(
+        self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool
+    ) -> None:
+        repo = self.repo
+        try:
+            quarantine.release()
+        except OSError as error:
+            self._refuse_objects(commands, error)
+            return
+        policy = Policy(repo, self.settings, repo.object_store, self._tell)
+        policy.resolve(commands)
+        for command in pending(commands):
+            command.refusal = policy.check(command)
+            if command.refusal is None and not hooks.update(command.name, command.old, command.new):
+                self._tell(b"error: hook declined to update %s\n" % command.name)
+                command.refusal = b"hook declined"
+            tree = policy.tree_to_update(command)
+            if command.refusal is None and tree is not None:
+                command.refusal = _update_tree(hooks, command, tree)
+            if atomic and command.refusal is not None:
+                break
+        if atomic and any(command.refusal is not None for command in commands):
+            refuse(commands, b"atomic push failure")
+        applier = Applier(
+            repo, hooks, policy.is_logged, self.committer, self._patience(), self._tell
+        )
+        try:
+            quarantine.secure()
+        except OSError as error:
+            self._refuse_objects(commands, error)
+        applier.apply(commands, atomic=atomic)
+        try:
+            quarantine.secure()
+        except OSError as error:
+            _log.error("objects of a push could not be kept from a gc: %s", error)
+        by_target = {command.target: command for command in commands if not command.is_done}
+        for command in commands:
+            if command.is_done:  # by another name of the same ref
+                command.refusal = by_target[command.target].refusal
+
+    def _is_durable(self) -> bool:
+        """Tell whether objects are synced to disk: as the refs that will point to them."""
+        refs = self.repo.refs
+        return not isinstance(refs, ReftableRefsContainer) or refs._backend.settings.durable
+
+    def _patience(self) -> float:
+        """Wait for locks as long as a server should; gives the seconds."""
+        refs = self.repo.refs
+        if not isinstance(refs, ReftableRefsContainer):
+            return self.lock_timeout
+        try:
+            self.config.get((b"reftable",), b"lockTimeout")
+        except KeyError:
+            for stack in refs._backend.stacks():
+                stack.lock_timeout = self.lock_timeout
+        return self.lock_timeout
+
+    # What the client is told
+
+    def _tell(self, text: bytes) -> None:
+        """Have the client show something to its user now, if it can.
+
+        Args:
+          text: an empty one shows nothing, but keeps the connection alive
+        """
+        if not self.has_capability(CAPABILITY_SIDE_BAND_64K):
+            return
+        if text:
+            self.proto.write_sideband(SIDE_BAND_CHANNEL_PROGRESS, text)
+        else:
+            self.proto.write(_KEEP_ALIVE)
+        if isinstance(self.proto, Connection):
+            self.proto.flush()
+
+    def _report(self, unpacked: bytes, commands: list[Command]) -> None:
+        """Tell what became of each command."""
+        if not self.has_capability(CAPABILITY_REPORT_STATUS):
+            return
+        lines = [pkt_line(b"unpack %s\n" % unpacked)]
+        for command in commands:
+            if command.refusal is None:
+                lines.append(pkt_line(b"ok %s\n" % command.name))
+            else:
+                lines.append(pkt_line(b"ng %s %s\n" % (command.name, command.refusal)))
+        lines.append(FLUSH)
+        report = b"".join(lines)
+        if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+            self.proto.write_sideband(SIDE_BAND_CHANNEL_DATA, report)
+        else:
+            self.proto.write(report)
+
+
+def _update_tree(hooks: Hooks, command: Command, tree: WorkingTree) -> bytes | None:
+    """Have a working tree follow its branch; gives why it does not.
+
+    git can do that without a hook, too. We know too little of working trees to do it safely.
+    """
+    answer = hooks.push_to_checkout(command.new, tree)
+    if answer is None:
+        return b"updateInstead needs the hook push-to-checkout here"
+    return None if answer else b"push-to-checkout hook declined"
+
+
+_MOST_NAMED = 3
+
+
+def _outcome(commands: list[Command]) -> str:
+    """Say what became of a push, for the log."""
+    refused = [command for command in commands if command.refusal is not None]
+    done = f"{len(commands) - len(refused)} of {len(commands)} refs updated"
+    if not refused:
+        return f"done, {done}"
+    reasons = [f"{command.name[:80]!r}: {command.refusal!r}" for command in refused]
+    more = ["..."] if len(reasons) > _MOST_NAMED else []
+    return f"refused, {done}; " + ", ".join(reasons[:_MOST_NAMED] + more)

@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Receive a pack and index it, in memory that its sender does not choose.
+
+The pack is read twice. While it is received, every object is inflated in pieces: what is no delta
+gets its id then and there, so that a blob of any size costs a buffer. Then the deltas are resolved,
+each base before what is made from it, depth first, with a cache of bounded size; a base that had to
+leave the cache is made again. Bases that the pack lacks are taken from the repository and appended
+(a "thin" pack). git's ``index-pack --fix-thin`` does the same.
+
+Each object is refused by its announced size before anything of that size is made.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from array import array
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dulwich.object_store import BaseObjectStore
+from dulwich.objects import Blob, ObjectID, RawObjectID, Tree, object_header
+from dulwich.pack import write_pack_index_v2
+
+from ..errors import PackError
+from ..upload_pack.pack_stream import ObjectHeader, PackStream, entry_header, inflate_at
+from .deltas import MAX_SIZES, apply_delta, delta_sizes
+from .tree_scan import count_entries
+
+__all__ = ["IncomingPack", "Limits", "ObjectCheck"]
+
+_CACHE_SIZE = 32 << 20
+"""How many bytes of delta bases are kept."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pack may hold; None for any.
+
+    Attributes:
+      input_size: bytes of the pack, and of any object in it
+      object_size: bytes of any object
+      tree_entries: entries of any tree
+    """
+
+    input_size: int | None = None
+    object_size: int | None = None
+    tree_entries: int | None = None
+
+    def check(self, size: int) -> None:
+        """Refuse an object by its size.
+
+        Raises:
+          PackError: if it is too large
+        """
+        if self.input_size is not None and size > self.input_size:
+            raise PackError(
+                f"an object of {size} bytes exceeds the maximum input size"
+                f" of {self.input_size} bytes (receive.maxInputSize)"
+            )
+        if self.object_size is not None and size > self.object_size:
+            raise PackError(
+                f"an object of {size} bytes exceeds the {self.object_size} bytes"
+                " of receive.maxObjectSize"
+            )
+
+    def check_tree(self, tree: bytes, id_length: int) -> None:
+        """Refuse a tree by the number of its entries.
+
+        Args:
+          tree: its content
+          id_length: bytes of an object id
+
+        Raises:
+          PackError: if there are too many
+        """
+        most = self.tree_entries
+        if most is not None and count_entries(tree, id_length, most) > most:
+            raise PackError(f"a tree has more than the {most} entries of receive.maxTreeEntries")
+
+
+class ObjectCheck(Protocol):
+    """Looks at every commit, tree and tag of a pack, and refuses it by an error."""
+
+    def __call__(self, type_num: int, oid: bytes, data: bytes, /) -> None:
+        """Look at an object.
+
+        Args:
+          type_num: its type
+          oid: its hex id
+          data: its content
+        """
+
+
+class IncomingPack:
+    """A pack in a file, with an index in memory; objects are found by their binary ids.
+
+    Args:
+      path: of the file, which is made
+      object_format: of the repository
+      limits: what the pack may hold
+      check: looks at every object but blobs
+    """
+
+    def __init__(
+        self, path: str, object_format: Any, limits: Limits, check: ObjectCheck | None = None
+    ) -> None:
+        self.path = path
+        self.checksum = b""
+        self._format = object_format
+        self._limits = limits
+        self._check = check
+        self._offsets = array("Q")
+        self._data_offsets = array("Q")
+        self._crcs = array("Q")
+        self._sizes = array("Q")  # inflated, of the instructions if it is a delta
+        self._types = bytearray()  # of the finished objects; 0 if not known yet
+        self._bases: dict[int, int] = {}  # by the delta's number, once it is known
+        self._oids: list[bytes] = []
+        self._numbers: dict[bytes, int] = {}
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._cached = 0
+        self._problem: PackError | None = None
+        self._file = open(path, "x+b")  # noqa: SIM115 - closed by close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._cache.clear()
+
+    def __len__(self) -> int:
+        return len(self._oids)
+
+    def __contains__(self, oid: bytes) -> bool:
+        return oid in self._numbers
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the binary ids of all objects."""
+        return iter(self._numbers)
+
+    def type_num(self, oid: bytes) -> int | None:
+        """Give the type of an object; None if it is not here."""
+        number = self._numbers.get(oid)
+        return None if number is None else self._types[number]
+
+    def content(self, oid: bytes) -> bytes:
+        """Give the content of an object that is here."""
+        return self._content(self._numbers[oid])
+
+    def pieces(self, oid: bytes) -> tuple[int, Iterator[bytes]]:
+        """Give the size and the content of an object that is here, in pieces if that can be."""
+        number = self._numbers[oid]
+        if number in self._bases:
+            data = self._content(number)
+            return len(data), iter((data,))
+        return self._sizes[number], self._inflated(number)
+
+    # Receiving
+
+    def receive(self, read_some: Callable[[int], bytes], store: BaseObjectStore) -> None:
+        """Receive the pack, and index it.
+
+        Args:
+          read_some: gives up to so many bytes; nothing at the end
+          store: has the bases that the pack lacks
+        Raises:
+          PackError: if it is broken, or holds more than is allowed
+        """
+        stream = PackStream(
+            read_some,
+            self._file,
+            self._format.hash_func,
+            self._format.oid_length,
+            self._limits.input_size,
+        )
+        by_offset: defaultdict[int, list[int]] = defaultdict(list)
+        by_oid: defaultdict[bytes, list[int]] = defaultdict(list)
+        for number in range(stream.header()):
+            header = stream.object_header()
+            with self._refusing(stream):
+                self._limits.check(header.size)
+            self._offsets.append(header.offset)
+            self._data_offsets.append(stream.offset)
+            self._sizes.append(header.size)
+            if isinstance(header.base, int):
+                by_offset[header.base].append(number)
+            elif header.base is not None:
+                by_oid[header.base].append(number)
+            if header.base is None:
+                oid = self._receive_whole(stream, header)
+                self._numbers.setdefault(oid, number)
+            else:
+                oid = b""
+                self._receive_delta(stream, header)
+            self._oids.append(oid)
+            self._types.append(header.type_num if header.base is None else 0)
+            self._crcs.append(stream.crc32)
+        self.checksum = stream.trailer()
+        if self._problem is not None:
+            raise self._problem
+        self._file.flush()
+        self._resolve(by_offset, by_oid, store)
+
+    def _receive_whole(self, stream: PackStream, header: ObjectHeader) -> bytes:
+        digest = self._format.new_hash()
+        digest.update(object_header(header.type_num, header.size))
+        kept: list[bytes] = []
+        is_kept = header.type_num != Blob.type_num and self._problem is None
+        for piece in stream.inflate(header.size):
+            digest.update(piece)
+            if is_kept:
+                kept.append(piece)
+        oid: bytes = digest.digest()
+        if is_kept:
+            with self._refusing(stream):
+                self._look_at(header.type_num, oid, b"".join(kept))
+        return oid
+
+    def _receive_delta(self, stream: PackStream, header: ObjectHeader) -> None:
+        begin = b""
+        for piece in stream.inflate(header.size):
+            if len(begin) < MAX_SIZES:
+                begin += piece[:MAX_SIZES]
+        base_size, size, _ = delta_sizes(begin)
+        with self._refusing(stream):
+            self._limits.check(base_size)
+            self._limits.check(size)
+
+    @contextmanager
+    def _refusing(self, stream: PackStream) -> Iterator[None]:
+        """Note why an object is refused, and go on to the end, where the sender listens again."""
+        try:
+            yield
+        except PackError as error:
+            self._problem = self._problem or error
+            stream.is_kept = False
+
+    def _look_at(self, type_num: int, oid: bytes, data: bytes) -> None:
+        if type_num == Tree.type_num:
+            self._limits.check_tree(data, self._format.oid_length)
+        if self._check is not None:
+            self._check(type_num, oid.hex().encode(), data)
+
+    # Deltas
+
+    def _resolve(
+        self,
+        by_offset: defaultdict[int, list[int]],
+        by_oid: defaultdict[bytes, list[int]],
+        store: BaseObjectStore,
+    ) -> None:
+        waiting = sum(map(len, by_offset.values())) + sum(map(len, by_oid.values()))
+        if not waiting:
+            return
+        pending = [number for number, oid in enumerate(self._oids) if oid]
+        waiting -= self._resolve_from(pending, by_offset, by_oid)
+        if not waiting:
+            return
+        # The bases that are still missing; one may turn out to be made from another.
+        self._open_end()
+        for oid in sorted(by_oid):
+            if oid not in by_oid:
+                continue
+            try:
+                type_num, data = store.get_raw(RawObjectID(oid))
+            except KeyError:
+                continue
+            number = self._append(type_num, data, oid)
+            waiting -= self._resolve_from([number], by_offset, by_oid)
+        if waiting:
+            raise PackError(f"the pack has {waiting} deltas whose bases are not there")
+        self._finish()
+
+    def _resolve_from(
+        self,
+        pending: list[int],
+        by_offset: defaultdict[int, list[int]],
+        by_oid: defaultdict[bytes, list[int]],
+    ) -> int:
+        """Resolve all deltas that build on some objects; gives how many there were."""
+        resolved = 0
+        pending.reverse()
+        while pending:
+            base = pending.pop()
+            oid = self._oids[base]
+            if not oid:
+                self._make(base)
+                resolved += 1
+                oid = self._oids[base]
+            # Each list is taken once, so that of an object that is there twice, one has it.
+            built = by_offset.pop(self._offsets[base], [])
+            if oid in by_oid:
+                built = built + by_oid.pop(oid)
+            for number in built:
+                self._bases[number] = base
+            pending += built
+        return resolved
+
+    def _make(self, number: int) -> None:
+        """Make an object from its delta, and find out its id."""
+        data = self._content(number)
+        type_num = self._types[self._bases[number]]
+        digest = self._format.new_hash()
+        digest.update(object_header(type_num, len(data)))
+        digest.update(data)
+        oid: bytes = digest.digest()
+        self._types[number] = type_num
+        self._oids[number] = oid
+        self._numbers.setdefault(oid, number)
+        if type_num != Blob.type_num:
+            self._look_at(type_num, oid, data)
+
+    def _content(self, number: int) -> bytes:
+        chain: list[int] = []
+        data = self._cache.get(number)
+        while data is None:
+            base = self._bases.get(number)
+            if base is None:
+                data = b"".join(self._inflated(number))
+                break
+            chain.append(number)
+            number = base
+            data = self._cache.get(number)
+        self._remember(number, data)
+        for number in reversed(chain):
+            data = apply_delta(data, b"".join(self._inflated(number)))
+            self._remember(number, data)
+        return data
+
+    def _remember(self, number: int, data: bytes) -> None:
+        if number in self._cache:
+            self._cache.move_to_end(number)
+        elif len(data) <= _CACHE_SIZE:
+            self._cache[number] = data
+            self._cached += len(data)
+            while self._cached > _CACHE_SIZE:
+                self._cached -= len(self._cache.popitem(last=False)[1])
+
+    def _inflated(self, number: int) -> Iterator[bytes]:
+        return inflate_at(self._read_at, self._data_offsets[number], self._sizes[number])
+
+    def _read_at(self, size: int, offset: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    # What is written
+
+    def add(self, store: BaseObjectStore, oids: Iterable[bytes]) -> None:
+        """Copy objects into the pack.
+
+        Args:
+          store: where they are; what is gone is left out
+          oids: hex ids
+        """
+        self._open_end()
+        for oid in oids:
+            with suppress(KeyError):
+                self._append(*store.get_raw(ObjectID(oid)), bytes.fromhex(oid.decode()))
+        self._finish()
+
+    def _open_end(self) -> None:
+        """Cut the checksum off, so that objects can be appended."""
+        self._file.seek(-len(self.checksum), os.SEEK_END)
+        self._file.truncate()
+
+    def _append(self, type_num: int, data: bytes, oid: bytes) -> int:
+        """Append an object of the repository; gives its number."""
+        offset = self._file.seek(0, os.SEEK_END)
+        head, body = entry_header(type_num, len(data)), zlib.compress(data)
+        self._file.write(head + body)
+        number = len(self._oids)
+        self._offsets.append(offset)
+        self._data_offsets.append(offset + len(head))
+        self._sizes.append(len(data))
+        self._crcs.append(zlib.crc32(body, zlib.crc32(head)))
+        self._types.append(type_num)
+        self._oids.append(oid)
+        self._numbers.setdefault(oid, number)
+        return number
+
+    def _finish(self) -> None:
+        """Write the number of objects and the checksum anew."""
+        self._file.seek(8)
+        self._file.write(len(self._oids).to_bytes(4, "big"))
+        digest = self._format.new_hash()
+        for piece in self.file_pieces():
+            digest.update(piece)
+        self.checksum = digest.digest()
+        self._file.write(self.checksum)
+        self._file.flush()
+
+    def file_pieces(self) -> Iterator[bytes]:
+        """Give the pack as it stands in its file, in pieces."""
+        self._file.seek(0)
+        while piece := self._file.read(1 << 20):
+            yield piece
+
+    def write_index(self, path: str, *, durable: bool) -> None:
+        """Write the index of the pack, of version 2.
+
+        Args:
+          path: of the index, which is made
+          durable: whether index and pack are synced to disk
+        """
+        entries = sorted(zip(self._oids, self._offsets, self._crcs, strict=True))
+        with open(path, "xb") as file:
+            write_pack_index_v2(file, entries, self.checksum)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+                os.fsync(self._file.fileno())

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""A server for smart HTTP, for small needs: :class:`.web.Application` on the standard library.
+
+A connection is one request. The head of the request is limited in time and size, its framing is
+checked strictly, and its body is handed on as a stream that ends where the request ends.
+"""
+
+from __future__ import annotations
+
+import io
+from http.client import LineTooLong
+from socketserver import TCPServer
+from typing import Any, cast
+from wsgiref.handlers import SimpleHandler
+from wsgiref.headers import Headers
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from ..access import Access
+from ..errors import describe, printable
+from ..folder import Folder
+from ..handlers import HANDLERS, Handlers
+from .body import Chunked, Limited
+from .connection import PatientHandler
+from .serving import Server, log
+from .web import Application
+
+__all__ = ["HTTPGitServer"]
+
+_LARGEST_HEAD = 1 << 16
+_BUSY = b"too many connections; try again later\n"
+
+
+class HTTPGitServer(Server, WSGIServer):
+    """A server for smart HTTP. It authenticates nobody.
+
+    Args:
+      folder: what to serve
+      host: address to listen at
+      port: 0 for any
+      handlers: by the services' names
+      access: which services are on; None for fetching only, unless a repository's
+        ``http.receivePack`` turns on pushing
+    """
+
+    scheme = section = "http"
+    too_many = (
+        b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(_BUSY), _BUSY)
+    )
+
+    def __init__(
+        self,
+        folder: Folder,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        handlers: Handlers = HANDLERS,
+        access: Access | None = None,
+    ) -> None:
+        self.folder = folder
+        self.handlers = handlers
+        self.access = access or Access()
+        super().__init__((host, port), _Request)
+        self.set_app(Application(folder, handlers, self.access))
+
+    def server_bind(self) -> None:
+        """Bind the socket, without asking for the name of the host, which takes time."""
+        TCPServer.server_bind(self)
+        self.server_name = str(self.server_address[0])
+        self.server_port = int(self.server_address[1])
+        self.setup_environ()
+
+
+class _Head:
+    """The lines of a request's head, all together not too long.
+
+    Args:
+      stream: where they are
+    """
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream = stream
+        self._left = _LARGEST_HEAD
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Read a line.
+
+        Raises:
+          LineTooLong: if that is too much
+        """
+        line = self._stream.readline(self._left + 1)
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("head of the request")
+        return line
+
+
+class _Request(PatientHandler, WSGIRequestHandler):
+    """One connection."""
+
+    rfile: Any
+    # A version that cannot be read does not mean that the client knows no heads of answers.
+    default_request_version = "HTTP/1.0"
+
+    def handle(self) -> None:
+        """Serve it."""
+        stream = self.rfile
+        try:
+            self.rfile = _Head(stream)
+            try:
+                self.raw_requestline = self.rfile.readline()
+                if not self.raw_requestline:
+                    return
+                if not self.parse_request():  # which has answered
+                    self.linger()
+                    return
+                if len(self.requestline.split()) < 3:  # HTTP/0.9, which has no heads
+                    self._refuse(400, "Bad Request")
+                    return
+            except LineTooLong:
+                self._refuse(431, "Request Header Fields Too Large")
+                return
+            finally:
+                self.rfile = stream
+        except TimeoutError:
+            self._refuse(408, "Request Timeout")
+            return
+        body = self._body(stream)
+        if body is None:
+            return
+        self.begin_request()
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        environ = {
+            **self.get_environ(),
+            "wsgi.input_terminated": True,
+            "REMOTE_PORT": str(self.client_address[1]),
+        }
+        handler = _Handler(body, cast(Any, self.wfile), self.get_stderr(), environ)
+        handler.run(cast(Any, self.server).get_app())
+
+    def _body(self, stream: io.BufferedReader) -> io.BufferedReader | None:
+        """Give the body of the request; None, with an answer, if its framing is not clear."""
+        lengths = self.headers.get_all("Content-Length") or []
+        encodings = self.headers.get_all("Transfer-Encoding") or []
+        if encodings:
+            if [encoding.strip().lower() for encoding in encodings] != ["chunked"]:
+                self._refuse(501, "Not Implemented")
+                return None
+            if lengths:
+                self._refuse(400, "Bad Request")
+                return None
+            return io.BufferedReader(Chunked(stream))
+        if len(lengths) > 1 or not all(_is_number(length) for length in lengths):
+            self._refuse(400, "Bad Request")
+            return None
+        return io.BufferedReader(Limited(stream, int(lengths[0]) if lengths else 0))
+
+    def _refuse(self, code: int, reason: str) -> None:
+        self.request_version = "HTTP/1.0"
+        self.requestline = getattr(self, "requestline", "")
+        self.command = ""
+        self.send_error(code, reason)
+        self.linger()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log what the application knows nothing of: requests that are not HTTP."""
+        log.info("%s %s", self.client_address[0], printable(format % args))
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log nothing: the application does."""
+
+    def address_string(self) -> str:
+        """Give the client's address; its name is nobody's business, and takes time."""
+        return str(self.client_address[0])
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+class _Handler(SimpleHandler):
+    """Runs the application.
+
+    An answer whose length is not known is sent in chunks. HTTP would let it end with the
+    connection, but libgit2 takes that for a broken answer.
+    """
+
+    # The process's own environment is none of the request's: it might hold REMOTE_USER.
+    os_environ: dict[str, str] = {}  # noqa: RUF012
+    http_version = "1.1"
+    environ: dict[str, Any]
+    headers: Headers
+    _in_chunks = False
+
+    def cleanup_headers(self) -> None:
+        """Say where the answer ends."""
+        super().cleanup_headers()
+        self.headers["Connection"] = "close"
+        if "Content-Length" not in self.headers and self.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            self.headers["Transfer-Encoding"] = "chunked"
+
+    def send_headers(self) -> None:
+        """Send the head of the answer; what follows is its body."""
+        super().send_headers()
+        self._in_chunks = "Transfer-Encoding" in self.headers
+
+    def _write(self, data: bytes) -> None:
+        if not self._in_chunks:
+            super()._write(data)
+        elif data:  # an empty chunk is the last one
+            super()._write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def finish_content(self) -> None:
+        """End the answer."""
+        super().finish_content()
+        if self._in_chunks:
+            self._in_chunks = False
+            self._write(b"0\r\n\r\n")
+
+    def log_exception(self, exc_info: Any) -> None:
+        """Log an error that the application did not see, in a line."""
+        if exc_info[1] is not None:
+            log.info("%s", describe(exc_info[1]))

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""What servers over TCP and HTTP have in common: threads, limits, and coming to an end.
+
+Each connection has a thread, and there may be only so many. When there is no room, the connection
+that has taken longest without saying what it wants is cut, so that idle connections cannot keep
+others out; if all are at work, the new one is told so. It is closed when its client has gone, or a
+few seconds later: to close a connection whose request was not read may destroy the answer. Ending
+lets running requests finish, for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import socketserver
+import sys
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from ..access import Access
+from ..errors import HANGUPS, describe
+from ..folder import Folder
+from ..handlers import Handlers
+
+__all__ = ["Server", "log", "run"]
+
+log = logging.getLogger("dulwich_reftable.server")
+
+_LINGER = 5.0
+_LOOK = 0.1
+_MOST_LINGERING = 256
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """A server with a thread a connection.
+
+    Attributes:
+      folder: what is served
+      handlers: by the services' names
+      access: which services are on
+      idle_timeout: seconds that a client may keep us waiting; see :class:`.connection.Patience`
+      max_connections: how many there may be at a time
+      grace: seconds for running requests to finish when the server ends
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+    scheme = "git"
+    section = "daemon"
+    """The section of a repository's configuration that counts for it."""
+    too_many = b""
+    """What a client is told for whom there is no room."""
+
+    folder: Folder
+    handlers: Handlers
+    access: Access
+    idle_timeout = 60.0
+    max_connections = 256
+    grace = 10.0
+    youth = 1.0
+    """Seconds that a new connection has to say what it wants before it may be cut."""
+
+    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        # Each with the time when it was accepted, or None from its request on.
+        self._connections: dict[Any, float | None] = {}
+        self._changed = threading.Condition()
+        self._turned_away: deque[tuple[float, Any]] = deque()
+        self._next_look = 0.0
+        super().__init__(address, handler)
+
+    @property
+    def url(self) -> str:
+        """Where the server is reached."""
+        host, port = self.server_address[:2]
+        shown = f"[{host!s}]" if ":" in str(host) else str(host)
+        return f"{self.scheme}://{shown}:{port}/"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a new thread, if there is room for it."""
+        with self._changed:
+            has_room = len(self._connections) < self.max_connections or self._cut_idle()
+            if has_room:
+                self._connections[request] = time.monotonic()
+        if not has_room:
+            log.warning("%s turned away: too many connections", client_address[0])
+            self._turn_away(request)
+            return
+        request.settimeout(self.idle_timeout)
+        super().process_request(request, client_address)
+
+    def request_begins(self, request: Any) -> None:
+        """Take note that a client has said what it wants; its connection is not cut any more."""
+        with self._changed:
+            if request in self._connections:
+                self._connections[request] = None
+
+    def _cut_idle(self) -> bool:
+        """Cut the connection that has been silent longest; tell whether there was one."""
+        silent = [(since, key) for key, since in self._connections.items() if since is not None]
+        since, request = min(silent, key=lambda pair: pair[0], default=(0.0, None))
+        if request is None or time.monotonic() - since < self.youth:
+            return False
+        del self._connections[request]
+        _cut(request)
+        return True
+
+    def _turn_away(self, request: Any) -> None:
+        """Tell a client that there is no room, and keep the connection until it has read that."""
+        request.setblocking(False)
+        try:
+            request.send(self.too_many)
+            request.shutdown(socket.SHUT_WR)
+        except OSError:
+            request.close()  # it has gone
+            return
+        self._turned_away.append((time.monotonic(), request))
+        if len(self._turned_away) > _MOST_LINGERING:
+            self._turned_away.popleft()[1].close()
+
+    def service_actions(self) -> None:
+        """Close connections that were turned away and whose client has gone; the loop calls it."""
+        now = time.monotonic()
+        if not self._turned_away or now < self._next_look:
+            return
+        self._next_look = now + _LOOK
+        left: deque[tuple[float, Any]] = deque()
+        for since, request in self._turned_away:
+            if now - since > _LINGER or _has_ended(request):
+                request.close()
+            else:
+                left.append((since, request))
+        self._turned_away = left
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection."""
+        super().shutdown_request(request)
+        with self._changed:
+            self._connections.pop(request, None)
+            self._changed.notify_all()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what went wrong with a connection, in a line."""
+        error = sys.exc_info()[1]
+        if isinstance(error, HANGUPS):
+            log.info("%s hung up", client_address[0])
+        elif error is not None:
+            log.warning("%s failed: %s", client_address[0], describe(error))
+
+    def server_close(self) -> None:
+        """Stop listening, and let running requests finish; those that take too long are cut."""
+        super().server_close()
+        deadline = time.monotonic() + self.grace
+        with self._changed:
+            self._changed.wait_for(lambda: not self._connections, self.grace)
+            left = list(self._connections)
+        for request in left:
+            log.warning("a connection was cut off")
+            _cut(request)
+        with self._changed:
+            rest = max(1.0, deadline - time.monotonic())
+            self._changed.wait_for(lambda: not self._connections, rest)
+        while self._turned_away:
+            self._turned_away.popleft()[1].close()
+
+
+def _has_ended(request: Any) -> bool:
+    """Read what has come over a connection, and tell whether that was all."""
+    try:
+        return not request.recv(1 << 16)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _cut(request: Any) -> None:
+    """End a connection whose thread may be waiting for the client."""
+    try:
+        request.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # the client was faster
+
+
+def run(server: Server) -> None:
+    """Serve until the process is asked to end, by SIGINT or SIGTERM.
+
+    Args:
+      server: it is closed in the end
+    """
+
+    def end(number: int, frame: object) -> None:
+        # It waits for the loop, which this handler interrupts.
+        threading.Thread(target=server.shutdown, name="end").start()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        # Handlers run in the main thread only; this wakes up now and then, and sleeps through none.
+        server.serve_forever()
+    finally:
+        server.server_close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    log.info("ended")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Serving a folder of repositories over ``git://``."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+from dulwich.errors import GitProtocolError, NotGitRepository
+from dulwich.protocol import TCP_GIT_PORT, pkt_line
+
+from ..access import Access
+from ..creation import UnfitNameError
+from ..errors import HANGUPS, RefusedError, describe, printable, telling, trace
+from ..folder import Folder
+from ..handlers import HANDLERS, Handlers, about_client, outcome_of
+from ..pkt_lines import read_line
+from .connection import Connection, PatientHandler
+from .serving import Server, log
+
+__all__ = ["GitServer"]
+
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_LONGEST_REQUEST = 8192
+
+
+class GitServer(Server):
+    """A server for ``git://``.
+
+    Args:
+      folder: what to serve
+      host: address to listen at
+      port: 0 for any
+      handlers: by the services' names
+      access: which services are on; None for fetching only, unless a repository's
+        ``daemon.receivePack`` turns on pushing
+    """
+
+    too_many = pkt_line(b"ERR too many connections; try again later")
+
+    def __init__(
+        self,
+        folder: Folder,
+        host: str = "127.0.0.1",
+        port: int = TCP_GIT_PORT,
+        handlers: Handlers = HANDLERS,
+        access: Access | None = None,
+    ) -> None:
+        self.folder = folder
+        self.handlers = handlers
+        self.access = access or Access()
+        super().__init__((host, port), _Request)
+
+
+class _Request(PatientHandler):
+    """One connection."""
+
+    # Small answers go together, and then at once.
+    wbufsize = 1 << 16
+
+    def handle(self) -> None:
+        """Serve it, and log a line."""
+        began = time.monotonic()
+        self._what = "?"
+        try:
+            outcome = self._serve()
+        except TimeoutError as error:
+            outcome = f"hung up: {error}"
+        except HANGUPS:
+            outcome = "hung up"
+        except GitProtocolError as error:
+            outcome = f"refused: {error}"
+            self.linger()
+        except Exception as error:
+            log.debug("%s", trace(error))
+            outcome = f"failed: {describe(error)}"
+            self.linger()
+        took = time.monotonic() - began
+        log.info("%s %s %s (%.3f s)", self.client_address[0], self._what, printable(outcome), took)
+
+    def _serve(self) -> str:
+        proto = Connection(self._recv, self.wfile.write, self.wfile.flush)
+        try:
+            with telling(proto):
+                service, args = self._command(proto)
+                self.begin_request()
+                path = args[0].decode("utf-8", "surrogateescape")
+                self._what = f"{printable(service.decode('latin-1'))} {path!a}"
+                return self._dispatch(proto, service, [path, *args[1:]])
+        finally:
+            self.wfile.flush()
+
+    def _dispatch(self, proto: Connection, service: bytes, args: Sequence[Any]) -> str:
+        server = cast(GitServer, self.server)
+        handler = server.handlers.get(service)
+        if handler is None:
+            raise RefusedError("service not enabled: " + self._what)
+        with server.folder.session() as session:
+            try:
+                repo = session.open_repository(args[0], for_push=service == b"git-receive-pack")
+            except UnfitNameError as error:
+                raise RefusedError(str(error)) from error
+            except NotGitRepository as error:
+                denied = f"access denied or repository not exported: {args[0]!a}"
+                raise RefusedError(denied) from error
+            if not server.access.allows(repo.get_config_stack(), server.section, service.decode()):
+                raise RefusedError("service not enabled: " + self._what)
+            host, port = self.client_address[:2]
+            shown = f"[{host}]" if ":" in host else host
+            client = {"REMOTE_ADDR": shown, "REMOTE_PORT": str(port)}
+            serving = handler(session, args, proto, **about_client(handler, client))
+            serving.handle()
+            return outcome_of(serving)
+
+    def before_wait(self) -> None:
+        """Send what is written: the client does not answer what it has not got yet."""
+        self.wfile.flush()
+        if _QUICK_ACK is not None:
+            # git writes a request in pieces, and waits for this before it sends the next one.
+            self.connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+
+    def _recv(self, size: int) -> bytes:
+        """Read what has come, and wait only if that is nothing."""
+        stream = cast(io.BufferedReader, self.rfile)
+        stream.peek(1)
+        return stream.read1(size)
+
+    @staticmethod
+    def _command(proto: Connection) -> tuple[bytes, Sequence[Any]]:
+        """Read what the client wants: the service, the path, and words such as ``version=2``."""
+        line = read_line(proto) or b""
+        service, separator, rest = line.partition(b" ")
+        path, *words = rest.split(b"\0")
+        if not separator or not path or len(line) > _LONGEST_REQUEST:
+            raise RefusedError("no request of git's")
+        return service, [path, *words]

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Serving a folder of repositories over smart HTTP, behind any WSGI server.
+
+There are two kinds of requests: ``GET NAME/info/refs?service=SERVICE`` asks for what a service
+advertises, and ``POST NAME/SERVICE`` is a request to the service (``gitprotocol-http``). Dumb
+clients are turned away: what they would get are files, which know nothing of hidden refs.
+
+Nothing is written for a request before it is known to be allowed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs
+
+from dulwich.errors import GitProtocolError, NotGitRepository
+
+from ..access import Access
+from ..errors import HANGUPS, describe, printable, trace
+from ..folder import Folder, Session
+from ..handlers import HANDLERS, Handlers, about_client, outcome_of
+from ..settings import max_request_buffer
+from .body import Read, bounded, decoded, plain_reader
+from .connection import Connection
+from .serving import log
+
+__all__ = ["Application"]
+
+_SERVICES = ("git-upload-pack", "git-receive-pack")
+_MOST_DRAINED = 1 << 20
+_NO_CACHE = [
+    ("Expires", "Fri, 01 Jan 1980 00:00:00 GMT"),
+    ("Pragma", "no-cache"),
+    ("Cache-Control", "no-cache, max-age=0, must-revalidate"),
+]
+
+
+class Application:
+    """A WSGI application.
+
+    Args:
+      folder: what to serve
+      handlers: by the services' names
+      access: which services are on; None for fetching, and pushing by users whom the web server has
+        authenticated (``REMOTE_USER``), unless a repository's ``http.*`` says otherwise
+    """
+
+    def __init__(
+        self, folder: Folder, handlers: Handlers = HANDLERS, access: Access | None = None
+    ) -> None:
+        self._folder = folder
+        self._handlers = handlers
+        self._access = access or Access()
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterator[bytes]:
+        """Answer a request, log a line, and let no error out."""
+        began = time.monotonic()
+        answer = _Answer(environ["REQUEST_METHOD"], start_response)
+        body = plain_reader(environ)
+        outcome = "done"
+        try:
+            with self._folder.session() as session:
+                outcome = self._serve(session, environ, body, answer)
+        except _StatusError as error:
+            outcome = error.reason
+            yield answer.refuse(error)
+        except HANGUPS:
+            outcome = "hung up"
+            answer.end()  # if the request alone ends too early, its client is still there
+        except GitProtocolError as error:
+            outcome = f"refused: {error}"
+        except Exception as error:
+            outcome = f"failed: {describe(error)}"
+            log.debug("%s", trace(error))
+        if answer.status is None:
+            yield answer.refuse(_StatusError("500 Internal Server Error", "internal server error"))
+        _drain(body)
+        took = time.monotonic() - began
+        what = f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')!a}"
+        log.info(
+            "%s %s %s %s (%.3f s)",
+            printable(environ.get("REMOTE_ADDR") or "-"),
+            printable(what), answer.status[:3] if answer.status else "-", printable(outcome), took,
+        )  # fmt: skip
+
+    def _serve(self, session: Session, environ: dict[str, Any], body: Read, answer: _Answer) -> str:
+        """Serve a request; gives what became of it, for the log."""
+        request = _Request.of(environ)
+        handler = self._handlers.get(request.service.encode())
+        if handler is None:
+            raise _StatusError("403 Forbidden", f"service not enabled: {request.service}")
+        for_push = request.service == "git-receive-pack"
+        try:
+            repo = session.open_repository(request.path, for_push=for_push)
+        except NotGitRepository as error:
+            raise _StatusError("404 Not Found", str(error)) from error
+        config = repo.get_config_stack()
+        user = environ.get("REMOTE_USER")
+        if not self._access.allows(config, "http", request.service, user):
+            raise _StatusError("403 Forbidden", f"service not enabled: {request.service}")
+        try:
+            read = decoded(body, environ.get("HTTP_CONTENT_ENCODING", ""))
+        except ValueError as error:
+            raise _StatusError("415 Unsupported Media Type", str(error)) from error
+        if not for_push:
+            read = bounded(read, max_request_buffer(config))
+        about = about_client(handler, _client(environ))
+        if for_push and about:
+            about["committer"] = "{} <{}>".format(*_identity(environ)).encode()
+        kind = "advertisement" if request.advertises else "result"
+        answer.content_type = f"application/x-{request.service}-{kind}"
+        proto = Connection((lambda _: b"") if request.advertises else read, answer.write)
+        serving = handler(
+            session, [request.path], proto,
+            stateless_rpc=True, advertise_refs=request.advertises,
+            git_protocol=environ.get("HTTP_GIT_PROTOCOL"), **about,
+        )  # fmt: skip
+        if request.advertises:
+            proto.write_pkt_line(f"# service={request.service}\n".encode())
+            proto.write_pkt_line(None)
+        serving.handle()
+        answer.end()
+        return outcome_of(serving)
+
+
+class _StatusError(Exception):
+    """A request that is answered by a status and a line of text."""
+
+    def __init__(self, status: str, reason: str, *headers: tuple[str, str]) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class _Request(NamedTuple):
+    """What a client asks for.
+
+    Attributes:
+      path: of the repository
+      service: such as ``"git-upload-pack"``
+      advertises: whether it wants to know what there is
+    """
+
+    path: str
+    service: str
+    advertises: bool
+
+    @classmethod
+    def of(cls, environ: dict[str, Any]) -> _Request:
+        """Take a request apart.
+
+        Raises:
+          _StatusError: if it is not one of those that are served
+        """
+        # WSGI has the bytes of the path as Latin-1; file names are better served so.
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "surrogateescape")
+        method = environ["REQUEST_METHOD"]
+        repository, _, service = path.rpartition("/")
+        if service in _SERVICES:
+            _check_method(method, "POST")
+            expected = f"application/x-{service}-request"
+            if environ.get("CONTENT_TYPE", "").strip().lower() != expected:
+                raise _StatusError("415 Unsupported Media Type", f"expected {expected}")
+            return cls(repository, service, False)
+        if not path.endswith("/info/refs"):
+            raise _StatusError("404 Not Found", "only smart HTTP is served")
+        _check_method(method, "GET", "HEAD")
+        service = parse_qs(environ.get("QUERY_STRING", "")).get("service", [""])[0]
+        if service not in _SERVICES:
+            raise _StatusError("403 Forbidden", "only smart HTTP is served")
+        return cls(path.removesuffix("/info/refs"), service, True)
+
+
+def _check_method(method: str, *allowed: str) -> None:
+    if method not in allowed:
+        allow = ("Allow", ", ".join(allowed))
+        raise _StatusError("405 Method Not Allowed", f"use {' or '.join(allowed)}", allow)
+
+
+class _Answer:
+    """The answer to a request; its head is sent with the first bytes.
+
+    Args:
+      method: of the request
+      start_response: the server's
+
+    Attributes:
+      status: as sent; None before
+      content_type: of an answer that is no refusal
+    """
+
+    def __init__(self, method: str, start_response: Callable[..., Any]) -> None:
+        self._has_body = method != "HEAD"
+        self._start_response = start_response
+        self._write: Callable[[bytes], object] = lambda data: None
+        self.status: str | None = None
+        self.content_type = ""
+
+    def write(self, data: bytes) -> int:
+        """Send a part of the answer."""
+        if self.status is None:
+            self.status = "200 OK"
+            headers = [("Content-Type", self.content_type), *_NO_CACHE]
+            self._write = self._start_response(self.status, headers)
+        if data and self._has_body:
+            self._write(data)
+        return len(data)
+
+    def end(self) -> None:
+        """Begin an answer without a body, unless there is one."""
+        if self.status is None and self.content_type:
+            self.write(b"")
+
+    def refuse(self, error: _StatusError) -> bytes:
+        """Begin an answer that says why there is none; gives its text."""
+        text = printable(error.reason).encode() + b"\n"
+        self.status = error.status
+        length = ("Content-Length", str(len(text)))
+        headers = [("Content-Type", "text/plain"), length, *_NO_CACHE, *error.headers]
+        self._start_response(error.status, headers)
+        return text if self._has_body else b""
+
+
+def _drain(read: Read) -> None:
+    """Read what is left of a request: to hang up on it would lose the answer."""
+    left = _MOST_DRAINED
+    try:
+        while left > 0 and (data := read(1 << 16)):
+            left -= len(data)
+    except (OSError, GitProtocolError):
+        return
+
+
+def _client(environ: dict[str, Any]) -> dict[str, str]:
+    """Give what hooks may know of the client."""
+    names = ("REMOTE_USER", "REMOTE_ADDR", "REMOTE_PORT")
+    client = {name: str(environ[name]) for name in names if environ.get(name)}
+    name, address = _identity(environ)
+    return {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": address, **client}
+
+
+def _identity(environ: dict[str, Any]) -> tuple[str, str]:
+    """Say who pushes, as git's ``http-backend`` does: a name and an address."""
+    user = environ.get("REMOTE_USER") or "anonymous"
+    host = environ.get("REMOTE_ADDR") or "(none)"
+    name = "".join(letter for letter in user if letter.isprintable() and letter not in "<>")
+    return name, f"{name}@http.{host}"

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""``git-upload-pack``: what clones and fetches talk to.
+
+The class speaks protocol version 0, and hands version 2 to :mod:`.version_2`. The refs come from
+one view for as long as the connection lasts. Wants are not compared with a set of all tips, but
+looked up one by one, by the object index; over HTTP, where the refs may have moved since they were
+advertised, whatever can be reached from them will do, as with git.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+
+from dulwich.errors import ObjectFormatException
+from dulwich.objects import Commit, ObjectID, valid_hexsha
+from dulwich.protocol import (
+    CAPABILITY_ALLOW_REACHABLE_SHA1_IN_WANT,
+    CAPABILITY_ALLOW_TIP_SHA1_IN_WANT,
+    CAPABILITY_DEEPEN_RELATIVE,
+    CAPABILITY_FILTER,
+    CAPABILITY_INCLUDE_TAG,
+    CAPABILITY_NO_DONE,
+    CAPABILITY_NO_PROGRESS,
+    CAPABILITY_OFS_DELTA,
+    CAPABILITY_SIDE_BAND_64K,
+    SIDE_BAND_CHANNEL_DATA,
+    SIDE_BAND_CHANNEL_FATAL,
+    SIDE_BAND_CHANNEL_PROGRESS,
+    ack_type,
+    capability_agent,
+    extract_want_line_capabilities,
+    format_shallow_line,
+    format_unshallow_line,
+)
+from dulwich.server import UploadPackHandler as DulwichUploadPackHandler
+
+from ..advertised_refs import View, view_of
+from ..errors import RefusedError, telling
+from ..history import is_reachable
+from ..pkt_lines import FLUSH, read_line
+from ..service import Service
+from ..settings import UploadSettings
+from .filters import parse_filter
+from .negotiation import MAX_LINES, Acks, negotiate
+from .packing import Fetch, send_pack
+from .version_2 import serve_v2
+
+__all__ = ["UploadPackHandler"]
+
+_DEEPEN_SINCE = b"deepen-since"
+_DEEPEN_NOT = b"deepen-not"
+_LATEST = (1 << 63) - 1
+"""The latest time that history can be cut at, in seconds since the epoch."""
+
+_RULES = (
+    b"%s",
+    b"refs/%s",
+    b"refs/tags/%s",
+    b"refs/heads/%s",
+    b"refs/remotes/%s",
+    b"refs/remotes/%s/HEAD",
+)
+"""How git completes the short name of a ref."""
+
+
+class UploadPackHandler(Service, DulwichUploadPackHandler):
+    """Serves clones and fetches; arguments are those of a ``Service``."""
+
+    service = "upload-pack"
+
+    @cached_property
+    def settings(self) -> UploadSettings:
+        """What the repository's configuration says."""
+        return UploadSettings.of(self.config)
+
+    @cached_property
+    def view(self) -> View:
+        """The refs that the client sees."""
+        return view_of(self.repo.refs, self.repo.object_store, self.settings.hidden)
+
+    @cached_property
+    def _revisions(self) -> dict[bytes, bytes]:
+        """What the client named so far to cut history at."""
+        return {}
+
+    def capabilities(self) -> list[bytes]:
+        """Return the list of capabilities that are advertised."""
+        settings = self.settings
+        offered = [
+            capability
+            for capability in super().capabilities()
+            if capability != CAPABILITY_FILTER or settings.allow_filter
+        ]
+        offered += [CAPABILITY_DEEPEN_RELATIVE, _DEEPEN_SINCE, _DEEPEN_NOT]
+        if settings.allow_tip or settings.allow_any:
+            offered.append(CAPABILITY_ALLOW_TIP_SHA1_IN_WANT)
+        if settings.allow_reachable or settings.allow_any:
+            offered.append(CAPABILITY_ALLOW_REACHABLE_SHA1_IN_WANT)
+        return offered
+
+    @classmethod
+    def required_capabilities(cls) -> tuple[bytes, ...]:
+        """Return the list of capabilities that a client must have: our packs have such deltas."""
+        return (CAPABILITY_OFS_DELTA,)
+
+    def handle(self) -> None:
+        """Serve the request."""
+        with telling(self.proto):
+            if self.version == 2:
+                serve_v2(self)
+            else:
+                self._serve_v0()
+
+    # Protocol version 0
+
+    def _serve_v0(self) -> None:
+        if self.advertise_refs or not self.stateless_rpc:
+            self.greet(self.view, [*self.capabilities(), capability_agent()], peel=True)
+            if self.advertise_refs:
+                return
+        fetch = self._read_wants()
+        if not fetch.wants:
+            return
+        fetch.is_relative = self.has_capability(CAPABILITY_DEEPEN_RELATIVE)
+        shallow, unshallow = fetch.cut(self.repo)
+        if fetch.is_cut:
+            for oid in shallow:
+                self.proto.write_pkt_line(format_shallow_line(oid))
+            for oid in unshallow:
+                self.proto.write_pkt_line(format_unshallow_line(oid))
+            self.proto.write(FLUSH)
+        if not negotiate(
+            self.proto,
+            self.repo.object_store,
+            fetch,
+            self._acks,
+            self.object_id,
+            is_stateless=self.stateless_rpc,
+            without_done=self.has_capability(CAPABILITY_NO_DONE),
+        ):
+            return
+        fetch.include_tags = self.has_capability(CAPABILITY_INCLUDE_TAG)
+        if self.has_capability(CAPABILITY_SIDE_BAND_64K):
+            self.send(fetch, quiet=self.has_capability(CAPABILITY_NO_PROGRESS))
+            self.proto.write(FLUSH)
+        else:
+            send_pack(self.repo, self.view, fetch, self.proto.write, _nowhere)
+
+    def send(self, fetch: Fetch, *, quiet: bool) -> None:
+        """Send a pack, by side bands.
+
+        Args:
+          fetch: what to send
+          quiet: whether the client does not want to know how it goes on
+        """
+        write = partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_DATA)
+        progress = (
+            _nowhere if quiet else partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_PROGRESS)
+        )
+        try:
+            send_pack(self.repo, self.view, fetch, write, progress)
+        except (KeyError, ObjectFormatException):
+            fatal = b"upload-pack: an object is missing or broken in the repository"
+            self.proto.write_sideband(SIDE_BAND_CHANNEL_FATAL, fatal)
+            raise
+
+    def _read_wants(self) -> Fetch:
+        """Read what the client wants, up to the first flush."""
+        fetch = Fetch()
+        line = read_line(self.proto)
+        if line is None:
+            return fetch
+        line, capabilities = extract_want_line_capabilities(line)
+        self.set_client_capabilities(capabilities)
+        self._acks = Acks(ack_type(capabilities))
+        for _ in range(MAX_LINES):
+            if line is None:
+                break
+            if not self.read_argument(line, fetch):
+                raise RefusedError(f"upload-pack: unexpected line {line[:60]!r}")
+            line = read_line(self.proto)
+        else:
+            raise RefusedError("upload-pack: too many lines")
+        self._check_wants(fetch)
+        return fetch
+
+    def read_argument(self, line: bytes, fetch: Fetch) -> bool:
+        """Read a line that protocol versions have in common.
+
+        Args:
+          line: without newline
+          fetch: takes what it says
+        Returns: whether it is such a line
+        Raises:
+          RefusedError: if it is not well-formed
+        """
+        key, _, value = line.partition(b" ")
+        if key == b"want":
+            fetch.wants[self.object_id(value)] = None
+        elif key == b"shallow":
+            self._read_shallow(self.object_id(value), fetch)
+        elif key == b"deepen":
+            fetch.depth = _number(key, value, 1)
+        elif key == _DEEPEN_SINCE:
+            fetch.since = _number(key, value, 0)
+        elif key == _DEEPEN_NOT:
+            if value not in self._revisions:  # which are refs, so that there are not many
+                self._revisions[value] = self._revision(value)
+            fetch.without.add(self._revisions[value])
+        elif key == b"filter" and self.settings.allow_filter:
+            if fetch.filter is not None:
+                raise RefusedError("upload-pack: multiple filters cannot be combined")
+            fetch.filter = parse_filter(value, self.settings.filters)
+        else:
+            return False
+        return True
+
+    def object_id(self, value: bytes) -> bytes:
+        """Check an object id, which may be in capitals.
+
+        Raises:
+          RefusedError: if it is none
+        """
+        if len(value) != self.repo.object_format.hex_length or not valid_hexsha(value):
+            raise RefusedError(f"upload-pack: invalid object id {value[:80]!r}")
+        return value.lower()
+
+    def _read_shallow(self, oid: bytes, fetch: Fetch) -> None:
+        """Note that a commit is shallow; one that is not here says nothing."""
+        if oid in fetch.client_shallow:
+            return
+        try:
+            kind, _ = self.repo.object_store.get_raw(ObjectID(oid))
+        except KeyError:
+            return
+        if kind != Commit.type_num:
+            raise RefusedError(f"upload-pack: invalid shallow object {oid.decode()}")
+        fetch.client_shallow.add(oid)
+
+    def _revision(self, name: bytes) -> bytes:
+        """Find the ref that ``deepen-not`` names, in full or as git completes it.
+
+        Raises:
+          RefusedError: if it is no ref, or several
+        """
+        found = [shown for rule in _RULES if (shown := self.view.find(rule % name)) is not None]
+        if len(found) > 1:
+            raise RefusedError(f"upload-pack: ambiguous deepen-not: {name[:80]!r}")
+        if not found:
+            raise RefusedError(f"upload-pack: deepen-not is not a ref: {name[:80]!r}")
+        return found[0].oid
+
+    def _check_wants(self, fetch: Fetch) -> None:
+        """Refuse what the client must not have.
+
+        Raises:
+          RefusedError: if it asks for that
+        """
+        settings, store = self.settings, self.repo.object_store
+        hidden_too = settings.allow_tip or settings.allow_reachable
+        others = {oid for oid in fetch.wants if not self.view.is_tip(oid, hidden_too=hidden_too)}
+        if not others:
+            return
+        absent = next((oid for oid in others if ObjectID(oid) not in store), None)
+        if absent is None:
+            if settings.allow_any:
+                return
+            may_be_reachable = self.stateless_rpc or settings.allow_reachable
+            if may_be_reachable and is_reachable(store, others, self.view.tips()):
+                return
+        refused = absent or min(others)
+        raise RefusedError(f"upload-pack: not our ref {refused.decode()}")
+
+
+def _number(key: bytes, text: bytes, least: int) -> int:
+    number = int(text) if text.isdigit() and len(text) < 20 else -1
+    if not least <= number <= _LATEST:
+        raise RefusedError(f"upload-pack: invalid {key.decode()}: {text[:20]!r}")
+    return number
+
+
+def _nowhere(_: bytes) -> None:
+    """Drop what is said about the progress."""

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""What to send for a fetch, and sending it: the part that all protocol versions share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dulwich.object_store import BaseObjectStore
+from dulwich.objects import ObjectID
+from dulwich.pack import write_pack_from_container
+
+from ..advertised_refs import View
+from ..errors import RefusedError
+from ..history import History
+from ..pkt_lines import LineBuffer
+from .filters import Filter
+from .selection import Selection
+from .shallow import INFINITE_DEPTH, Cut, cut_by_depth, cut_by_revisions
+
+__all__ = ["Fetch", "send_pack"]
+
+
+@dataclass
+class Fetch:
+    """What a client asks for.
+
+    Attributes:
+      wants: object ids
+      haves: objects that the client has, and so do we
+      client_shallow: commits whose parents the client does not have
+      depth, since, without: where the client wants history cut: after so many commits, by time in
+        seconds since the epoch, at object ids; None and nothing for nowhere
+      is_relative: whether the depth counts from where the client's history is cut
+      filter: what to leave out of a partial clone; None for nothing
+      include_tags: whether tags of what is sent are sent
+      roots: commits whose parents are not sent: the client's shallow ones, before and after, and
+        the repository's own
+    """
+
+    # Dictionaries, since clients may repeat themselves, and the order matters to them.
+    wants: dict[bytes, None] = field(default_factory=dict)
+    haves: dict[bytes, None] = field(default_factory=dict)
+    client_shallow: set[bytes] = field(default_factory=set)
+    depth: int | None = None
+    since: int | None = None
+    without: set[bytes] = field(default_factory=set)
+    is_relative: bool = False
+    filter: Filter | None = None
+    include_tags: bool = False
+    roots: set[bytes] = field(default_factory=set)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the client asked for history to be cut."""
+        return self.depth is not None or self.is_cut_by_revisions
+
+    @property
+    def is_cut_by_revisions(self) -> bool:
+        """Whether it is to be cut by time, or at what others have."""
+        return self.since is not None or bool(self.without)
+
+    def add_have(self, oid: bytes, store: BaseObjectStore) -> bool:
+        """Note that the client has an object.
+
+        Args:
+          oid: hex object id
+          store: our objects
+        Returns: whether we have it, too; of others nothing is kept
+        """
+        if oid not in self.haves:
+            if ObjectID(oid) not in store:
+                return False
+            self.haves[oid] = None
+        return True
+
+    def cut(self, repo: Any, *, at_own: bool = False) -> tuple[list[bytes], list[bytes]]:
+        """Find out where history ends for the client.
+
+        The parents of a commit that is shallow no longer become wanted.
+
+        Args:
+          repo: the repository
+          at_own: whether to tell where the repository's own history ends, as protocol version 2
+            does even if the client did not ask for a cut
+        Returns: commits that are shallow from now on, and those that are so no longer
+        Raises:
+          RefusedError: if nothing is left, or two kinds of cuts are asked for
+        """
+        if self.depth is not None and self.is_cut_by_revisions:
+            raise RefusedError("deepen and deepen-since (or deepen-not) cannot be used together")
+        own: set[bytes] = {*repo.get_shallow()}
+        self.roots = own | self.client_shallow
+        if not self.is_cut and not (at_own and own):
+            return [], []
+        history = History(repo.object_store, own)
+        edge, inner = self._parted(history, own)
+        unshallow = inner & self.client_shallow
+        for oid in unshallow:
+            self.wants.update(dict.fromkeys(history.parents(oid)))
+            self.haves[oid] = None
+        self.roots |= edge
+        return sorted(edge - self.client_shallow), sorted(unshallow)
+
+    def _parted(self, history: History, own: set[bytes]) -> Cut:
+        if self.is_cut_by_revisions:
+            return cut_by_revisions(history, self.wants, self.since, self.without)
+        depth = INFINITE_DEPTH if self.depth is None else self.depth
+        if depth >= INFINITE_DEPTH and not own:
+            return Cut(set(), self.client_shallow)
+        relative_to = self.client_shallow if self.is_relative else None
+        return cut_by_depth(history, self.wants, depth, roots=own, relative_to=relative_to)
+
+
+def send_pack(
+    repo: Any,
+    view: View,
+    fetch: Fetch,
+    write: Callable[[bytes], object],
+    progress: Callable[[bytes], None],
+) -> None:
+    """Send a pack.
+
+    Args:
+      repo: the repository
+      view: its refs
+      fetch: what to send, after :meth:`Fetch.cut`
+      write: takes the pack in pieces
+      progress: takes lines about the progress
+    Raises:
+      KeyError: if an object is missing
+      ObjectFormatException: if an object is of the wrong type
+    """
+    store = repo.object_store
+    history = History(store, fetch.roots)
+    selection = Selection(store, history, fetch.filter or Filter(), progress)
+    selection.add(fetch.wants, fetch.haves)
+    if fetch.include_tags:
+        selection.add_tags(
+            (shown.oid, shown.peeled)
+            for chunk in view.refs(b"refs/tags/")
+            for shown in chunk
+            if shown.peeled is not None
+        )
+    objects = list(selection.objects.items())
+    progress(b"counting objects: %d, done.\n" % len(objects))
+    out = LineBuffer(write)
+    write_pack_from_container(out.add, store, objects, object_format=repo.object_format)
+    out.flush()

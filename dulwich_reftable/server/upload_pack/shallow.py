@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Where the history of a shallow clone ends.
+
+A commit is *shallow* if the client has it without its parents. A client asks for a depth, for what
+is younger than a time, or for what is not in others' history; the answers are the commits that
+become shallow, and those of its shallow commits that are so no longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from ..errors import RefusedError
+from ..history import History
+
+__all__ = ["INFINITE_DEPTH", "Cut", "cut_by_depth", "cut_by_revisions"]
+
+INFINITE_DEPTH = 0x7FFFFFFF
+"""The depth by which clients ask for all history (git: ``INFINITE_DEPTH``)."""
+
+
+class Cut(NamedTuple):
+    """How commits are parted.
+
+    Attributes:
+      edge: commits without some of their parents
+      inner: commits with all of their parents
+    """
+
+    edge: set[bytes]
+    inner: set[bytes]
+
+
+def cut_by_depth(
+    history: History,
+    tips: Iterable[bytes],
+    depth: int,
+    *,
+    roots: Collection[bytes] = (),
+    relative_to: Collection[bytes] | None = None,
+) -> Cut:
+    """Cut history after so many commits on the shortest way from a tip.
+
+    Args:
+      history: the commits
+      tips: hex object ids of commits, or of tags of commits; others are left aside
+      depth: how many commits; 1 is the tips alone
+      roots: commits whose parents the repository does not have
+      relative_to: the client's shallow commits, if the depth counts from the nearest of them;
+        where none is met, nothing is cut
+    """
+    edge: set[bytes] = set()
+    inner: set[bytes] = set()
+    level = {oid for oid in map(history.peel, tips) if history.commit(oid) is not None}
+    goal = depth if relative_to is None else None
+    reached = 0
+    while level:
+        reached += 1
+        if goal is None and relative_to is not None and not level.isdisjoint(relative_to):
+            goal = reached + depth
+        if goal is not None and reached >= goal and goal < INFINITE_DEPTH:
+            edge |= level
+            break
+        edge |= level.intersection(roots)
+        level.difference_update(roots)
+        inner |= level
+        level = {parent for oid in level for parent in history.parents(oid)} - inner - edge
+    return Cut(edge, inner) if goal is not None else Cut(set(), set())
+
+
+def cut_by_revisions(
+    history: History, tips: Iterable[bytes], since: int | None, without: Iterable[bytes]
+) -> Cut:
+    """Cut history by time, or at what others have.
+
+    Args:
+      history: the commits
+      tips: hex object ids of commits, or of tags of commits
+      since: seconds since the epoch; older commits are cut off, with their ancestors
+      without: hex object ids of what is cut off, with its ancestors
+    Raises:
+      RefusedError: if no commit is left
+    """
+    tips, without = (
+        [oid for oid in map(history.peel, oids) if history.commit(oid) is not None]
+        for oids in (tips, without)
+    )
+    kept = set(history.newer(tips, without, since)[0])
+    if not kept:
+        raise RefusedError("no commits selected for shallow requests")
+    edge = {oid for oid in kept if any(parent not in kept for parent in history.parents(oid))}
+    return Cut(edge, kept - edge)

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Protocol version 2 of fetching, which dulwich's server does not know.
+
+A connection is a sequence of requests, each complete in itself: ``ls-refs`` lists the refs below
+the prefixes that it names, and nothing else is read; ``fetch`` negotiates and sends a pack. As in
+git, a fetch may want any object that there is, so that no ref that moves between the requests can
+spoil it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from dulwich.errors import HangupException
+from dulwich.object_store import BaseObjectStore
+from dulwich.objects import ObjectID
+from dulwich.protocol import Protocol as Connection
+from dulwich.protocol import capability_agent, capability_object_format, pkt_line
+
+from ..advertised_refs import View
+from ..errors import RefusedError
+from ..history import History
+from ..pkt_lines import DELIMITER, FLUSH, Mark, list_refs, read_packet
+from ..settings import UploadSettings
+from .negotiation import MAX_LINES, Reach
+from .packing import Fetch
+
+__all__ = ["serve_v2"]
+
+_MAX_PREFIXES = 65536
+"""From so many on, git, too, rather lists everything."""
+
+
+class _Handler(Protocol):
+    """What is needed of an ``UploadPackHandler``."""
+
+    proto: Connection
+    repo: Any
+    advertise_refs: bool
+    stateless_rpc: bool
+
+    @property
+    def settings(self) -> UploadSettings:
+        """What the repository's configuration says."""
+
+    @property
+    def view(self) -> View:
+        """The refs as the client sees them."""
+
+    def object_id(self, value: bytes) -> bytes:
+        """Read an object id."""
+
+    def read_argument(self, line: bytes, fetch: Fetch) -> bool:
+        """Read an argument that both protocol versions have."""
+
+    def send(self, fetch: Fetch, *, quiet: bool) -> None:
+        """Send the pack."""
+
+
+def serve_v2(handler: _Handler) -> None:
+    """Serve requests until the client has no more.
+
+    Args:
+      handler: of the connection
+    Raises:
+      RefusedError: if a request is wrong or not allowed
+    """
+    proto = handler.proto
+    if handler.advertise_refs or not handler.stateless_rpc:
+        features = b"shallow wait-for-done"
+        if handler.settings.allow_filter:
+            features += b" filter"
+        for line in (
+            b"version 2",
+            capability_agent(),
+            b"ls-refs=unborn",
+            b"fetch=" + features,
+            b"server-option",
+            capability_object_format(handler.repo.object_format.name),
+        ):
+            proto.write(pkt_line(line + b"\n"))
+        proto.write(FLUSH)
+        if handler.advertise_refs:
+            return
+    while True:
+        try:
+            request = _read_command(handler)
+        except HangupException:
+            return
+        if request is None:
+            return
+        command, has_arguments = request
+        arguments = _arguments(handler) if has_arguments else iter(())
+        if command == b"ls-refs":
+            _ls_refs(handler, arguments)
+        else:
+            _fetch(handler, arguments)
+        if handler.stateless_rpc:
+            return
+
+
+def _read_command(handler: _Handler) -> tuple[bytes, bool] | None:
+    """Read the head of a request.
+
+    Returns: the command, and whether arguments follow; None if the client has had enough
+    """
+    command = None
+    has_begun = False
+    while True:
+        line = read_packet(handler.proto)
+        if isinstance(line, Mark):
+            break
+        has_begun = True
+        key, _, value = line.rstrip(b"\n").partition(b"=")
+        if key == b"command":
+            if command is not None or value not in (b"ls-refs", b"fetch"):
+                raise RefusedError(f"invalid command {value[:40]!r}")
+            command = value
+        elif key == b"object-format":
+            if value != handler.repo.object_format.name.encode():
+                raise RefusedError(f"mismatched object format {value[:40]!r}")
+        elif key not in (b"agent", b"server-option", b"session-id"):
+            raise RefusedError(f"unknown capability {line[:40]!r}")
+    if command is None and has_begun:
+        raise RefusedError("no command requested")
+    return None if command is None else (command, line is Mark.DELIMITER)
+
+
+def _arguments(handler: _Handler) -> Iterator[bytes]:
+    """Read the arguments of a request."""
+    for _ in range(MAX_LINES):
+        line = read_packet(handler.proto)
+        if line is Mark.FLUSH:
+            return
+        if isinstance(line, Mark):
+            raise RefusedError("expected flush after arguments")
+        yield line.rstrip(b"\n")
+    raise RefusedError("too many arguments")
+
+
+def _ls_refs(handler: _Handler, arguments: Iterator[bytes]) -> None:
+    prefixes: list[bytes] = []
+    flags: set[bytes] = set()
+    for argument in arguments:
+        key, _, value = argument.partition(b" ")
+        if key == b"ref-prefix":
+            if len(prefixes) < _MAX_PREFIXES:
+                prefixes.append(value)
+        elif argument in (b"peel", b"symrefs", b"unborn"):
+            flags.add(argument)
+        else:
+            raise RefusedError(f"unexpected line {argument[:60]!r}")
+    list_refs(
+        handler.proto,
+        handler.view,
+        prefixes if len(prefixes) < _MAX_PREFIXES else (),
+        peel=b"peel" in flags,
+        symrefs=b"symrefs" in flags,
+        unborn=b"unborn" in flags,
+    )
+
+
+def _fetch(handler: _Handler, arguments: Iterator[bytes]) -> None:
+    repo: Any = handler.repo
+    store = repo.object_store
+    fetch, flags = _read_fetch(handler, arguments)
+    if not fetch.wants and b"wait-for-done" not in flags:
+        return
+    proto = handler.proto
+    if b"have" in flags and b"done" not in flags:
+        proto.write_pkt_line(b"acknowledgments\n")
+        if not fetch.haves:
+            proto.write_pkt_line(b"NAK\n")
+        for oid in fetch.haves:
+            proto.write_pkt_line(b"ACK %s\n" % oid)
+        if b"wait-for-done" in flags or not _is_enough(fetch, store):
+            proto.write(FLUSH)
+            return
+        proto.write_pkt_line(b"ready\n")
+        proto.write(DELIMITER)
+    shallow, unshallow = fetch.cut(repo, at_own=True)
+    if fetch.is_cut or fetch.roots:
+        proto.write_pkt_line(b"shallow-info\n")
+        for oid in shallow:
+            proto.write_pkt_line(b"shallow %s\n" % oid)
+        for oid in unshallow:
+            proto.write_pkt_line(b"unshallow %s\n" % oid)
+        proto.write(DELIMITER)
+    proto.write_pkt_line(b"packfile\n")
+    handler.send(fetch, quiet=b"no-progress" in flags)
+    proto.write(FLUSH)
+
+
+def _is_enough(fetch: Fetch, store: BaseObjectStore) -> bool:
+    reach = Reach(History(store, fetch.client_shallow), fetch.wants)
+    for oid in fetch.haves:
+        reach.add(oid)
+    return reach.is_enough()
+
+
+def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, set[bytes]]:
+    """Read the arguments of ``fetch``: what is asked for, and the words that stand for themselves.
+
+    Among those words is ``have``, if the client named something, be it unknown to us.
+    """
+    fetch = Fetch()
+    flags: set[bytes] = set()
+    store = handler.repo.object_store
+    for argument in arguments:
+        key, _, value = argument.partition(b" ")
+        if key == b"have":
+            flags.add(b"have")
+            fetch.add_have(handler.object_id(value), store)
+        elif argument == b"deepen-relative":
+            fetch.is_relative = True
+        elif argument in (
+            b"thin-pack", b"ofs-delta", b"no-progress", b"include-tag", b"done", b"wait-for-done",
+        ):  # fmt: skip
+            flags.add(argument)
+        elif not handler.read_argument(argument, fetch):
+            raise RefusedError(f"unexpected line {argument[:60]!r}")
+    absent = next((oid for oid in fetch.wants if ObjectID(oid) not in store), None)
+    if absent is not None:
+        raise RefusedError(f"upload-pack: not our ref {absent.decode()}")
+    fetch.include_tags = b"include-tag" in flags
+    return fetch, flags

@@ -1,0 +1,171 @@
+"""The order of the house: who may import whom. Imports point one way, without a circle.
+
+A room is a package of :data:`ROOMS`. A module may import from its own room and from those before
+it. What is imported inside of a function is held to the same order; :data:`LATE` names the few
+imports that are kept for later, to spare those who do not need them the time.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import dulwich_reftable
+
+PACKAGE = "dulwich_reftable"
+ROOT = Path(dulwich_reftable.__file__ or "").parent
+
+ROOMS = (
+    "engine.errors",
+    "engine.format",
+    "engine.table",
+    "engine.stack",
+    "config",
+    "refs",
+    "expiry",
+    "inspection",
+    "verification",
+    "repo",
+    "patches",
+    "migration",
+    "server",
+    "cli",
+    "__main__",
+)
+"""From the ground up."""
+
+LATE = {
+    ("refs.container", "verification"),  # few ask for it
+    ("repo.repo", "patches.table"),
+    ("repo.repo", "patches.patch_set"),
+}
+"""Imports that point up."""
+
+
+class Import(NamedTuple):
+    """One import, by the names of modules without that of the package."""
+
+    module: str
+    imported: str
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def room_of(module: str) -> str:
+    return next(room for room in ROOMS if f"{module}.".startswith(f"{room}."))
+
+
+def package_of(module: str) -> list[str]:
+    parts = module.split(".") if module else []
+    return parts if MODULES[module].name == "__init__.py" else parts[:-1]
+
+
+def nodes(module: str) -> Iterator[ast.AST]:
+    """All of a module, but for what only a checker of types reads."""
+    pending: list[ast.AST] = [ast.parse(MODULES[module].read_text())]
+    while pending:
+        node = pending.pop()
+        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not is_for_types:
+            yield node
+            pending += ast.iter_child_nodes(node)
+
+
+def relative_imports(module: str) -> Iterator[Import]:
+    for node in nodes(module):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = package_of(module)
+            base = above[: len(above) - node.level + 1] + (node.module or "").split(".")
+            stem = ".".join(filter(None, base))
+            for alias in node.names:
+                inner = f"{stem}.{alias.name}".lstrip(".")
+                yield Import(module, inner if inner in MODULES else stem)
+
+
+def absolute_imports(module: str) -> Iterator[str]:
+    for node in nodes(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""
+
+
+IMPORTS = [found for module in MODULES if module for found in relative_imports(module)]
+
+
+def test_there_is_something_to_check() -> None:
+    assert {"engine.format.block", "refs.container", "server.folder", "cli"} <= MODULES.keys()
+    assert Import("engine.table.table", "engine.format.records") in IMPORTS
+
+
+def test_every_module_has_its_room() -> None:
+    outside = [name for name in MODULES if name not in ("", "engine")]
+    assert {room_of(name) for name in outside} == {*ROOMS}
+
+
+def test_no_import_points_up() -> None:
+    up = {
+        found
+        for found in IMPORTS
+        if ROOMS.index(room_of(found.imported)) > ROOMS.index(room_of(found.module))
+    }
+    assert up == LATE
+
+
+def test_there_is_no_circle() -> None:
+    below = {
+        module: {found.imported for found in IMPORTS if found.module == module}
+        for module in MODULES
+    }
+    for module, imported in LATE:
+        below[module].discard(imported)
+    left = {*MODULES} - {""}
+    while left:
+        free = {module for module in left if not below[module] - {module} & left}
+        assert free, f"these import each other: {sorted(left)}"
+        left -= free
+
+
+def test_our_own_modules_are_imported_relatively() -> None:
+    for module in MODULES:
+        own = [name for name in absolute_imports(module) if name.split(".")[0] == PACKAGE]
+        assert not own or module == "__main__", f"{module} imports {own}"
+
+
+def test_the_engine_imports_nothing_but_the_standard_library() -> None:
+    for module in MODULES:
+        if module.startswith("engine."):
+            for name in absolute_imports(module):
+                assert name.split(".")[0] in sys.stdlib_module_names, f"{module} imports {name}"
+
+
+def test_importing_all_of_the_engine_loads_no_dulwich() -> None:
+    """The package above is stubbed: it does import dulwich, and the engine must not need it."""
+    engine = [name for name in MODULES if name.startswith("engine.")]
+    program = f"""
+import sys, types
+package = types.ModuleType({PACKAGE!r})
+package.__path__ = [{str(ROOT)!r}]
+sys.modules[{PACKAGE!r}] = package
+import importlib
+for name in {engine!r}:
+    importlib.import_module({PACKAGE!r} + "." + name)
+print(*sorted(name for name in sys.modules if name.split(".")[0] in ("dulwich", "urllib3")))
+print(*sorted(name for name in sys.modules if name.startswith({PACKAGE + "."!r})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    foreign, own = done.stdout.splitlines()
+    assert foreign == ""
+    assert {name.partition(".")[2] for name in own.split()} == {*engine, "engine"}
