@@ -76,7 +76,7 @@ class Backend:
         settings = self.settings
         storage = DirectoryStorage(
             os.path.join(git_dir, "reftable"),
-            durable=settings.durable,
+            fsync=settings.durable,
             adjust_mode=settings.adjust_mode,
             confirm=self._watch.check,
         )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from ..engine.errors import CorruptTableError, StorageError
 from ..engine.stack.stack import Stack
-from ..engine.stack.stale_files import LIST, LOCK_SUFFIX, PID_SUFFIX, TABLE_NAME, leftovers
+from ..engine.stack.stale_files import LIST, LOCK_SUFFIX, PID_SUFFIX, TABLE_NAME, find_stale_files
 from ..engine.stack.storage import MissingTableError
 from ..engine.table.merged import Merged
 from ..engine.table.table import Table
@@ -107,17 +107,17 @@ class StackCheck:
         except OSError as error:
             yield Finding(ERROR, "directory", self._location, error.strerror or str(error))
             return
-        unlisted = {leftover.name: leftover for leftover in leftovers(found, names)}
+        unlisted = {stale_file.name: stale_file for stale_file in find_stale_files(found, names)}
         for name in sorted(found - {LIST, *names}):
             path = os.path.join(self._location, name)
-            leftover = unlisted.get(name)
+            stale_file = unlisted.get(name)
             if name.startswith(_REMOVED):
                 message = "was removed, and goes when nobody has it open any more"
                 yield Finding(INFO, "stray", path, message)
             elif name == LIST + PID_SUFFIX and LIST + LOCK_SUFFIX in found:
                 yield Finding(INFO, "lock", path, "tells who holds the lock beside it")
-            elif leftover is not None:
-                if self._stack.newest_in(leftover) > newest:
+            elif stale_file is not None:
+                if self._stack.newest_in(stale_file) > newest:
                     message = f"is not listed, but tells of updates beyond {newest}"
                     yield Finding(WARNING, "stray", path, message)
                 else:

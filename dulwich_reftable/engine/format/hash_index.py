@@ -21,13 +21,13 @@ from .block import Block
 from .coding import decode_varint
 from .records import REF_VAL1, RefRecord, decode_ref, make_record
 
-__all__ = ["RefDirectory"]
+__all__ = ["BlockHashIndex"]
 
 _HEADER_SIZE = 20
 """Bytes of the two varints at the beginning of a record, at the most."""
 
 
-class RefDirectory:
+class BlockHashIndex:
     """The refs of one block.
 
     Args:

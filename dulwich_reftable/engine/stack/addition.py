@@ -42,7 +42,7 @@ class _Stack(Protocol):
     options: WriteOptions
     geometric_factor: int
     lock_timeout: float | None
-    stays_compact: bool
+    auto_compacts: bool
 
     def adopt(self, listing: Listing) -> None:
         """Take over a list that was just put in place."""
@@ -167,7 +167,7 @@ class Addition:
         writer.finish()
         if not writer.is_empty:
             data = draft.data
-            is_something = self._merge(data) if data and self._stack.stays_compact else None
+            is_something = self._merge(data) if data and self._stack.auto_compacts else None
             if is_something is None:
                 draft.save()
             self._list(is_something is not False)
@@ -292,7 +292,7 @@ class Addition:
                 for name in self.snapshot.listing.names:
                     if name not in listing.names:
                         stack.storage.remove(name)
-            if stack.stays_compact:
+            if stack.auto_compacts:
                 stack.auto_compact()
         except Exception as error:
             # The update has happened, whatever became of the housekeeping after it.

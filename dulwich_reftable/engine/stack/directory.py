@@ -22,7 +22,7 @@ from ..errors import CorruptTableError, RefsMovedError, StaleListError, StorageE
 from ..format.layout import Buffer
 from .files import Descriptor, create, open_directory, open_plain, read_all, sync, write_all
 from .locks import LockFile
-from .stale_files import LIST, TABLE_SUFFIX, TEMPORARY, Leftover, leftovers
+from .stale_files import LIST, TABLE_SUFFIX, TEMPORARY, StaleFile, find_stale_files
 from .storage import Listing, MissingTableError
 
 __all__ = ["DirectoryStorage"]
@@ -62,7 +62,7 @@ class DirectoryStorage:
 
     Args:
       path: the directory; it need not exist before something is written
-      durable: whether to fsync what is written
+      fsync: whether to fsync what is written
       adjust_mode: called with the path of each file or directory that is created, to give it
         the mode that the repository's sharing asks for
       confirm: raises ``RefsMovedError`` if the repository keeps its refs elsewhere by now. It is
@@ -73,12 +73,12 @@ class DirectoryStorage:
         self,
         path: str,
         *,
-        durable: bool = True,
+        fsync: bool = True,
         adjust_mode: Callable[[str], None] | None = None,
         confirm: Callable[[], None] | None = None,
     ) -> None:
         self.location = path
-        self._durable = durable
+        self._fsync = fsync
         self._adjust_mode = adjust_mode
         self._confirm = confirm or (lambda: None)
         self._was_there = False
@@ -207,7 +207,7 @@ class DirectoryStorage:
         lock.close()
         return lock
 
-    def leftovers(self, listed: Iterable[str]) -> list[Leftover]:
+    def stale_files(self, listed: Iterable[str]) -> list[StaleFile]:
         """Look through the directory.
 
         It is synced first: the list that names what replaced a table has to be on disk before the
@@ -218,7 +218,7 @@ class DirectoryStorage:
             sync(self._open_to_sync(self.location))
         except OSError as error:
             raise StorageError.of(error, "list", self.location) from error
-        return leftovers(found, listed)
+        return find_stale_files(found, listed)
 
     def remove(self, name: str) -> bool:
         """Unlink a file; one that somebody keeps from being removed is left."""
@@ -235,11 +235,11 @@ class DirectoryStorage:
             self._adjust_mode(path)
 
     def _sync(self, fd: int) -> None:
-        if self._durable:
+        if self._fsync:
             os.fsync(fd)
 
     def _open_to_sync(self, path: str) -> Descriptor | None:
-        return open_directory(path) if self._durable else None
+        return open_directory(path) if self._fsync else None
 
 
 class _NewTable:

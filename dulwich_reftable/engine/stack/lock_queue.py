@@ -15,7 +15,7 @@ import time
 from collections import deque
 from weakref import WeakValueDictionary
 
-__all__ = ["Turn"]
+__all__ = ["Waiter"]
 
 
 class _Queue:
@@ -28,7 +28,7 @@ class _Queue:
         """Begin anew."""
         # Reentrant, since the garbage collector may release a lock in the middle of anything.
         self.guard = threading.RLock()
-        self.turns: deque[Turn] = deque()
+        self.waiters: deque[Waiter] = deque()
         self.passed_on = float("-inf")
 
 
@@ -56,7 +56,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
 
 
-class Turn:
+class Waiter:
     """This thread's turn at a lock.
 
     Args:
@@ -81,16 +81,16 @@ class Turn:
         """
         queue = self._queue
         with queue.guard:
-            turns = queue.turns
-            if timeout is None and turns and turns[0]._thread == self._thread:
+            waiters = queue.waiters
+            if timeout is None and waiters and waiters[0]._thread == self._thread:
                 return False  # it would wait for itself
-            turns.append(self)
-            while turns[0] is not self:
+            waiters.append(self)
+            while waiters[0] is not self:
                 rest = None
                 if timeout is not None:
                     rest = max(self.since, queue.passed_on) + timeout - time.monotonic()
                     if rest <= 0:
-                        turns.remove(self)
+                        waiters.remove(self)
                         return False
                 if self._called is None:
                     self._called = threading.Condition(queue.guard)
@@ -106,14 +106,14 @@ class Turn:
         """
         queue = self._queue
         with queue.guard:
-            turns = queue.turns
-            if self not in turns:
+            waiters = queue.waiters
+            if self not in waiters:
                 return
-            was_first = turns[0] is self
-            turns.remove(self)
+            was_first = waiters[0] is self
+            waiters.remove(self)
             if not was_first:
                 return
             if had_lock:
                 queue.passed_on = time.monotonic()
-            if turns and turns[0]._called is not None:
-                turns[0]._called.notify()
+            if waiters and waiters[0]._called is not None:
+                waiters[0]._called.notify()

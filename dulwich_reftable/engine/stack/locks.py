@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ..errors import LockError, StorageError
-from .lock_queue import Turn
+from .lock_queue import Waiter
 
 __all__ = ["LockFile", "attempts"]
 
@@ -84,13 +84,13 @@ class LockFile:
         self._identity: tuple[int, int] | None = None
         self._is_renaming = False
         # Who tries but once need not queue: the file alone excludes.
-        self._turn = None if timeout == 0 else Turn(os.path.abspath(self.path))
+        self._waiter = None if timeout == 0 else Waiter(os.path.abspath(self.path))
         self._is_over = False
         begun = time.monotonic()
         try:
-            if self._turn is not None and not self._turn.wait(timeout):
+            if self._waiter is not None and not self._waiter.wait(timeout):
                 raise self._taken(begun)
-            if not self._create(timeout, self._turn.since if self._turn else begun):
+            if not self._create(timeout, self._waiter.since if self._waiter else begun):
                 raise self._taken(begun)
         except BaseException:
             self.release()
@@ -221,6 +221,6 @@ class LockFile:
 
     def _finish(self, *, had_lock: bool) -> None:
         self.close()
-        if self._turn is not None and self._owner == os.getpid():
-            self._turn.leave(had_lock=had_lock)
+        if self._waiter is not None and self._owner == os.getpid():
+            self._waiter.leave(had_lock=had_lock)
         self._is_over = True

@@ -17,7 +17,7 @@ from ..table.writer import WriteOptions
 from .addition import Addition
 from .compaction import compact, is_geometric
 from .snapshot import Snapshot
-from .stale_files import Leftover
+from .stale_files import StaleFile
 from .storage import Listing, MissingTableError, Storage
 
 __all__ = ["Stack"]
@@ -39,7 +39,7 @@ class Stack:
       lock_timeout: seconds to wait for the list's lock; 0 to try once, None for ever
 
     Attributes:
-      stays_compact: whether additions see to the geometric sequence; as it is set
+      auto_compacts: whether additions see to the geometric sequence; as it is set
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Stack:
         self.options = options or WriteOptions()
         self.geometric_factor = geometric_factor
         self.lock_timeout = lock_timeout
-        self.stays_compact = True
+        self.auto_compacts = True
         self._snapshot: Snapshot | None = None
 
     def close(self) -> None:
@@ -179,27 +179,27 @@ class Stack:
         try:
             snapshot = self._reload()
             return [
-                leftover.name
-                for leftover in self.storage.leftovers(snapshot.listing.names)
-                if self.newest_in(leftover) <= snapshot.max_update_index
-                and self.storage.remove(leftover.name)
+                stale_file.name
+                for stale_file in self.storage.stale_files(snapshot.listing.names)
+                if self.newest_in(stale_file) <= snapshot.max_update_index
+                and self.storage.remove(stale_file.name)
             ]
         finally:
             lock.release()
 
-    def newest_in(self, leftover: Leftover) -> int:
+    def newest_in(self, stale_file: StaleFile) -> int:
         """Give the newest update index that a file tells of which no list names.
 
         Where that is beyond the stack's, the file knows of updates that the stack does not, and may
         be precious.
 
         Args:
-          leftover: the file
+          stale_file: the file
         Returns: what the table says, or its name where it cannot be read; 0 if it is no table
         """
-        if leftover.update_index is None:
+        if stale_file.update_index is None:
             return 0
         try:
-            return Table(leftover.name, self.storage.open_table(leftover.name)).max_update_index
+            return Table(stale_file.name, self.storage.open_table(stale_file.name)).max_update_index
         except ReftableError:
-            return leftover.update_index
+            return stale_file.update_index

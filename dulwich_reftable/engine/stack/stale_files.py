@@ -24,8 +24,8 @@ __all__ = [
     "TABLE_NAME",
     "TABLE_SUFFIX",
     "TEMPORARY",
-    "Leftover",
-    "leftovers",
+    "StaleFile",
+    "find_stale_files",
 ]
 
 LIST = "tables.list"
@@ -40,7 +40,7 @@ TABLE_NAME = re.compile(
 """How writers name tables: min, max and a random number; JGit leaves out the 0x."""
 
 
-class Leftover(NamedTuple):
+class StaleFile(NamedTuple):
     """A file that is nobody's.
 
     Attributes:
@@ -52,7 +52,7 @@ class Leftover(NamedTuple):
     update_index: int | None
 
 
-def leftovers(found: Iterable[str], listed: Iterable[str]) -> list[Leftover]:
+def find_stale_files(found: Iterable[str], listed: Iterable[str]) -> list[StaleFile]:
     """Find the files that are nobody's.
 
     Args:
@@ -66,15 +66,15 @@ def leftovers(found: Iterable[str], listed: Iterable[str]) -> list[Leftover]:
     for name in sorted(found - listed):
         table = TABLE_NAME.fullmatch(name)
         if table:
-            stale.append(Leftover(name, int(table[2], 16)))
+            stale.append(StaleFile(name, int(table[2], 16)))
         elif name.endswith(TABLE_SUFFIX):
             if not is_compacting:
-                stale.append(Leftover(name, 0))
+                stale.append(StaleFile(name, 0))
         elif TEMPORARY in name:
             if not is_compacting:
-                stale.append(Leftover(name, None))
+                stale.append(StaleFile(name, None))
         elif _is_dead_lock(name, found, listed):
-            stale.append(Leftover(name, None))
+            stale.append(StaleFile(name, None))
     return stale
 
 

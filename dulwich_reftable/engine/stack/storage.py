@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from ..errors import StorageError
 from ..format.layout import Buffer
-from .stale_files import Leftover
+from .stale_files import StaleFile
 
 __all__ = ["ListLock", "Listing", "MissingTableError", "NewTable", "Storage", "TableLock"]
 
@@ -161,7 +161,7 @@ class Storage(Protocol):
           LockError: if it is taken
         """
 
-    def leftovers(self, listed: Iterable[str]) -> list[Leftover]:
+    def stale_files(self, listed: Iterable[str]) -> list[StaleFile]:
         """Give the files of dead writers and compactions; call it under the list's lock.
 
         Args:
@@ -169,7 +169,7 @@ class Storage(Protocol):
         """
 
     def remove(self, name: str) -> bool:
-        """Remove a table that is not listed any more, or a leftover.
+        """Remove a table that is not listed any more, or a stale file.
 
         Returns: False if it could not be removed; the next clean-up will try again
         """

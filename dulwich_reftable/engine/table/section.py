@@ -19,7 +19,7 @@ from itertools import islice
 
 from ..errors import CorruptTableError
 from ..format.block import Block
-from ..format.hash_index import RefDirectory
+from ..format.hash_index import BlockHashIndex
 from ..format.layout import INDEX, Layout
 from ..format.records import RefRecord
 
@@ -61,7 +61,7 @@ class Section:
         self._sound_gaps: set[int] = set()
         self._searches = 0
         self._spent: defaultdict[int, int] = defaultdict(int)  # by searches, on each block
-        self._directories: dict[int, RefDirectory] = {}
+        self._directories: dict[int, BlockHashIndex] = {}
         self._flat: tuple[list[bytes], list[int]] | None = None
 
     @cached_property
@@ -192,15 +192,15 @@ class Section:
             raise self.beyond(position)
         return found if found is not None and found.name == name else None
 
-    def _directory(self, position: int) -> RefDirectory | None:
+    def _directory(self, position: int) -> BlockHashIndex | None:
         """Make the directory of a block that is asked for again, if it is not too large for one."""
         self._spent[position] += _WARM_SEARCH
         if self._spent[position] < _DIRECTORY:
             return None
         block = self._checked(self.block(position))
-        if len(block.data) > RefDirectory.LARGEST:
+        if len(block.data) > BlockHashIndex.LARGEST:
             return None
-        directory = RefDirectory(block)
+        directory = BlockHashIndex(block)
         if self.index_position:
             keys, positions = self._flatten()
             if keys[bisect_left(positions, position)] != directory.last_name:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from ..errors import CorruptTableError
 from ..format.block import Block
-from ..format.hash_index import RefDirectory
+from ..format.hash_index import BlockHashIndex
 from ..format.layout import LOG, OBJ, REF, Buffer, Layout
 from ..format.records import LogRecord, RefRecord
 from ..format.ref_scan import ref_text
@@ -166,7 +166,7 @@ class Table:
             return self._by_name.get(name)
         if self.refs is None:
             return None
-        if self.refs.is_one_block and self.size <= RefDirectory.LARGEST:
+        if self.refs.is_one_block and self.size <= BlockHashIndex.LARGEST:
             self._searches += 1
             if self._searches * _REFS_DECODED_PER_SEARCH > self.size // _BYTES_PER_REF:
                 # From now on the searches would cost more.

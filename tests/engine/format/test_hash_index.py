@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dulwich_reftable.engine.errors import CorruptTableError
 from dulwich_reftable.engine.format.block import Block
-from dulwich_reftable.engine.format.hash_index import RefDirectory
+from dulwich_reftable.engine.format.hash_index import BlockHashIndex
 from dulwich_reftable.engine.format.records import RefRecord
 
 from ..strategies import hash_sizes, names, ref_lists
@@ -21,7 +21,7 @@ class TestLookup:
     @given(st.data(), hash_sizes, st.sampled_from([1, 2, 3, 16, 64]))
     def test_agrees_with_the_records(self, data: st.DataObject, size: int, interval: int) -> None:
         records = data.draw(ref_lists(size, min_size=1))
-        directory = RefDirectory(ref_block(records, interval, size=size))
+        directory = BlockHashIndex(ref_block(records, interval, size=size))
         known = {record.name: record for record in records}
         asked = data.draw(st.lists(names))
         for name in [*known, *asked]:
@@ -34,7 +34,7 @@ class TestLookup:
     def test_names_that_share_much(self, texts: list[str]) -> None:
         """Of two letters: shared prefixes go up and down, so that parents have parents."""
         known = {text.encode(): RefRecord(text.encode(), 4, oid(len(text))) for text in texts}
-        directory = RefDirectory(ref_block([known[name] for name in sorted(known)], 64, base=4))
+        directory = BlockHashIndex(ref_block([known[name] for name in sorted(known)], 64, base=4))
         for length in range(1, 8):
             for number in range(1 << length):
                 name = f"{number:0{length}b}".translate({48: "a", 49: "b"}).encode()
@@ -49,7 +49,7 @@ class TestLookup:
             for i, end in enumerate(ends)
         ]
         for interval in (1, 3, 64):
-            directory = RefDirectory(ref_block(records, interval, base=0))
+            directory = BlockHashIndex(ref_block(records, interval, base=0))
             for record in records:
                 assert directory.lookup(record.name) == record
                 assert directory.lookup(record.name + b"x") is None
@@ -73,7 +73,7 @@ class TestFingerprints:
         """Several in the block, and others that are not in it."""
         group = [b"refs/%06d" % number for number in alike(b"refs/%06d")]
         records = [RefRecord(name, 1, oid(i)) for i, name in enumerate(group[::2])]
-        directory = RefDirectory(ref_block(records, base=1))
+        directory = BlockHashIndex(ref_block(records, base=1))
         for record in records:
             assert directory.lookup(record.name) == record
         for name in group[1::2]:
@@ -93,14 +93,14 @@ class TestFingerprints:
         same = alike(asked)
         for number in same:
             records = [RefRecord(name % number, 1, oid(number)) for name in stored]
-            directory = RefDirectory(ref_block(records, base=1))
+            directory = BlockHashIndex(ref_block(records, base=1))
             for other in same:
                 expected = records[-1] if other == number else None
                 assert directory.lookup(asked % other) == expected
 
     def test_names_that_begin_and_end_alike(self) -> None:
         records = [RefRecord(b"refs/0", 1, oid(1)), RefRecord(b"refs/1", 1, oid(2))]
-        directory = RefDirectory(ref_block(records, base=1))
+        directory = BlockHashIndex(ref_block(records, base=1))
         sought = hash(b"refs/1") & 0xFFFF
         longer = map(b"refs/%d1".__mod__, range(1_500_000))
         same = [name for name in longer if hash(name) & 0xFFFF == sought]
@@ -132,11 +132,11 @@ class TestDamage:
                 if offset is not None:
                     noticed += 1
                     with pytest.raises(CorruptTableError) as caught:
-                        RefDirectory(odd)
+                        BlockHashIndex(odd)
                     assert caught.value.offset == offset
                     continue
                 found = dict(zip(*odd.ref_records(), strict=True))
-                directory = RefDirectory(odd)
+                directory = BlockHashIndex(odd)
                 for name in {*found, *(record.name for record in records)}:
                     assert directory.lookup(name) == found.get(name)
         assert noticed > 100

@@ -13,7 +13,7 @@ from support.git import Git, requires_git
 from dulwich_reftable.engine.format.records import RefRecord
 from dulwich_reftable.engine.stack.directory import DirectoryStorage
 from dulwich_reftable.engine.stack.stack import Stack
-from dulwich_reftable.engine.stack.stale_files import leftovers
+from dulwich_reftable.engine.stack.stale_files import find_stale_files
 
 from . import scenes
 from .scenes import MAIN, OTHER, Scene, refs_at
@@ -40,14 +40,14 @@ KEPT = ["tables.list", "tables.list.lock", LISTED, "README", "notes.lock", "a.re
 
 
 def names(found: list[str]) -> list[str]:
-    return sorted(name for name, _ in leftovers(found, [LISTED]))
+    return sorted(name for name, _ in find_stale_files(found, [LISTED]))
 
 
-def test_leftovers() -> None:
+def test_stale_files() -> None:
     assert names([*STALE, *MAYBE_LIVE, *KEPT]) == sorted([*STALE, *MAYBE_LIVE])
 
 
-def test_leftovers_during_a_compaction() -> None:
+def test_stale_files_during_a_compaction() -> None:
     stale = [name for name in STALE if name != LISTED + "~pid.lock"]
     assert names([*STALE, *MAYBE_LIVE, *KEPT, LISTED + ".lock"]) == sorted(stale)
 

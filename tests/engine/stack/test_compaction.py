@@ -51,7 +51,7 @@ class CountingStorage(DirectoryStorage):
     """Counts the bytes of all tables that are written, and of all lists."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, durable=False)
+        super().__init__(path, fsync=False)
         self.written = 0
 
     def new_table(self, min_update_index: int, max_update_index: int) -> Any:
@@ -131,7 +131,7 @@ def shape(table: Path) -> tuple[str, int]:
 def test_others_write_while_tables_are_merged(stacked: Scene) -> None:
     """The list is not locked then; what they add stands behind what is merged."""
     directory = stacked.git_dir / "reftable"
-    compacting, writing = (Stack(DirectoryStorage(str(directory), durable=False)) for _ in "ab")
+    compacting, writing = (Stack(DirectoryStorage(str(directory), fsync=False)) for _ in "ab")
     writing.lock_timeout = 0
     locked: list[str] = []
     number = 0
@@ -174,7 +174,7 @@ def pairs(stack: Stack) -> Iterator[tuple[bytes, bytes]]:
 def test_two_compactions(stacked: Scene) -> None:
     """The second finds tables locked: it makes do with newer ones, or waits for its turn."""
     directory = stacked.git_dir / "reftable"
-    first, second = (Stack(DirectoryStorage(str(directory), durable=False)) for _ in "ab")
+    first, second = (Stack(DirectoryStorage(str(directory), fsync=False)) for _ in "ab")
     second.lock_timeout = 0.05
     tables: list[int] = []
     is_first = True
@@ -204,7 +204,7 @@ def test_lock_of_a_compaction_that_is_taken_by_another(stacked: Scene) -> None:
     """Somebody has removed the list's lock, and another writer holds it: his list is left alone."""
     directory = stacked.git_dir / "reftable"
     lock = directory / "tables.list.lock"
-    stack = Stack(DirectoryStorage(str(directory), durable=False))
+    stack = Stack(DirectoryStorage(str(directory), fsync=False))
     before, shown = scenes.listed(directory), list(pairs(stack))
     is_taken = False
 
@@ -231,7 +231,7 @@ def test_lock_of_a_compaction_that_is_taken_by_another(stacked: Scene) -> None:
 def test_lock_that_nobody_holds(stacked: Scene) -> None:
     """A killed compaction has left the lock of the oldest table: all others stay few."""
     directory = stacked.git_dir / "reftable"
-    stack = Stack(DirectoryStorage(str(directory), durable=False), lock_timeout=0.05)
+    stack = Stack(DirectoryStorage(str(directory), fsync=False), lock_timeout=0.05)
     oldest = scenes.listed(directory)[0]
     (directory / f"{oldest}.lock").touch()
     for number in range(100):
@@ -247,11 +247,11 @@ def test_lock_that_nobody_holds(stacked: Scene) -> None:
 
 def uncompacted(directory: Path, number: int) -> Stack:
     """Make tables of the same size."""
-    stack = Stack(DirectoryStorage(str(directory), durable=False))
-    stack.stays_compact = False
+    stack = Stack(DirectoryStorage(str(directory), fsync=False))
+    stack.auto_compacts = False
     for i in range(number):
         add(stack, b"refs/heads/n%02d" % i)
-    stack.stays_compact = True
+    stack.auto_compacts = True
     return stack
 
 
@@ -282,7 +282,7 @@ def test_update_is_done_when_compaction_is_kept_out(
     monkeypatch.setattr(addition_module, "_SMALL", 0)
     directory = stacked.git_dir / "reftable"
     lock = directory / "tables.list.lock"
-    stack = Stack(DirectoryStorage(str(directory), durable=False), lock_timeout=timeout)
+    stack = Stack(DirectoryStorage(str(directory), fsync=False), lock_timeout=timeout)
 
     def hook(call: Call, done: Callable[[], Any]) -> Any:
         result = done()
@@ -304,7 +304,7 @@ def test_update_is_done_when_compaction_fails(
 ) -> None:
     """An old table is damaged where the update does not look."""
     directory = stacked.git_dir / "reftable"
-    stack = Stack(DirectoryStorage(str(directory), durable=False))
+    stack = Stack(DirectoryStorage(str(directory), fsync=False))
     table = directory / scenes.listed(directory)[1]
     contents = bytearray(table.read_bytes())
     contents[-100:-72] = bytes(28)  # log blocks are compressed, and at the end
@@ -320,7 +320,7 @@ def test_update_is_done_when_compaction_fails(
 def test_update_is_done_although_what_it_would_merge_is_locked(stacked: Scene) -> None:
     """Then the new table is listed beside the others; and one that is too large is, too."""
     directory = stacked.git_dir / "reftable"
-    stack = Stack(DirectoryStorage(str(directory), durable=False))
+    stack = Stack(DirectoryStorage(str(directory), fsync=False))
     newest = scenes.listed(directory)[-1]
     (directory / f"{newest}.lock").touch()
     add(stack, MAIN)
@@ -361,9 +361,9 @@ def two_tables(path: Path) -> tuple[Stack, Stack, Path]:
     """Make a stack of two tables; gives it twice, and the lock of its list."""
     directory = path / ".git" / "reftable"
     shutil.rmtree(directory)
-    stacks = [Stack(DirectoryStorage(str(directory), durable=False)) for _ in range(2)]
+    stacks = [Stack(DirectoryStorage(str(directory), fsync=False)) for _ in range(2)]
     for number, stack in enumerate(stacks):
-        stack.stays_compact = False
+        stack.auto_compacts = False
         add(stack, b"refs/heads/n%d" % number)
     assert len(scenes.listed(directory)) == 2
     return stacks[0], stacks[1], directory / "tables.list.lock"
@@ -413,7 +413,7 @@ def test_tombstones_go_with_the_oldest(
 def test_nothing_is_left(path: Path) -> None:
     """Everything was deleted: the list is empty, and so is the repository."""
     directory = path / ".git" / "reftable"
-    stack = Stack(DirectoryStorage(str(directory), durable=False))
+    stack = Stack(DirectoryStorage(str(directory), fsync=False))
     with stack.addition() as addition:
         addition.write([RefRecord(b"HEAD", addition.next_update_index)], [])
         addition.commit()

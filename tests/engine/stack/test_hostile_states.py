@@ -221,8 +221,8 @@ STATES: dict[str, State] = {
 def directory(path: Path) -> Path:
     """A stack of three tables."""
     directory = path / ".git" / "reftable"
-    stack = Stack(DirectoryStorage(str(directory), durable=False))
-    stack.stays_compact = False
+    stack = Stack(DirectoryStorage(str(directory), fsync=False))
+    stack.auto_compacts = False
     shutil.rmtree(directory)
     for name, value in ((ONE, A), (TWO, B), (ONE, C)):
         with stack.addition() as addition:

@@ -85,7 +85,7 @@ def interrupted_at(line: int) -> Iterator[Callable[[], int]]:
 
 def update(directory: Path, value: bytes = b"v" * 20) -> None:
     """Update a ref, on the engine's level; a compaction follows."""
-    stack = Stack(DirectoryStorage(str(directory), durable=False), lock_timeout=1.0)
+    stack = Stack(DirectoryStorage(str(directory), fsync=False), lock_timeout=1.0)
     with stack.addition() as addition:
         addition.write([RefRecord(MAIN, addition.next_update_index, value)], [])
         addition.commit()
@@ -134,7 +134,7 @@ def write_under_fire(directory: Path) -> int:
     sys.unraisablehook = lambda unraisable: None
     chance = random.Random(1)
     struck = 0
-    stack = Stack(DirectoryStorage(str(directory), durable=False), lock_timeout=1.0)
+    stack = Stack(DirectoryStorage(str(directory), fsync=False), lock_timeout=1.0)
     for number in range(400):
         value = number.to_bytes(20, "big")
         acknowledged = False

@@ -103,7 +103,7 @@ def test_snapshots_survive_everything(stacked: Scene) -> None:
 def test_tables_vanish_while_the_list_is_followed(stacked: Scene, times: int) -> None:
     """Between reading the list and opening a table, somebody has compacted; more than once."""
     directory = stacked.git_dir / "reftable"
-    other = Stack(DirectoryStorage(str(directory), durable=False))
+    other = Stack(DirectoryStorage(str(directory), fsync=False))
     left = times
 
     def hook(call: Call, done: Callable[[], Any]) -> Any:

@@ -59,7 +59,7 @@ def test_too_late_to_take_back(linked: Scene) -> None:
     """Somebody has built on the first before the second failed; then it is said what stands."""
     shared, worktree = stacks_at(linked.reset())
     others = Stack(DirectoryStorage(shared.storage.location))
-    others.stays_compact = False
+    others.auto_compacts = False
     with shared.addition() as first, worktree.addition() as second:
         write(first, MAIN)
         write(second, BISECT)

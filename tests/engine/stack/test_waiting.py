@@ -167,7 +167,7 @@ def join(threads: list[threading.Thread]) -> None:
 
 def wait_until_queued(target: str, number: int) -> None:
     queue = lock_queue._queue_for(os.path.abspath(target + ".lock"))
-    wait_for(lambda: len(queue.turns) >= number)
+    wait_for(lambda: len(queue.waiters) >= number)
 
 
 def test_threads_are_served_in_turn(target: str) -> None:
@@ -205,11 +205,11 @@ class Hands:
         """Let time pass, and let all who wait look at the clock."""
         with self.queue.guard:
             self.now += seconds
-            waiting = list(self.queue.turns)[1:]
+            waiting = list(self.queue.waiters)[1:]
             expected = self.looks + len(waiting)
-            for turn in waiting:
-                assert turn._called is not None
-                turn._called.notify()
+            for waiter in waiting:
+                assert waiter._called is not None
+                waiter._called.notify()
         wait_for(lambda: self.looks >= expected)
 
 
@@ -270,7 +270,7 @@ def test_threads_give_up_together(target: str, clock: Clock) -> None:
 
     join(start(*[body] * 20))
     assert waited == pytest.approx([0.3] * 20)  # and not 0.3, 0.6, 0.9 ...
-    assert not lock_queue._queue_for(os.path.abspath(target + ".lock")).turns
+    assert not lock_queue._queue_for(os.path.abspath(target + ".lock")).waiters
 
 
 def test_two_names_of_one_directory(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ MUTATIONS = (
     Mutation(
         "clean-takes-what-is-precious",
         "engine/stack/stack.py",
-        "if self.newest_in(leftover) <= snapshot.max_update_index",
-        "if self.newest_in(leftover) >= 0",
+        "if self.newest_in(stale_file) <= snapshot.max_update_index",
+        "if self.newest_in(stale_file) >= 0",
         "clean removes a table that holds updates which the list has lost",
         ("engine/stack/test_clean.py",),
     ),

@@ -182,7 +182,7 @@ MUTATIONS = (
     Mutation(
         "verify-overlooks-precious-tables",
         "verification/stack.py",
-        "                if self._stack.newest_in(leftover) > newest:\n",
+        "                if self._stack.newest_in(stale_file) > newest:\n",
         "                if False:\n",
         "verify takes a table with updates that the list has lost for rubbish",
         ("verification/test_verify.py",),
