@@ -226,21 +226,28 @@ class RefsReader(RefsContainer):
             if listed:
                 yield [name for name, _ in listed], [item for _, item in listed]
 
-    def ref_records(self, start: bytes, stop: bytes | None) -> Iterator[Chunk[RefRecord]]:
+    def ref_records(
+        self, prefix: bytes = b"", exclude: Iterable[bytes] = ()
+    ) -> Iterator[Chunk[RefRecord]]:
         """Scan records of refs below ``refs/``, tombstones included.
 
         Args:
-          start: the first name, below ``refs/``
-          stop: the name to stop before; None for the end
+          prefix: gives only names that begin so
+          exclude: prefixes; names that begin with one of them are left out, without being read
         Yields: names, in order, and beside each its record
         """
+        if not prefix.startswith(b"refs/"):
+            if not b"refs/".startswith(prefix):
+                return
+            prefix = b"refs/"
         snapshot_of = self._moment()
-        return merge_chunks(
-            [
-                self._only_listed(stack, snapshot_of(stack).ref_records(start, stop))
-                for stack in self._backend.stacks()
-            ]
-        )
+        for start, stop in _ranges(prefix, exclude):
+            yield from merge_chunks(
+                [
+                    self._only_listed(stack, snapshot_of(stack).ref_records(start, stop))
+                    for stack in self._backend.stacks()
+                ]
+            )
 
     def iter_refs(
         self, prefix: bytes = b"", exclude: Iterable[bytes] = ()

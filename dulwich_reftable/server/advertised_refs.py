@@ -1,48 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The refs as one client sees them: pinned to one moment, without those that are hidden.
+"""The refs that a server shows to one client: those of one moment, without the hidden ones.
 
-All that a server says about refs during a connection comes from one view, so that a ref that moves
-meanwhile contradicts nothing. Of reftables a view is a snapshot, which goes on reading the tables
-that it began with: listing streams, and hidden refs are sought past, not filtered. Of files it is
-a copy of all refs, since nothing else holds them still.
+All answers of one connection come from one :class:`AdvertisedRefs`, so they agree even if refs move
+meanwhile. On reftables it is a snapshot, which keeps reading the tables of its moment: listing
+streams, and the scan seeks past hidden refs. On files it is a copy of all refs, because files offer
+no snapshot.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from binascii import b2a_hex
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from dulwich.object_store import BaseObjectStore
-from dulwich.objects import ObjectID, Tag, valid_hexsha
+from dulwich.objects import valid_hexsha
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..refs.container import ReftableRefsContainer
-from ..refs.names import is_legal, prefix_end
+from ..refs.names import is_legal
 from ..refs.prepared_update import MAX_SYMREF_DEPTH
-from ..repo.tags import TAG_HEADER
 from .object_types import ObjectTypes
 from .settings import HiddenRefs
+from .tag_peeler import TagPeeler
 
-__all__ = ["Shown", "View", "view_of"]
+__all__ = ["AdvertisedRef", "AdvertisedRefs", "pin_refs"]
 
-_KNOWN_OBJECTS = 1 << 16
-"""How many objects a view remembers to exist."""
+_EXISTING_KEPT = 1 << 16
+"""How many objects are remembered to exist."""
 _CHUNK = 1000
 """How many refs in files are listed at once."""
 
 
-class Shown(NamedTuple):
-    """A ref that is shown.
+class AdvertisedRef(NamedTuple):
+    """A ref as a client sees it.
 
     Attributes:
       name: full name
-      oid: hex object id; where symrefs lead
-      peeled: what an annotated tag finally points to; None for all else
-      target: of a symref, where it finally leads; None for all else
+      oid: hex object id; of a symref, that of its final target
+      peeled: hex id of what an annotated tag finally points to; None for other objects
+      target: final target of a symref; None for other refs
     """
 
     name: bytes
@@ -51,139 +52,113 @@ class Shown(NamedTuple):
     target: bytes | None = None
 
 
-class View(Protocol):
-    """What a client may see of the refs."""
-
-    def head(self) -> Shown | None:
-        """Give HEAD, if it leads to an object."""
-
-    def unborn_head(self) -> bytes | None:
-        """Give the branch that HEAD leads to, if that does not exist."""
-
-    def find(self, name: bytes) -> Shown | None:
-        """Give a ref by its full name, if it is shown."""
-
-    def refs(self, prefix: bytes = b"") -> Iterator[list[Shown]]:
-        """List the refs below ``refs/``, in order of their names, in chunks."""
-
-    def is_tip(self, oid: bytes, *, hidden_too: bool = False) -> bool:
-        """Tell whether a ref that is shown points to an object."""
-
-    def tips(self) -> Iterator[bytes]:
-        """Give the object ids of all refs that are shown."""
-
-
-def view_of(refs: RefsContainer, store: BaseObjectStore, hidden: HiddenRefs) -> View:
-    """Pin the refs.
+class AdvertisedRefs(ABC):
+    """The refs that one client sees.
 
     Args:
-      refs: of a repository
-      store: its objects; a ref to an object that is not there is not shown
-      hidden: what is not shown either
+      store: the objects; a ref is not advertised if its object does not exist
+      hidden: the refs that are not advertised
     """
-    if isinstance(refs, ReftableRefsContainer):
-        return TablesView(refs, store, hidden)
-    return CopiedView(refs, store, hidden)
-
-
-class _View:
-    """What both kinds have in common."""
 
     def __init__(self, store: BaseObjectStore, hidden: HiddenRefs) -> None:
-        self._store = store
         self._hidden = hidden
         self._types = ObjectTypes(store)
-        self._known: set[bytes] = set()
-        self._peeled: dict[bytes, bytes | None] = {}
+        self._peeler = TagPeeler(store, self._types)
+        self._existing: set[bytes] = set()
 
-    def _exists(self, oid: bytes) -> bool:
-        known = self._known
-        if oid in known:
-            return True
-        if not self._types.exists(oid):
-            return False
-        if len(known) >= _KNOWN_OBJECTS:
-            known.clear()
-        known.add(oid)
-        return True
-
-    def _ask_peeled(self, name: bytes, oid: bytes) -> bytes | None:
-        """Peel by the object store what a ref holds; a branch is a commit."""
-        if name.startswith(b"refs/heads/"):
-            return None
-        if oid not in self._peeled:
-            if len(self._peeled) >= _KNOWN_OBJECTS:
-                self._peeled.clear()
-            self._peel(oid)
-        return self._peeled[oid]
-
-    def _peel(self, oid: bytes) -> None:
-        """Note what a tag, and each tag on the way, finally points to; None for all else.
-
-        As in git, what a tag says of the type of its object is believed, so that the last object
-        need not be there. A tag that leads to a broken tag is not peeled.
-        """
-        tags: list[bytes] = []
-        final: bytes | None = oid
-        while final is not None and final not in self._peeled:
-            tags.append(final)
-            header = self._tag_header(final)
-            final = None if header is None else header[0]
-            if header is not None and header[1] != Tag.type_name:
-                break
-        else:
-            final = None if final is None else self._peeled[final]
-        self._peeled.update(dict.fromkeys(tags, final))
-
-    def _tag_header(self, oid: bytes) -> tuple[bytes, bytes] | None:
-        """Give what a tag is of, and the type that it names; None if it is no tag."""
-        if self._types.type_of(oid) != Tag.type_num:
-            return None
-        found = TAG_HEADER.match(self._store.get_raw(ObjectID(oid))[1])
-        return None if found is None else (found[1], found[2])
-
-    def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
-        """Follow a symref: gives the last name, and its object id if there is one."""
-        raise NotImplementedError
-
-    def _show(self, name: bytes) -> Shown | None:
-        """Show a ref that may be a symref, if it leads to an object."""
-        last, oid = self._follow(name)
-        if oid is None or not self._exists(oid):
-            return None
-        return Shown(name, oid, self._peel_of(last, oid), last if last != name else None)
-
-    def _peel_of(self, name: bytes, oid: bytes) -> bytes | None:
-        """Peel what a ref holds that is no symref."""
-        return self._ask_peeled(name, oid)
-
-    def head(self) -> Shown | None:
-        return None if HEADREF in self._hidden else self._show(HEADREF)
-
-    def find(self, name: bytes) -> Shown | None:
-        is_shown = name.startswith(b"refs/") and is_legal(name) and name not in self._hidden
-        return self.head() if name == HEADREF else self._show(name) if is_shown else None
+    def head(self) -> AdvertisedRef | None:
+        """Find HEAD, if it leads to an object."""
+        return None if HEADREF in self._hidden else self._resolve(HEADREF)
 
     def unborn_head(self) -> bytes | None:
+        """Find the branch that HEAD leads to, if the branch does not exist yet."""
         last, oid = self._follow(HEADREF)
-        if HEADREF in self._hidden or oid is not None or last == HEADREF or last in self._hidden:
+        if oid is not None or last == HEADREF or not is_legal(last):
             return None
-        return last
+        return None if HEADREF in self._hidden or last in self._hidden else last
 
-    def refs(self, prefix: bytes = b"") -> Iterator[list[Shown]]:
-        raise NotImplementedError
+    def find(self, name: bytes) -> AdvertisedRef | None:
+        """Find an advertised ref by its full name."""
+        if name == HEADREF:
+            return self.head()
+        # A name that is not legal could be another spelling of a hidden one.
+        is_candidate = name.startswith(b"refs/") and is_legal(name) and name not in self._hidden
+        return self._resolve(name) if is_candidate else None
+
+    @abstractmethod
+    def refs(self, prefix: bytes = b"") -> Iterator[list[AdvertisedRef]]:
+        """List the refs below ``refs/``, in order of their names.
+
+        Args:
+          prefix: only names that begin so are listed
+        Yields: chunks of refs, which may be empty
+        """
+
+    @abstractmethod
+    def is_tip(self, oid: bytes, *, hidden_too: bool = False) -> bool:
+        """Tell whether a ref points to an object.
+
+        Args:
+          oid: hex object id
+          hidden_too: whether hidden refs count
+        """
 
     def tips(self) -> Iterator[bytes]:
+        """List the hex object ids of all advertised refs."""
         head = self.head()
         if head is not None:
             yield head.oid
         for chunk in self.refs():
-            for shown in chunk:
-                yield shown.oid
+            for ref in chunk:
+                yield ref.oid
+
+    @abstractmethod
+    def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
+        """Follow symrefs; gives the last name, and its object id if that ref exists."""
+
+    def _resolve(self, name: bytes) -> AdvertisedRef | None:
+        """Resolve a ref, which may be a symref; None if it leads to no object."""
+        last, oid = self._follow(name)
+        if oid is None or not self._exists(oid):
+            return None
+        return AdvertisedRef(name, oid, self._peel_ref(last, oid), last if last != name else None)
+
+    def _exists(self, oid: bytes) -> bool:
+        existing = self._existing
+        if oid in existing:
+            return True
+        if not self._types.exists(oid):
+            return False
+        if len(existing) >= _EXISTING_KEPT:
+            existing.clear()
+        existing.add(oid)
+        return True
+
+    def _peel_ref(self, name: bytes, oid: bytes) -> bytes | None:
+        """Peel the object of a ref that is no symref."""
+        return self._peel_object(name, oid)
+
+    def _peel_object(self, name: bytes, oid: bytes) -> bytes | None:
+        """Peel the object of a ref by the object store; a branch is a commit."""
+        if name.startswith(b"refs/heads/"):
+            return None
+        return self._peeler.peel(oid)
 
 
-class TablesView(_View):
-    """A snapshot of reftables."""
+def pin_refs(refs: RefsContainer, store: BaseObjectStore, hidden: HiddenRefs) -> AdvertisedRefs:
+    """Take the refs of this moment.
+
+    Args:
+      refs: of a repository
+      store: its objects; a ref is not advertised if its object does not exist
+      hidden: the refs that are not advertised
+    """
+    kind = SnapshotRefs if isinstance(refs, ReftableRefsContainer) else CopiedRefs
+    return kind(refs, store, hidden)  # type: ignore[arg-type]
+
+
+class SnapshotRefs(AdvertisedRefs):
+    """The refs of a snapshot of reftables."""
 
     def __init__(
         self, refs: ReftableRefsContainer, store: BaseObjectStore, hidden: HiddenRefs
@@ -198,50 +173,48 @@ class TablesView(_View):
             return name, None
         return names[-1], oid
 
-    def _peel_of(self, name: bytes, oid: bytes) -> bytes | None:
+    def _peel_ref(self, name: bytes, oid: bytes) -> bytes | None:
         peeled = self._refs.get_peeled(Ref(name))
-        # A record without a peeled value says nothing; whoever wrote it may not have peeled.
-        return self._ask_peeled(name, oid) if peeled in (None, oid) else peeled
+        # A record without a peeled value says nothing: not every writer peels.
+        return self._peel_object(name, oid) if peeled in (None, oid) else peeled
 
-    def refs(self, prefix: bytes = b"") -> Iterator[list[Shown]]:
-        for start, stop in _ranges(prefix, self._hidden.prefixes or ()):
-            for names, records in self._refs.ref_records(start, stop):
-                chunk = []
-                for name, record in zip(names, records, strict=True):
-                    # A table may hold names that would break the lines they are told in.
-                    if (self._hidden and name in self._hidden) or not is_legal(name):
-                        continue
-                    if record.value is None:
-                        shown = self._show(name) if record.target is not None else None
-                        if shown is not None:
-                            chunk.append(shown)
-                        continue
-                    oid = b2a_hex(record.value)
-                    if not self._exists(oid):
-                        continue
-                    peeled = None
-                    if record.peeled is not None:
-                        peeled = b2a_hex(record.peeled)
-                    else:
-                        peeled = self._ask_peeled(name, oid)
-                    chunk.append(Shown(name, oid, peeled))
-                yield chunk
+    def refs(self, prefix: bytes = b"") -> Iterator[list[AdvertisedRef]]:
+        """List the refs below ``refs/``, in order of their names."""
+        for names, records in self._refs.ref_records(prefix, self._hidden.prefixes or ()):
+            chunk = []
+            for name, record in zip(names, records, strict=True):
+                if self._hidden and name in self._hidden:
+                    continue
+                if record.value is None:
+                    ref = self._resolve(name) if record.target is not None else None
+                    if ref is not None:
+                        chunk.append(ref)
+                    continue
+                oid = b2a_hex(record.value)
+                if not self._exists(oid):
+                    continue
+                peeled = None if record.peeled is None else b2a_hex(record.peeled)
+                if peeled is None:
+                    peeled = self._peel_object(name, oid)
+                chunk.append(AdvertisedRef(name, oid, peeled))
+            yield chunk
 
     def is_tip(self, oid: bytes, *, hidden_too: bool = False) -> bool:
-        # Tags of the object are among them, too.
+        """Tell whether a ref points to an object."""
+        # The index also lists refs whose tag peels to the object; those do not count.
         for name in self._refs.refs_for_object(oid):
             if (hidden_too or name not in self._hidden) and self._refs.read_ref(name) == oid:
                 return True
-        # A detached HEAD was among the names; what remains is one that leads to a hidden branch.
+        # The index lists no symrefs: HEAD may lead to a branch that is hidden.
         head = self.head()
         return head is not None and head.oid == oid
 
 
-class CopiedView(_View):
+class CopiedRefs(AdvertisedRefs):
     """A copy of refs in files.
 
-    Each ref is read once, and symrefs are followed within the copy. So the copy does not
-    contradict itself, even if refs change while it is made.
+    It reads each ref once and follows symrefs within the copy. So the copy is consistent even if
+    refs change while it is made.
     """
 
     def __init__(self, refs: RefsContainer, store: BaseObjectStore, hidden: HiddenRefs) -> None:
@@ -262,16 +235,17 @@ class CopiedView(_View):
             last = value[len(SYMREF_PREFIX) :]
         return name, None
 
-    def refs(self, prefix: bytes = b"") -> Iterator[list[Shown]]:
+    def refs(self, prefix: bytes = b"") -> Iterator[list[AdvertisedRef]]:
+        """List the refs below ``refs/``, in order of their names."""
         names = self._names
         chunk = []
         for place in range(bisect_left(names, prefix), len(names)):
             name = names[place]
             if not name.startswith(prefix):
                 break
-            shown = None if name in self._hidden else self._show(name)
-            if shown is not None:
-                chunk.append(shown)
+            ref = None if name in self._hidden else self._resolve(name)
+            if ref is not None:
+                chunk.append(ref)
             if len(chunk) == _CHUNK:
                 yield chunk
                 chunk = []
@@ -279,7 +253,7 @@ class CopiedView(_View):
 
     @cached_property
     def _tips(self) -> dict[bytes, bool]:
-        """The objects that refs point to, and whether a ref that is shown does."""
+        """The objects that refs point to; True if one of these refs is not hidden."""
         tips: dict[bytes, bool] = {}
         for name in self._values:
             oid = self._follow(name)[1]
@@ -288,30 +262,11 @@ class CopiedView(_View):
         return tips
 
     def is_tip(self, oid: bytes, *, hidden_too: bool = False) -> bool:
-        is_shown = self._tips.get(oid)
-        return is_shown is not None and (is_shown or hidden_too) and self._exists(oid)
+        """Tell whether a ref points to an object."""
+        is_advertised = self._tips.get(oid)
+        return is_advertised is not None and (is_advertised or hidden_too) and self._exists(oid)
 
 
 def _is_possible(value: bytes) -> bool:
-    """Tell whether a file holds what a ref can hold."""
+    """Tell whether a file holds a value that a ref can have."""
     return value.startswith(SYMREF_PREFIX) or valid_hexsha(value)
-
-
-def _ranges(
-    prefix: bytes, excluded: tuple[bytes, ...] | list[bytes]
-) -> Iterator[tuple[bytes, bytes | None]]:
-    """Give the parts of what is below ``refs/`` and a prefix that no excluded prefix covers."""
-    if not (prefix.startswith(b"refs/") or b"refs/".startswith(prefix)):
-        return
-    start = max(prefix, b"refs/")
-    end = prefix_end(start)
-    for cut in sorted(excluded):
-        behind = prefix_end(cut)
-        if behind is None or behind <= start or (end is not None and cut >= end):
-            continue
-        if cut > start:
-            yield start, cut
-        start = behind
-        if end is not None and start >= end:
-            return
-    yield start, end

@@ -12,9 +12,9 @@ from dulwich.errors import GitProtocolError
 from dulwich.protocol import Protocol
 from dulwich.server import Backend, PackHandler
 
-from .advertised_refs import View
+from .advertised_refs import AdvertisedRefs
 from .errors import RefusedError
-from .pkt_lines import advertise
+from .ref_advertisement import advertise
 
 __all__ = ["Service"]
 
@@ -73,11 +73,13 @@ class Service(PackHandler):
         except GitProtocolError as error:
             raise RefusedError(f"{self.service}: {error}") from error
 
-    def greet(self, view: View, capabilities: Iterable[bytes], *, peel: bool) -> None:
+    def greet(
+        self, advertised: AdvertisedRefs, capabilities: Iterable[bytes], *, peel: bool
+    ) -> None:
         """Begin to speak, as in protocol versions 0 and 1: tell the refs and what is offered.
 
         Args:
-          view: the refs
+          advertised: the refs
           capabilities: what is offered
           peel: whether to tell what annotated tags point to, too
         """
@@ -85,7 +87,7 @@ class Service(PackHandler):
             self.proto.write_pkt_line(b"version 1\n")
         advertise(
             self.proto,
-            view,
+            advertised,
             capabilities,
             peel=peel,
             hex_size=self.repo.object_format.hex_length,

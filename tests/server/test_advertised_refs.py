@@ -13,9 +13,9 @@ from support.memory import measured
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.format.records import RefRecord
-from dulwich_reftable.server.advertised_refs import view_of
+from dulwich_reftable.server.advertised_refs import pin_refs
 from dulwich_reftable.server.history import History, is_ancestor, is_reachable
-from dulwich_reftable.server.pkt_lines import advertise, list_refs
+from dulwich_reftable.server.ref_advertisement import advertise, list_refs
 from dulwich_reftable.server.settings import HiddenRefs
 from dulwich_reftable.server.upload_pack.shallow import cut_by_depth, cut_by_revisions
 
@@ -39,10 +39,10 @@ def test_listing_many_refs_takes_little_memory(origin: Git) -> None:
                 transaction.create(b"refs/changes/%02d/%d/1" % (number % 100, number), tip)
         for hidden in (HiddenRefs([]), HiddenRefs([b"refs/heads", b"!refs/heads/main"])):
             proto = Protocol(lambda size: b"", lambda data: sizes.append(len(data)))
-            view = view_of(repo.refs, repo.object_store, hidden)
+            advertised = pin_refs(repo.refs, repo.object_store, hidden)
             with measured() as memory:
-                advertise(proto, view, [b"x"], peel=True, hex_size=40)
-                list_refs(proto, view, [], peel=True, symrefs=True, unborn=True)
+                advertise(proto, advertised, [b"x"], peel=True, hex_size=40)
+                list_refs(proto, advertised, [], peel=True, symrefs=True, unborn=True)
             assert sum(sizes) > 2 * count * 60
             assert max(sizes) < 1 << 17
             assert memory.peak < 1 << 20
@@ -59,9 +59,9 @@ def test_ref_in_files_that_is_deleted_meanwhile(
     with dr.Repo(str(git.path)) as repo:
         names = repo.refs.allkeys()
         monkeypatch.setattr(repo.refs, "allkeys", lambda: {*names, b"refs/heads/gone"})
-        view = view_of(repo.refs, repo.object_store, HiddenRefs([]))
-        shown = [ref for chunk in view.refs() for ref in chunk]
-    assert [(ref.name, ref.target) for ref in shown] == [
+        advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([]))
+        refs = [ref for chunk in advertised.refs() for ref in chunk]
+    assert [(ref.name, ref.target) for ref in refs] == [
         (b"refs/heads/main", None),
         (b"refs/heads/sym", b"refs/heads/main"),
     ]
@@ -84,14 +84,14 @@ def test_symrefs_in_files_that_turn_in_a_circle(
             return stored(name)  # type: ignore[arg-type]
 
         monkeypatch.setattr(repo.refs, "read_ref", read)
-        view = view_of(repo.refs, repo.object_store, HiddenRefs([]))
-        assert [ref.name for chunk in view.refs() for ref in chunk] == [b"refs/heads/main"]
-        assert view.find(b"refs/x/one") is None
-        assert list(view.tips()) == [git.run("rev-parse", "main").strip()] * 2
+        advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([]))
+        assert [ref.name for chunk in advertised.refs() for ref in chunk] == [b"refs/heads/main"]
+        assert advertised.find(b"refs/x/one") is None
+        assert list(advertised.tips()) == [git.run("rev-parse", "main").strip()] * 2
         # What was read is what is said, whatever becomes of it.
         git.run("symbolic-ref", "HEAD", "refs/x/one")
         git.run("update-ref", "-d", "refs/heads/main")
-        head = view.head()
+        head = advertised.head()
         assert head is not None
         assert head.target == b"refs/heads/main"
 
@@ -105,7 +105,7 @@ def test_prefixes_are_sought(origin: Git, monkeypatch: pytest.MonkeyPatch) -> No
             for name in names:
                 transaction.create(name, tip)
         repo.refs.compact()
-        view = view_of(repo.refs, repo.object_store, HiddenRefs([b"refs/m", b"refs/m/1"]))
+        advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([b"refs/m", b"refs/m/1"]))
         scanned: list[tuple[bytes, bytes | None]] = []
         snapshot = type(repo.refs._backend.shared.snapshot())
         scan = snapshot.ref_records
@@ -115,15 +115,15 @@ def test_prefixes_are_sought(origin: Git, monkeypatch: pytest.MonkeyPatch) -> No
             return scan(self, start, stop)  # type: ignore[arg-type]
 
         monkeypatch.setattr(snapshot, "ref_records", noted)
-        shown = [ref.name for chunk in view.refs(b"refs/z/01") for ref in chunk]
-        assert shown == [name for name in names if name.startswith(b"refs/z/01")]
+        found = [ref.name for chunk in advertised.refs(b"refs/z/01") for ref in chunk]
+        assert found == [name for name in names if name.startswith(b"refs/z/01")]
         assert scanned == [(b"refs/z/01", b"refs/z/02")]
         scanned.clear()
-        assert not [ref for chunk in view.refs(b"refs/m/") for ref in chunk]
-        assert not [ref for chunk in view.refs(b"nothing") for ref in chunk]
+        assert not [ref for chunk in advertised.refs(b"refs/m/") for ref in chunk]
+        assert not [ref for chunk in advertised.refs(b"nothing") for ref in chunk]
         assert not scanned
-        shown = [ref.name for chunk in view.refs() for ref in chunk]
-        assert len(shown) == 4002
+        found = [ref.name for chunk in advertised.refs() for ref in chunk]
+        assert len(found) == 4002
         assert scanned == [(b"refs/", b"refs/m/"), (b"refs/m0", b"refs0")]
 
 
@@ -189,9 +189,9 @@ def test_names_that_would_break_lines_are_not_shown(origin: Git) -> None:
             index = addition.next_update_index
             addition.write([RefRecord(name, index, tip) for name in names], [])
             addition.commit()
-        view = view_of(repo.refs, repo.object_store, HiddenRefs([]))
-        shown = [ref.name for chunk in view.refs() for ref in chunk]
-        assert shown == [b"refs/heads/main", b"refs/tags/v1"]
+        advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([]))
+        found = [ref.name for chunk in advertised.refs() for ref in chunk]
+        assert found == [b"refs/heads/main", b"refs/tags/v1"]
         with stack.addition() as addition:
             index = addition.next_update_index
             addition.write([RefRecord(name, index) for name in names], [])

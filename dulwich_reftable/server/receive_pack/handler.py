@@ -29,7 +29,7 @@ from dulwich.protocol import (
 from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
 
 from ...refs.container import ReftableRefsContainer
-from ..advertised_refs import view_of
+from ..advertised_refs import pin_refs
 from ..creation import Creation, UnbornRepo
 from ..errors import PackError, RefusedError, describe, printable, telling
 from ..pkt_lines import FLUSH, read_line
@@ -41,7 +41,7 @@ from .connectivity import Connectivity
 from .fsck import ObjectChecker
 from .hooks import Hooks
 from .incoming import IncomingPack
-from .push_application import Applier
+from .push_application import PushApplication
 from .quarantine import Quarantine
 from .working_trees import WorkingTree
 
@@ -97,8 +97,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         """Serve the request."""
         with telling(self.proto):
             if self.advertise_refs or not self.stateless_rpc:
-                view = view_of(self.repo.refs, self.repo.object_store, self.settings.hidden)
-                self.greet(view, self.capabilities(), peel=False)
+                advertised = pin_refs(self.repo.refs, self.repo.object_store, self.settings.hidden)
+                self.greet(advertised, self.capabilities(), peel=False)
                 if self.advertise_refs:
                     return
             commands = self._read_commands()
@@ -302,14 +302,14 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                 break
         if atomic and any(command.refusal is not None for command in commands):
             refuse(commands, b"atomic push failure")
-        applier = Applier(
+        application = PushApplication(
             repo, hooks, policy.is_logged, self.committer, self._patience(), self._tell
         )
         try:
             quarantine.secure()
         except OSError as error:
             self._refuse_objects(commands, error)
-        applier.apply(commands, atomic=atomic)
+        application.apply(commands, atomic=atomic)
         try:
             quarantine.secure()
         except OSError as error:

@@ -41,7 +41,7 @@ from ...refs.transaction import Transaction, is_zero
 from .commands import Command, pending, refuse
 from .hooks import Hooks
 
-__all__ = ["LOCKED", "Applier"]
+__all__ = ["LOCKED", "PushApplication"]
 
 _ROUNDS = 10
 """How often a push is tried that loses refs to others."""
@@ -55,7 +55,7 @@ _POLL = 0.02
 IsLogged = Callable[[bytes], bool]
 
 
-class Applier:
+class PushApplication:
     """Does the commands of one push.
 
     Args:

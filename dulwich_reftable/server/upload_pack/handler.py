@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """``git-upload-pack``: what clones and fetches talk to.
 
-The class speaks protocol version 0, and hands version 2 to :mod:`.version_2`. The refs come from
-one view for as long as the connection lasts. Wants are not compared with a set of all tips, but
-looked up one by one, by the object index; over HTTP, where the refs may have moved since they were
-advertised, whatever can be reached from them will do, as with git.
+The class speaks protocol version 0 and hands version 2 to :mod:`.version_2`. All answers of one
+connection come from one :class:`~..advertised_refs.AdvertisedRefs`. The handler looks up wants one
+by one in the object index; it does not collect a set of all tips. Over HTTP the refs may have moved
+since they were advertised. There a client may want whatever the refs reach, as in git.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dulwich.protocol import (
 )
 from dulwich.server import UploadPackHandler as DulwichUploadPackHandler
 
-from ..advertised_refs import View, view_of
+from ..advertised_refs import AdvertisedRefs, pin_refs
 from ..errors import RefusedError, telling
 from ..history import is_reachable
 from ..pkt_lines import FLUSH, read_line
@@ -74,9 +74,9 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         return UploadSettings.of(self.config)
 
     @cached_property
-    def view(self) -> View:
+    def advertised(self) -> AdvertisedRefs:
         """The refs that the client sees."""
-        return view_of(self.repo.refs, self.repo.object_store, self.settings.hidden)
+        return pin_refs(self.repo.refs, self.repo.object_store, self.settings.hidden)
 
     @cached_property
     def _revisions(self) -> dict[bytes, bytes]:
@@ -115,7 +115,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
 
     def _serve_v0(self) -> None:
         if self.advertise_refs or not self.stateless_rpc:
-            self.greet(self.view, [*self.capabilities(), capability_agent()], peel=True)
+            self.greet(self.advertised, [*self.capabilities(), capability_agent()], peel=True)
             if self.advertise_refs:
                 return
         fetch = self._read_wants()
@@ -144,7 +144,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             self.send(fetch, quiet=self.has_capability(CAPABILITY_NO_PROGRESS))
             self.proto.write(FLUSH)
         else:
-            send_pack(self.repo, self.view, fetch, self.proto.write, _nowhere)
+            send_pack(self.repo, self.advertised, fetch, self.proto.write, _nowhere)
 
     def send(self, fetch: Fetch, *, quiet: bool) -> None:
         """Send a pack, by side bands.
@@ -158,7 +158,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             _nowhere if quiet else partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_PROGRESS)
         )
         try:
-            send_pack(self.repo, self.view, fetch, write, progress)
+            send_pack(self.repo, self.advertised, fetch, write, progress)
         except (KeyError, ObjectFormatException):
             fatal = b"upload-pack: an object is missing or broken in the repository"
             self.proto.write_sideband(SIDE_BAND_CHANNEL_FATAL, fatal)
@@ -243,7 +243,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         Raises:
           RefusedError: if it is no ref, or several
         """
-        found = [shown for rule in _RULES if (shown := self.view.find(rule % name)) is not None]
+        found = [ref for rule in _RULES if (ref := self.advertised.find(rule % name)) is not None]
         if len(found) > 1:
             raise RefusedError(f"upload-pack: ambiguous deepen-not: {name[:80]!r}")
         if not found:
@@ -258,7 +258,9 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         """
         settings, store = self.settings, self.repo.object_store
         hidden_too = settings.allow_tip or settings.allow_reachable
-        others = {oid for oid in fetch.wants if not self.view.is_tip(oid, hidden_too=hidden_too)}
+        others = {
+            oid for oid in fetch.wants if not self.advertised.is_tip(oid, hidden_too=hidden_too)
+        }
         if not others:
             return
         absent = next((oid for oid in others if ObjectID(oid) not in store), None)
@@ -266,7 +268,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             if settings.allow_any:
                 return
             may_be_reachable = self.stateless_rpc or settings.allow_reachable
-            if may_be_reachable and is_reachable(store, others, self.view.tips()):
+            if may_be_reachable and is_reachable(store, others, self.advertised.tips()):
                 return
         refused = absent or min(others)
         raise RefusedError(f"upload-pack: not our ref {refused.decode()}")

@@ -11,10 +11,10 @@ from dulwich.object_store import BaseObjectStore
 from dulwich.objects import ObjectID
 from dulwich.pack import write_pack_from_container
 
-from ..advertised_refs import View
+from ..advertised_refs import AdvertisedRefs
 from ..errors import RefusedError
 from ..history import History
-from ..pkt_lines import LineBuffer
+from ..pkt_lines import WriteBuffer
 from .filters import Filter
 from .selection import Selection
 from .shallow import INFINITE_DEPTH, Cut, cut_by_depth, cut_by_revisions
@@ -115,7 +115,7 @@ class Fetch:
 
 def send_pack(
     repo: Any,
-    view: View,
+    advertised: AdvertisedRefs,
     fetch: Fetch,
     write: Callable[[bytes], object],
     progress: Callable[[bytes], None],
@@ -124,7 +124,7 @@ def send_pack(
 
     Args:
       repo: the repository
-      view: its refs
+      advertised: its refs
       fetch: what to send, after :meth:`Fetch.cut`
       write: takes the pack in pieces
       progress: takes lines about the progress
@@ -138,13 +138,13 @@ def send_pack(
     selection.add(fetch.wants, fetch.haves)
     if fetch.include_tags:
         selection.add_tags(
-            (shown.oid, shown.peeled)
-            for chunk in view.refs(b"refs/tags/")
-            for shown in chunk
-            if shown.peeled is not None
+            (ref.oid, ref.peeled)
+            for chunk in advertised.refs(b"refs/tags/")
+            for ref in chunk
+            if ref.peeled is not None
         )
     objects = list(selection.objects.items())
     progress(b"counting objects: %d, done.\n" % len(objects))
-    out = LineBuffer(write)
+    out = WriteBuffer(write)
     write_pack_from_container(out.add, store, objects, object_format=repo.object_format)
     out.flush()

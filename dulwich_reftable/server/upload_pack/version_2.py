@@ -18,10 +18,11 @@ from dulwich.objects import ObjectID
 from dulwich.protocol import Protocol as Connection
 from dulwich.protocol import capability_agent, capability_object_format, pkt_line
 
-from ..advertised_refs import View
+from ..advertised_refs import AdvertisedRefs
 from ..errors import RefusedError
 from ..history import History
-from ..pkt_lines import DELIMITER, FLUSH, Mark, list_refs, read_packet
+from ..pkt_lines import DELIMITER, FLUSH, Mark, read_packet
+from ..ref_advertisement import list_refs
 from ..settings import UploadSettings
 from .negotiation import MAX_LINES, Reach
 from .packing import Fetch
@@ -45,7 +46,7 @@ class _Handler(Protocol):
         """What the repository's configuration says."""
 
     @property
-    def view(self) -> View:
+    def advertised(self) -> AdvertisedRefs:
         """The refs as the client sees them."""
 
     def object_id(self, value: bytes) -> bytes:
@@ -153,7 +154,7 @@ def _ls_refs(handler: _Handler, arguments: Iterator[bytes]) -> None:
             raise RefusedError(f"unexpected line {argument[:60]!r}")
     list_refs(
         handler.proto,
-        handler.view,
+        handler.advertised,
         prefixes if len(prefixes) < _MAX_PREFIXES else (),
         peel=b"peel" in flags,
         symrefs=b"symrefs" in flags,

@@ -8,7 +8,7 @@ import pytest
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.server.receive_pack.push_application import Applier
+from dulwich_reftable.server.receive_pack.push_application import PushApplication
 from dulwich_reftable.server.upload_pack import version_2
 
 from . import wire
@@ -24,10 +24,10 @@ def test_a_lost_race_costs_one_ref(
 ) -> None:
     """Somebody is faster between the look at the refs and the lock: all others are updated."""
     main = work.run("rev-parse", "main").strip()
-    transact = Applier._transact
+    transact = PushApplication._transact
     has_lost = False
 
-    def lose_first(self: Applier, *args: Any) -> None:
+    def lose_first(self: PushApplication, *args: Any) -> None:
         nonlocal has_lost
         if not has_lost:
             has_lost = True
@@ -35,7 +35,7 @@ def test_a_lost_race_costs_one_ref(
                 repo.refs[b"refs/heads/lost"] = main  # type: ignore[assignment]
         transact(self, *args)
 
-    monkeypatch.setattr(Applier, "_transact", lose_first)
+    monkeypatch.setattr(PushApplication, "_transact", lose_first)
     code, outcomes, said = push(
         work, url, "main~1:refs/heads/a", f"main~1:{mine}", "main~1:refs/heads/z"
     )
