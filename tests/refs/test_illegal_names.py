@@ -86,7 +86,7 @@ def test_nothing_lists_them(refs: dr.ReftableRefsContainer) -> None:
         assert use.get_packed_refs().keys() == everything - {b"HEAD"}
         assert use.get_symrefs().keys() <= {b"HEAD"}
         assert set(use.refs_for_object(A)) == everything - {b"HEAD"}
-        scanned = {name for names, _ in use.ref_records(b"refs/", None) for name in names}
+        scanned = {name for names, _ in use.ref_records(b"refs/") for name in names}
         assert scanned == everything - {b"HEAD"}
         assert {name for name in use.reflogs() if name in everything} == everything - {b"HEAD"}
         assert not [name for name in use.reflogs() if not is_legal(name)]
