@@ -140,7 +140,7 @@ def _expire(repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace)
     )
     names: list[bytes] = [_full_name(refs, name) for name in parsed.refs]
     if parsed.all:
-        names += refs.reflogs() if parsed.single_worktree else all_names(refs._backend)
+        names += refs.reflogs() if parsed.single_worktree else all_names(refs._store)
     for name in names:
         count = expirer.expire(name)
         if count:

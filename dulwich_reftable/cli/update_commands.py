@@ -144,7 +144,7 @@ class Commands:
                 self._transaction.call_off()
         self._reply(f"{name.decode()}: ok")
 
-    # The commands. Each takes its words, and adds an edit.
+    # The commands. Each takes its words, and adds an update.
 
     def _option(self, words: Words) -> None:
         option = words.take()
@@ -160,7 +160,7 @@ class Commands:
             raise words.error("no new object id")
         old = self._id(words, "old")
         words.end()
-        self._edit(ref, new, old)
+        self._add(ref, new, old)
 
     def _create(self, words: Words) -> None:
         ref = self._ref(words)
@@ -168,7 +168,7 @@ class Commands:
         if new is None or new == self._zero:
             raise words.error("no new object id" if new is None else "the new object id is zero")
         words.end()
-        self._edit(ref, new, self._zero)
+        self._add(ref, new, self._zero)
 
     def _delete(self, words: Words) -> None:
         ref = self._ref(words)
@@ -176,13 +176,13 @@ class Commands:
         if old == self._zero:
             raise words.error("the old object id is zero")
         words.end()
-        self._edit(ref, self._zero, old)
+        self._add(ref, self._zero, old)
 
     def _verify(self, words: Words) -> None:
         ref = self._ref(words)
         old = self._id(words, "old")
         words.end()
-        self._edit(ref, None, self._zero if old is None else old)
+        self._add(ref, None, self._zero if old is None else old)
 
     def _symref_update(self, words: Words) -> None:
         ref, target = self._ref(words), self._ref(words)
@@ -200,19 +200,19 @@ class Commands:
             else:
                 raise words.error(f"the old value is neither 'oid' nor 'ref': {printable(kind)}")
         words.end()
-        self._edit(ref, SYMREF_PREFIX + target, old)
+        self._add(ref, SYMREF_PREFIX + target, old)
 
     def _symref_create(self, words: Words) -> None:
         ref, target = self._ref(words), self._ref(words)
         words.end()
-        self._edit(ref, SYMREF_PREFIX + target, self._zero)
+        self._add(ref, SYMREF_PREFIX + target, self._zero)
 
     def _symref_delete(self, words: Words) -> None:
-        self._edit(*self._symref_and_old(words, new=self._zero))
+        self._add(*self._symref_and_old(words, new=self._zero))
 
     def _symref_verify(self, words: Words) -> None:
         ref, _, old = self._symref_and_old(words, new=None)
-        self._edit(ref, None, self._zero if old is None else old)
+        self._add(ref, None, self._zero if old is None else old)
 
     def _symref_and_old(
         self, words: Words, new: bytes | None
@@ -251,8 +251,8 @@ class Commands:
             raise words.error(f"invalid {which} object id: {printable(name)}")
         return found
 
-    def _edit(self, ref: bytes, new: bytes | None, old: bytes | None) -> None:
-        """Add an edit.
+    def _add(self, ref: bytes, new: bytes | None, old: bytes | None) -> None:
+        """Add an update.
 
         Args:
           ref: its name
@@ -261,7 +261,7 @@ class Commands:
         """
         if new is not None and new != self._zero:
             self._check(ref, new)
-        self._transaction.edit(
+        self._transaction.add_update(
             ref,
             None if new == self._zero else new,
             old=old,

@@ -17,7 +17,7 @@ from dulwich.refs import Ref, SymrefLoop
 from ..engine.errors import ReftableError
 from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..refs.container import ReftableRefsContainer
-from ..refs.signature import Stamp
+from ..refs.signature import Signature
 from ..refs.transaction import Transaction
 from ..repo.hook_scripts import TRANSACTION_HOOK, HookScripts, Line
 
@@ -30,7 +30,7 @@ class HookedTransaction(Transaction):
     Args:
       refs: the repository's refs
       hooks: the repository's scripts
-      stamp: for reflog entries
+      signature: for reflog entries
       starts_reflog: tells of a ref that has no reflog whether an entry starts one
     """
 
@@ -38,13 +38,13 @@ class HookedTransaction(Transaction):
         self,
         refs: ReftableRefsContainer,
         hooks: HookScripts,
-        stamp: Stamp,
+        signature: Signature,
         starts_reflog: Callable[[bytes], bool],
     ) -> None:
-        super().__init__(refs._backend, stamp, starts_reflog=starts_reflog)
+        super().__init__(refs._store, signature, starts_reflog=starts_reflog)
         self._refs = refs
         self._hooks = hooks
-        self._zero = b"0" * refs._backend.hex_size
+        self._zero = b"0" * refs._store.hex_size
         self._resolved: list[Line] = []
 
     def prepare(self) -> None:
@@ -90,15 +90,15 @@ class HookedTransaction(Transaction):
         return self._hooks.run(TRANSACTION_HOOK, state.encode(), lines=lines)
 
     def _lines(self, follow: bool = False) -> list[Line]:
-        """Give the edits as the hook reads them: old value, new value, ref."""
+        """Give the updates as the hook reads them: old value, new value, ref."""
         lines = []
-        for edit in self._edits.values():
-            name = edit.name
-            if follow and edit.follow:
+        for update in self._updates.values():
+            name = update.name
+            if follow and update.follow:
                 with suppress(SymrefLoop):  # then the ref itself is updated
                     name = self._refs.follow(Ref(name))[0][-1]
-            old = edit.old if edit.expects else None
-            new = None if edit.verify_only else edit.new
+            old = update.old if update.expects else None
+            new = None if update.verify_only else update.new
             lines.append((self._shown(old), self._shown(new), name))
         return lines
 

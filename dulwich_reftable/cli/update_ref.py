@@ -23,7 +23,7 @@ from ..engine.errors import ReftableError
 from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_logged_by_default
-from ..refs.signature import Stamp
+from ..refs.signature import Signature
 from ..refs.transaction import is_zero
 from ..repo.hook_scripts import HookScripts
 from ..repo.repo import Repo
@@ -119,9 +119,9 @@ def _transactions(
 
     def begin() -> HookedTransaction:
         when, zone = _now()
-        stamp = Stamp.of(refs._backend, message, None, when, zone)
+        signature = Signature.of(refs._store, message, None, when, zone)
         return HookedTransaction(
-            refs, hooks, stamp, (lambda name: True) if parsed.create_reflog else policy
+            refs, hooks, signature, (lambda name: True) if parsed.create_reflog else policy
         )
 
     return begin

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from ..config.settings import Settings
 from ..engine.stack.stack import Stack
-from ..refs.store import Backend
+from ..refs.store import RefStore
 from .layout import git_dirs
 from .ref_files import Peel
 from .report import Tally
@@ -19,7 +19,7 @@ __all__ = ["Direction", "open_stack"]
 
 def open_stack(path: str, settings: Settings) -> Stack:
     """Open the stack of a control directory."""
-    return Backend(path, path, settings, lambda oid: None, lambda: b"").shared
+    return RefStore(path, path, settings, lambda oid: None, lambda: b"").shared
 
 
 class Direction(ABC):

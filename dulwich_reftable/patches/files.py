@@ -65,7 +65,7 @@ def refs_as_files(repo: Repo, *names: bytes) -> Iterator[None]:
             for name in sorted({*before, *after}):
                 new = after.get(name)
                 if new != before.get(name) and (new is None or _is_value(new)):
-                    transaction.edit(name, new, follow=False)
+                    transaction.add_update(name, new, follow=False)
 
 
 def _take_files(root: bytes, names: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:

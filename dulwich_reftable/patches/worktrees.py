@@ -72,7 +72,7 @@ def _take_head_file(repo: Repo) -> bool:
     if changed:
         assert isinstance(repo.refs, ReftableRefsContainer)
         with repo.refs.transaction() as transaction:
-            transaction.edit(HEADREF, value, follow=False)
+            transaction.add_update(HEADREF, value, follow=False)
     write_stubs(repo.controldir(), repo._get_shared_repository_permissions())
     return changed
 

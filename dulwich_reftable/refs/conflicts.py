@@ -23,7 +23,7 @@ from ..engine.format.coding import shared_prefix
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
 from .names import PER_WORKTREE
-from .store import Backend
+from .store import RefStore
 
 __all__ = [
     "ConflictFinder",
@@ -120,7 +120,7 @@ class ListedRefs:
 
 
 def worktree_views(
-    backend: Backend,
+    store: RefStore,
     created: Mapping[Stack, Collection[bytes]],
     deleted: Mapping[Stack, Collection[bytes]],
     refs_of: Callable[[Stack], Merged],
@@ -128,7 +128,7 @@ def worktree_views(
     """Divide refs that are to be created by who sees them.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
       created: their names in each stack
       deleted: names in each stack that do not count
       refs_of: gives the refs of a stack, as they are
@@ -139,8 +139,8 @@ def worktree_views(
         return _RefsOfStack(refs_of(stack), deleted.get(stack, ()))
 
     left = dict(created)
-    shared, current = backend.shared, backend.current
-    if backend.is_linked:
+    shared, current = store.shared, store.current
+    if store.is_linked:
         names = left.pop(shared, ())
         mains = [name for name in names if name.startswith(PER_WORKTREE)]
         if mains:

@@ -2,7 +2,7 @@
 """``ReftableRefsContainer``: dulwich's ref API on a reftable stack.
 
 Reading is :class:`~dulwich_reftable.refs.reader.RefsReader`'s, here on the latest snapshot; writing
-is :class:`~dulwich_reftable.refs.writer.RefsUpdater`'s. What is left is to open a repository's
+is :class:`~dulwich_reftable.refs.writer.RefsWriter`'s. What is left is to open a repository's
 stacks, to change reflogs, and the upkeep.
 """
 
@@ -24,9 +24,9 @@ from ..engine.table.merged import Merged
 from . import reflog
 from .errors import as_dulwich
 from .reader import RefsSnapshot, SnapshotOf
-from .signature import Stamp
-from .store import Backend, Moment
-from .writer import Logger, RefsUpdater
+from .signature import Signature
+from .store import Moment, RefStore
+from .writer import Logger, RefsWriter
 
 if TYPE_CHECKING:
     from ..verification import Finding
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ReftableRefsContainer"]
 
 
-class ReftableRefsContainer(RefsUpdater):
+class ReftableRefsContainer(RefsWriter):
     """Refs in a reftable stack.
 
     One container may serve many threads. It opens nothing but what it is asked for, and creates
@@ -71,7 +71,7 @@ class ReftableRefsContainer(RefsUpdater):
         self.worktree_path = self.path if worktree_path is None else os.fsencode(worktree_path)
         common_dir = os.fsdecode(path)
         super().__init__(
-            Backend(
+            RefStore(
                 common_dir,
                 os.fsdecode(self.worktree_path),
                 settings or _settings_of(common_dir),
@@ -90,20 +90,20 @@ class ReftableRefsContainer(RefsUpdater):
 
     def _moment(self) -> SnapshotOf:
         batch = self._batch()
-        return Moment(self._backend) if batch is None else batch.refs_of
+        return Moment(self._store) if batch is None else batch.refs_of
 
     def snapshot(self) -> RefsSnapshot:
         """Give the refs as they are now, read-only, for as long as the snapshot is kept.
 
         Updates of a batch are not among them before the batch is written.
         """
-        return RefsSnapshot(self._backend)
+        return RefsSnapshot(self._store)
 
     # Reflogs
 
     def create_reflog(self, name: Ref) -> None:
         """Make an empty reflog, if the ref has none."""
-        reflog.create(self._backend, name)
+        reflog.create(self._store, name)
 
     def append_reflog(
         self,
@@ -126,13 +126,13 @@ class ReftableRefsContainer(RefsUpdater):
           timestamp: seconds since the epoch; None for now
           timezone: seconds east of UTC; None for the local zone
         """
-        stamp = Stamp.of(self._backend, message, committer, timestamp, timezone)
-        zero = b"0" * self._backend.hex_size
-        reflog.append(self._backend, name, old or zero, new, stamp)
+        signature = Signature.of(self._store, message, committer, timestamp, timezone)
+        zero = b"0" * self._store.hex_size
+        reflog.append(self._store, name, old or zero, new, signature)
 
     def delete_reflog(self, name: Ref) -> None:
         """Remove a reflog, with all of its entries."""
-        reflog.delete(self._backend, name)
+        reflog.delete(self._store, name)
 
     def drop_reflog_entry(self, name: Ref, index: int, rewrite: bool = False) -> None:
         """Remove one entry.
@@ -144,7 +144,7 @@ class ReftableRefsContainer(RefsUpdater):
         Raises:
           ValueError: if there is no such entry
         """
-        reflog.drop_entry(self._backend, name, index, rewrite=rewrite)
+        reflog.drop_entry(self._store, name, index, rewrite=rewrite)
 
     def expire_reflog(
         self,
@@ -176,7 +176,7 @@ class ReftableRefsContainer(RefsUpdater):
         if expire_time is None and expire_unreachable_time is None:
             return 0
         return reflog.expire(
-            self._backend, name, lambda entries: [is_expired(entry) for entry in entries]
+            self._store, name, lambda entries: [is_expired(entry) for entry in entries]
         )
 
     # Upkeep
@@ -201,7 +201,7 @@ class ReftableRefsContainer(RefsUpdater):
         """
         from ..verification import verify  # here, since few ask for it
 
-        return list(verify(self._backend))
+        return list(verify(self._store))
 
     def compact(self) -> None:
         """Merge all tables into one.
@@ -210,13 +210,13 @@ class ReftableRefsContainer(RefsUpdater):
           LockError: if somebody else writes or compacts
         """
         with as_dulwich():
-            for stack in self._backend.stacks():
+            for stack in self._store.stacks():
                 stack.compact()
 
     def auto_compact(self) -> None:
         """Merge tables where their sizes are no geometric sequence; gives way to everybody."""
         with as_dulwich():
-            for stack in self._backend.stacks():
+            for stack in self._store.stacks():
                 stack.auto_compact()
 
     def clean(self) -> None:
@@ -226,12 +226,12 @@ class ReftableRefsContainer(RefsUpdater):
           LockError: if somebody else writes
         """
         with as_dulwich():
-            for stack in self._backend.stacks():
+            for stack in self._store.stacks():
                 stack.clean()
 
     def close(self) -> None:
         """Let go of the open tables; the container opens them again if it is used again."""
-        self._backend.close()
+        self._store.close()
 
 
 def _settings_of(common_dir: str) -> Settings:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What a transaction's edits come down to: the records of refs and reflogs, stack by stack.
+"""What a transaction writes: the records of refs and reflogs, stack by stack.
 
-A plan is made under the locks. It follows symrefs, checks what each edit expects, refuses names in
-each other's way, and works out who logs what. Where an edit turns out to concern a stack that is
-not locked, it says so by :class:`UnlockedStackError`, and the plan is made anew with that one too.
+The update is prepared under the locks. That follows symrefs, checks what each ref update expects,
+refuses names in each other's way, and works out which reflogs get an entry. If a ref turns out to
+be in a stack that is not locked, :class:`UnlockedStackError` says so; the transaction locks that
+stack as well and prepares the update anew.
 
-A plan may have several steps: each sees what the steps before it leave, and takes an update index
-of its own. So a batch can be worked out call by call, without a lock, and once more under the lock
-if somebody else has written meanwhile.
+A prepared update may have several steps: each sees what the steps before it leave, and takes an
+update index of its own. So a batch can be prepared call by call, without a lock, and once more
+under the lock if somebody else has written meanwhile.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from ..engine.table.overlay import Overlay
 from ..engine.table.writer import WriteOptions
 from .conflicts import refuse_conflicts, worktree_views
 from .names import check_name
-from .signature import Stamp
-from .store import Backend
+from .signature import Signature
+from .store import RefStore
 
-__all__ = ["MAX_SYMREF_DEPTH", "Edit", "Plan", "UnlockedStackError"]
+__all__ = ["MAX_SYMREF_DEPTH", "PreparedUpdate", "RefUpdate", "UnlockedStackError"]
 
 MAX_SYMREF_DEPTH = 5
 """How many refs a chain of symrefs may have (git: ``SYMREF_MAXDEPTH``, and dulwich)."""
 
 
 @dataclass(slots=True)  # there may be very many of them
-class Edit:
-    """One wish: that a ref be ``new``, or be as it is if that is the same as ``old``.
+class RefUpdate:
+    """One update of a ref: what it is to be, and what it has to be before.
 
     Values are text: hex object id, ``b"ref: <target>"``, or None for "no such ref".
     """
@@ -49,14 +50,14 @@ class Edit:
     expects: bool  # whether ``old`` is to be found
     old: bytes | None
     follow: bool  # whether to update what a symref points to
-    stamp: Stamp | None
+    signature: Signature | None
     verify_only: bool = False
     old_is_resolved: bool = False  # whether an id as ``old`` is what a symref leads to
 
 
 @dataclass
-class _StackPlan:
-    """What is to be written to one stack."""
+class _StackUpdate:
+    """The part of an update that is written to one stack."""
 
     location: str  # of the stack, for messages
     base: Snapshot
@@ -84,8 +85,8 @@ class _StackPlan:
             )
         self.claimed.add(name)
 
-    def log(self, name: bytes, stamp: Stamp, old: bytes, new: bytes) -> None:
-        record = LogRecord(name, self.update_index, stamp.update(old, new))
+    def log(self, name: bytes, signature: Signature, old: bytes, new: bytes) -> None:
+        record = LogRecord(name, self.update_index, signature.update(old, new))
         self.logs[log_key(name, self.update_index)] = record
 
     def created(self) -> list[bytes]:
@@ -131,37 +132,37 @@ class UnlockedStackError(Exception):
         self.stack = stack
 
 
-class Plan:
-    """What is to be written.
+class PreparedUpdate:
+    """The records that a transaction writes, worked out in one or several steps.
 
     Args:
-      backend: the repository's refs
-      snapshots: of the locked stacks; None to plan without locks, on the latest ones
-      peel: as the backend's; it is asked often
+      store: the repository's refs
+      snapshots: of the locked stacks; None to prepare without locks, on the latest ones
+      peel: as the store's; it is asked often
       starts_reflog: tells of a ref that has no reflog whether it gets one; names are those in
         their stack
     """
 
     def __init__(
         self,
-        backend: Backend,
+        store: RefStore,
         snapshots: Mapping[Stack, Snapshot] | None,
         peel: Callable[[bytes], bytes | None],
         starts_reflog: Callable[[bytes], bool],
     ) -> None:
-        self._backend = backend
+        self._store = store
         self._peel = peel
         self._starts_reflog = starts_reflog
         self._is_locked = snapshots is not None
-        self._plans = {
-            stack: _StackPlan(stack.storage.location, snapshot, snapshot)
+        self._parts = {
+            stack: _StackUpdate(stack.storage.location, snapshot, snapshot)
             for stack, snapshot in (snapshots or {}).items()
         }
         self._unlocked: dict[Stack, Snapshot] = {}  # of other stacks, taken once
         self._head: tuple[bytes | None] | None = None
 
-    def add(self, edits: Collection[Edit]) -> None:
-        """Work out the edits of one step.
+    def add(self, updates: Collection[RefUpdate]) -> None:
+        """Work out the updates of one step.
 
         Raises:
           TransactionError: if an expectation is not met
@@ -169,40 +170,40 @@ class Plan:
           UnlockedStackError: if a stack is concerned that is not locked
         """
         self._head = None
-        self._preload(edits)
-        for edit in edits:
-            self._apply(edit)
-        created = {stack: plan.created() for stack, plan in self._plans.items()}
+        self._preload(updates)
+        for update in updates:
+            self._apply(update)
+        created = {stack: part.created() for stack, part in self._parts.items()}
         if any(created.values()):
-            deleted = {stack: plan.deleted() for stack, plan in self._plans.items()}
-            for view in worktree_views(self._backend, created, deleted, self.refs_of):
+            deleted = {stack: part.deleted() for stack, part in self._parts.items()}
+            for view in worktree_views(self._store, created, deleted, self.refs_of):
                 refuse_conflicts(*view)
 
     def keep(self) -> None:
         """End the step."""
-        for plan in self._plans.values():
-            plan.keep(self._backend.settings.write)
+        for part in self._parts.values():
+            part.keep(self._store.settings.write)
 
     def drop(self) -> None:
         """Forget the step that was begun."""
-        for plan in self._plans.values():
-            plan.drop()
+        for part in self._parts.values():
+            part.drop()
 
     def stacks(self) -> set[Stack]:
         """Give the stacks that are concerned."""
-        return set(self._plans)
+        return set(self._parts)
 
     def fits(self, snapshots: Mapping[Stack, Snapshot]) -> bool:
-        """Tell whether the stacks are as the plan has found them."""
+        """Tell whether the stacks are as they were when the update was prepared."""
         return all(
-            stack in snapshots and snapshots[stack].listing.names == plan.base.listing.names
-            for stack, plan in self._plans.items()
+            stack in snapshots and snapshots[stack].listing.names == part.base.listing.names
+            for stack, part in self._parts.items()
         )
 
     def refs_of(self, stack: Stack) -> Merged:
         """Give the refs of a stack, be it locked or not, as the steps so far leave them."""
-        if stack in self._plans or not self._is_locked:
-            return self._plan(stack).refs_before
+        if stack in self._parts or not self._is_locked:
+            return self._part(stack).refs_before
         if stack not in self._unlocked:
             self._unlocked[stack] = stack.snapshot()
         return self._unlocked[stack]
@@ -216,101 +217,101 @@ class Plan:
           RecordError: if a name or a message is too large for a block
           StorageError: if writing failed
         """
-        for stack, plan in self._plans.items():
-            plan.write(additions[stack])
+        for stack, part in self._parts.items():
+            part.write(additions[stack])
 
-    def _preload(self, edits: Collection[Edit]) -> None:
+    def _preload(self, updates: Collection[RefUpdate]) -> None:
         """Find all refs at once where there are many."""
-        if len(edits) < 2:
+        if len(updates) < 2:
             return
         names: dict[Stack, list[bytes]] = {}
-        for edit in edits:
-            stack, name = self._backend.find(edit.name)
+        for update in updates:
+            stack, name = self._store.find(update.name)
             names.setdefault(stack, []).append(name)
         for stack, wanted in names.items():
-            plan = self._plan(stack)
-            plan.values = dict.fromkeys(wanted)
-            plan.values.update(plan.refs_before.values_of(wanted))
+            part = self._part(stack)
+            part.values = dict.fromkeys(wanted)
+            part.values.update(part.refs_before.values_of(wanted))
 
     def _branch_of_head(self) -> bytes | None:
         """Give the branch that HEAD points to, which only reflogs ask for."""
         if self._head is None:
-            value = self.refs_of(self._backend.current).ref_value(b"HEAD")
+            value = self.refs_of(self._store.current).ref_value(b"HEAD")
             self._head = (value[len(SYMREF_PREFIX) :] if value and _is_symref(value) else None,)
         return self._head[0]
 
-    def _plan(self, stack: Stack) -> _StackPlan:
-        if stack not in self._plans:
+    def _part(self, stack: Stack) -> _StackUpdate:
+        if stack not in self._parts:
             if self._is_locked:
                 raise UnlockedStackError(stack)
             snapshot = stack.snapshot()
-            self._plans[stack] = _StackPlan(stack.storage.location, snapshot, snapshot)
-        return self._plans[stack]
+            self._parts[stack] = _StackUpdate(stack.storage.location, snapshot, snapshot)
+        return self._parts[stack]
 
     def _resolve(
         self, name: bytes, follow: bool
-    ) -> tuple[list[tuple[_StackPlan, bytes]], bytes | None]:
+    ) -> tuple[list[tuple[_StackUpdate, bytes]], bytes | None]:
         """Follow symrefs.
 
-        Returns: the chain of refs as (plan, name), and the value of the last; a chain that loops
+        Returns: the chain of refs as (part, name), and the value of the last; a chain that loops
           is only its first ref
         """
-        chain: list[tuple[_StackPlan, bytes]] = []
+        chain: list[tuple[_StackUpdate, bytes]] = []
         while True:
-            stack, local = self._backend.find(name)
-            plan = self._plan(stack)
-            value = plan.value(local)
-            chain.append((plan, local))
+            stack, local = self._store.find(name)
+            part = self._part(stack)
+            value = part.value(local)
+            chain.append((part, local))
             if not follow or value is None or not value.startswith(SYMREF_PREFIX):
                 return chain, value
             if len(chain) >= MAX_SYMREF_DEPTH:
-                plan, local = chain[0]
-                return chain[:1], plan.value(local)
+                part, local = chain[0]
+                return chain[:1], part.value(local)
             name = value[len(SYMREF_PREFIX) :]
             check_name(name)  # in a table it may be anything
 
     def _id_of(self, name: bytes) -> bytes | None:
         """Give the object id that a ref finally points to; it is read where no lock is held."""
         for _ in range(MAX_SYMREF_DEPTH):
-            stack, local = self._backend.find(name)
+            stack, local = self._store.find(name)
             value = self.refs_of(stack).ref_value(local)
             if value is None or not value.startswith(SYMREF_PREFIX):
                 return value
             name = value[len(SYMREF_PREFIX) :]
         return None
 
-    def _check(self, edit: Edit, before: bytes | None) -> None:
+    def _check(self, update: RefUpdate, before: bytes | None) -> None:
         """See that a ref is as expected."""
-        if not edit.expects or edit.old == before:
+        if not update.expects or update.old == before:
             return
-        may_lead_there = edit.old_is_resolved and edit.old is not None and _is_symref(before)
-        if may_lead_there and edit.old == self._id_of(edit.name):
+        may_lead_there = update.old_is_resolved and update.old is not None and _is_symref(before)
+        if may_lead_there and update.old == self._id_of(update.name):
             return
-        raise TransactionError(edit.name, edit.old, before)
+        raise TransactionError(update.name, update.old, before)
 
-    def _apply(self, edit: Edit) -> None:
-        """Check one edit and put down its records."""
-        chain, before = self._resolve(edit.name, edit.follow)
-        plan, name = chain[-1]
+    def _apply(self, update: RefUpdate) -> None:
+        """Check one update and put down its records."""
+        chain, before = self._resolve(update.name, update.follow)
+        part, name = chain[-1]
         for concerned, local in chain:
-            concerned.claim(local, edit.name)
-        self._check(edit, before)
-        if edit.verify_only:
+            concerned.claim(local, update.name)
+        self._check(update, before)
+        if update.verify_only:
             return
-        stamp = edit.stamp
-        after = edit.new
+        signature = update.signature
+        after = update.new
         was_symref, is_symref = _is_symref(before), _is_symref(after)
         if after != before:
-            plan.refs[name] = self._record(plan, name, after)
-        elif not (is_symref and stamp):
+            part.refs[name] = self._record(part, name, after)
+        elif not (is_symref and signature):
             return
         if after is None and not was_symref:
-            for log in plan.refs_before.logs_of(name):
+            for log in part.refs_before.logs_of(name):
                 key = log_key(name, log.update_index)
-                plan.logs[key] = LogRecord(name, log.update_index)
-        if stamp is None:
+                part.logs[key] = LogRecord(name, log.update_index)
+        if signature is None:
             return
-        zero = b"0" * self._backend.hex_size
+        zero = b"0" * self._store.hex_size
         old, new = before or zero, after or zero
         if was_symref:
             old = self._id_of(name) or zero
@@ -322,18 +323,18 @@ class Plan:
         # The refs on the way are logged as well, and HEAD if this is the branch it points to.
         logged = chain[:-1] if after is None and not was_symref else chain
         if name == self._branch_of_head() and not any(local == b"HEAD" for _, local in chain):
-            head_plan = self._plan(self._backend.current)
-            head_plan.claim(b"HEAD", edit.name)
-            logged = [*logged, (head_plan, b"HEAD")]
-        for log_plan, local in logged:
-            if self._is_logged(log_plan, local):
-                log_plan.log(local, stamp, old, new)
+            head_part = self._part(self._store.current)
+            head_part.claim(b"HEAD", update.name)
+            logged = [*logged, (head_part, b"HEAD")]
+        for log_part, local in logged:
+            if self._is_logged(log_part, local):
+                log_part.log(local, signature, old, new)
 
-    def _is_logged(self, plan: _StackPlan, name: bytes) -> bool:
-        return self._starts_reflog(name) or any(True for _ in plan.refs_before.logs_of(name))
+    def _is_logged(self, part: _StackUpdate, name: bytes) -> bool:
+        return self._starts_reflog(name) or any(True for _ in part.refs_before.logs_of(name))
 
-    def _record(self, plan: _StackPlan, name: bytes, value: bytes | None) -> RefRecord:
-        index = plan.update_index
+    def _record(self, part: _StackUpdate, name: bytes, value: bytes | None) -> RefRecord:
+        index = part.update_index
         if value is None:
             return RefRecord(name, index)
         if value.startswith(SYMREF_PREFIX):

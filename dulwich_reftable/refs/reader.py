@@ -27,7 +27,7 @@ from ..engine.table.merged import Chunk, Merged, merge_chunks
 from . import reflog
 from .names import FILE_REFS, PER_WORKTREE, collapse, is_legal, may_be_illegal, prefix_end
 from .prepared_update import MAX_SYMREF_DEPTH
-from .store import Backend, Moment
+from .store import Moment, RefStore
 
 __all__ = ["RefsReader", "RefsSnapshot", "SnapshotOf"]
 
@@ -41,12 +41,12 @@ class RefsReader(RefsContainer):
     """What can be read of a repository's refs.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, store: RefStore) -> None:
         super().__init__()
-        self._backend = backend
+        self._store = store
 
     def _snapshot_of(self, stack: Stack) -> Merged:
         """Give the snapshot that answers for a stack, where a call asks for one thing only."""
@@ -61,7 +61,7 @@ class RefsReader(RefsContainer):
     def _record(self, name: bytes, snapshot_of: SnapshotOf) -> RefRecord | None:
         """Find a ref, without following it; one with an illegal name does not exist."""
         try:
-            stack, local = self._backend.find(name)
+            stack, local = self._store.find(name)
         except (RefFormatError, OSError):
             return None
         record = snapshot_of(stack).lookup_ref(local)
@@ -95,9 +95,9 @@ class RefsReader(RefsContainer):
 
     def _read_file_ref(self, name: bytes) -> bytes | None:
         """Read the first object id of ``FETCH_HEAD`` or ``MERGE_HEAD``, which stay files."""
-        size = self._backend.hex_size
+        size = self._store.hex_size
         try:
-            with open(os.path.join(self._backend.git_dir, os.fsdecode(name)), "rb") as file:
+            with open(os.path.join(self._store.git_dir, os.fsdecode(name)), "rb") as file:
                 value = file.read(size)
             return value if len(a2b_hex(value)) == size // 2 else None
         except (OSError, ValueError):
@@ -162,15 +162,15 @@ class RefsReader(RefsContainer):
           oid: hex object id
         Returns: names, sorted
         """
-        if len(oid) != self._backend.hex_size:
+        if len(oid) != self._store.hex_size:
             return []
         object_id = a2b_hex(oid)
         snapshot_of = self._moment()
         return sorted(
             Ref(record.name)
-            for stack in self._backend.stacks()
+            for stack in self._store.stacks()
             for record in snapshot_of(stack).refs_with_object(
-                object_id, self._backend.unpeeled.pointing_at
+                object_id, self._store.unpeeled.pointing_at
             )
             if self._is_listed(stack, record.name) and is_legal(record.name)
         )
@@ -180,17 +180,17 @@ class RefsReader(RefsContainer):
     def _is_listed(self, stack: Stack, name: bytes) -> bool:
         """Tell whether a ref in a stack is one that lists show: HEAD, or below ``refs/``."""
         if not name.startswith(b"refs/"):
-            return name == HEADREF and stack is self._backend.current
-        if not self._backend.is_linked:
+            return name == HEADREF and stack is self._store.current
+        if not self._store.is_linked:
             return True
-        return name.startswith(PER_WORKTREE) == (stack is self._backend.current)
+        return name.startswith(PER_WORKTREE) == (stack is self._store.current)
 
     def _scan(self, start: bytes, stop: bytes | None, snapshot_of: SnapshotOf) -> _Chunks:
         """Scan the refs that lists show, in order."""
         return merge_chunks(
             [
                 self._scan_stack(stack, snapshot_of(stack), start, stop)
-                for stack in self._backend.stacks()
+                for stack in self._store.stacks()
             ]
         )
 
@@ -199,7 +199,7 @@ class RefsReader(RefsContainer):
     ) -> _Chunks:
         if start <= HEADREF and (stop is None or stop > HEADREF):
             head = snapshot.ref_value(HEADREF)
-            if head is not None and stack is self._backend.current:
+            if head is not None and stack is self._store.current:
                 yield [HEADREF], [head]
         below = snapshot.ref_values(
             max(start, b"refs/"), b"refs0" if stop is None else min(stop, b"refs0")
@@ -212,7 +212,7 @@ class RefsReader(RefsContainer):
         Those are the ones that belong to another stack, and the ones whose names are illegal, which
         git does not list either.
         """
-        is_linked = self._backend.is_linked
+        is_linked = self._store.is_linked
         for names, items in chunks:
             is_suspect = may_be_illegal(names)
             if not (is_linked or is_suspect):
@@ -245,7 +245,7 @@ class RefsReader(RefsContainer):
             yield from merge_chunks(
                 [
                     self._only_listed(stack, snapshot_of(stack).ref_records(start, stop))
-                    for stack in self._backend.stacks()
+                    for stack in self._store.stacks()
                 ]
             )
 
@@ -298,8 +298,8 @@ class RefsReader(RefsContainer):
           base: gives only refs below it, and their names without it
         """
         snapshot_of = self._moment()
-        if base is None and not self._backend.is_linked:
-            values, odd = snapshot_of(self._backend.shared).ref_dict(may_be_illegal)
+        if base is None and not self._store.is_linked:
+            values, odd = snapshot_of(self._store.shared).ref_dict(may_be_illegal)
             for name in tuple(odd):
                 if name != HEADREF and not (name.startswith(b"refs/") and is_legal(name)):
                     del values[name]
@@ -358,19 +358,19 @@ class RefsReader(RefsContainer):
           newest_first: the order; dulwich's is oldest first
         Yields: entries, with hex object ids, the time zone in seconds, and messages without newline
         """
-        stack, local = self._backend.find(name)
+        stack, local = self._store.find(name)
         return reflog.entries(self._snapshot_of(stack), local, newest_first=newest_first)
 
     def reflog_exists(self, name: bytes) -> bool:
         """Tell whether a ref has a reflog, be it an empty one."""
-        stack, local = self._backend.find(name)
+        stack, local = self._store.find(name)
         return reflog.exists(self._snapshot_of(stack), local)
 
     def reflogs(self) -> Iterator[Ref]:
         """Iterate over the names of refs that have reflogs, in order."""
-        backend, snapshot_of = self._backend, self._moment()
-        current = snapshot_of(backend.current) if backend.is_linked else None
-        for name in reflog.names(snapshot_of(backend.shared), current):
+        store, snapshot_of = self._store, self._moment()
+        current = snapshot_of(store.current) if store.is_linked else None
+        for name in reflog.names(snapshot_of(store.shared), current):
             if is_legal(name):
                 yield Ref(name)
 
@@ -382,9 +382,9 @@ class RefsSnapshot(RefsReader):
     worktrees are pinned when they are first asked for.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        super().__init__(backend)
-        self._pinned = Moment(backend)
+    def __init__(self, store: RefStore) -> None:
+        super().__init__(store)
+        self._pinned = Moment(store)
 
     def _snapshot_of(self, stack: Stack) -> Snapshot:
         return self._pinned(stack)

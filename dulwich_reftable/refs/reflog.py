@@ -24,8 +24,8 @@ from ..engine.table.merged import Merged
 from .conflicts import refuse_conflicts, worktree_views
 from .errors import as_dulwich
 from .names import PER_WORKTREE, check_name, is_legal
-from .signature import Stamp, entry_of
-from .store import Backend
+from .signature import Signature, entry_of
+from .store import RefStore
 
 __all__ = [
     "all_names",
@@ -80,14 +80,14 @@ def names(shared: Merged, current: Merged | None) -> Iterator[bytes]:
     yield from sorted(found)
 
 
-def all_names(backend: Backend) -> Iterator[bytes]:
+def all_names(store: RefStore) -> Iterator[bytes]:
     """Give the refs that have reflogs in any worktree, by their names in this one.
 
     Names that no ref can have are left out.
     """
-    for worktree, stack in backend.all_stacks():
+    for worktree, stack in store.all_stacks():
         prefix = b""
-        if stack is not backend.current:
+        if stack is not store.current:
             prefix = b"main-worktree/" if worktree is None else b"worktrees/" + worktree + b"/"
         for name in stack.snapshot().log_names():
             if not is_legal(name):
@@ -105,61 +105,61 @@ def _is_shared(name: bytes) -> bool:
 # Changing. Each function takes a ref's name as the worktree sees it.
 
 
-def create(backend: Backend, name: bytes) -> None:
+def create(store: RefStore, name: bytes) -> None:
     """Make an empty reflog, if the ref has none.
 
     Raises:
       BadRefNameError: if the name is illegal
     """
-    with _addition(backend, name) as (addition, local):
+    with _addition(store, name) as (addition, local):
         if not exists(addition.snapshot, local):
-            addition.write([], [_marker(backend, local, addition.next_update_index)])
+            addition.write([], [_marker(store, local, addition.next_update_index)])
             addition.commit()
 
 
-def append(backend: Backend, name: bytes, old: bytes, new: bytes, stamp: Stamp) -> None:
+def append(store: RefStore, name: bytes, old: bytes, new: bytes, signature: Signature) -> None:
     """Add an entry of which the ref knows nothing.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
       name: of the ref
       old: hex object id before
       new: hex object id after
-      stamp: the rest of the entry
+      signature: the rest of the entry
     Raises:
       BadRefNameError: if the name is illegal
     """
-    with _addition(backend, name) as (addition, local):
-        log = LogRecord(local, addition.next_update_index, stamp.update(old, new))
+    with _addition(store, name) as (addition, local):
+        log = LogRecord(local, addition.next_update_index, signature.update(old, new))
         addition.write([], [log])
         addition.commit()
 
 
-def delete(backend: Backend, name: bytes) -> None:
+def delete(store: RefStore, name: bytes) -> None:
     """Remove a reflog, with all of its entries.
 
     Raises:
       BadRefNameError: if the name is illegal
     """
-    with _addition(backend, name) as (addition, local):
+    with _addition(store, name) as (addition, local):
         tombstones = [_tombstone(log) for log in addition.snapshot.logs_of(local)]
         if tombstones:
             addition.write([], tombstones)
             addition.commit()
 
 
-def drop_entry(backend: Backend, name: bytes, index: int, *, rewrite: bool) -> None:
+def drop_entry(store: RefStore, name: bytes, index: int, *, rewrite: bool) -> None:
     """Remove one entry.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
       name: of the ref
       index: of the entry, 0 being the newest
       rewrite: whether the next newer entry shall go on where the next older one ended
     Raises:
       ValueError: if there is no such entry
     """
-    with _addition(backend, name) as (addition, local):
+    with _addition(store, name) as (addition, local):
         logs = _live(addition.snapshot, local)
         if not 0 <= index < len(logs):
             raise ValueError(f"Invalid reflog index {index}: {len(logs)} entries")
@@ -167,14 +167,14 @@ def drop_entry(backend: Backend, name: bytes, index: int, *, rewrite: bool) -> N
         if rewrite and index:
             older = logs[index + 1].update if index + 1 < len(logs) else None
             newer = logs[index - 1]
-            old_id = older.new_id if older else bytes(backend.settings.write.hash_size)
+            old_id = older.new_id if older else bytes(store.settings.write.hash_size)
             if newer.update is not None:
                 changed.append(newer._replace(update=newer.update._replace(old_id=old_id)))
-        _write(backend, addition, local, changed, is_emptied=len(logs) == 1)
+        _write(store, addition, local, changed, is_emptied=len(logs) == 1)
 
 
 def expire(
-    backend: Backend,
+    store: RefStore,
     name: bytes,
     choose: Callable[[list[Entry]], list[bool]],
     *,
@@ -188,7 +188,7 @@ def expire(
     entries that it was shown go; what others have added or changed meanwhile stays.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
       name: of the ref
       choose: takes the entries, the oldest first, and tells of each whether it shall go
       rewrite: whether an entry shall go on where the one that is now before it ended
@@ -199,7 +199,7 @@ def expire(
       BadRefNameError: if the name is illegal
     """
     check_name(name)
-    stack, local = backend.find(name)
+    stack, local = store.find(name)
     with as_dulwich():
         snapshot = stack.snapshot()
         logs = _live(snapshot, local)[::-1]
@@ -207,7 +207,7 @@ def expire(
     chosen = {log.update_index: log for log, goes in zip(logs, choice, strict=True) if goes}
     if dry_run or not (chosen or rewrite or update_ref):
         return len(chosen)
-    with _addition(backend, name) as (addition, local):
+    with _addition(store, name) as (addition, local):
         if addition.snapshot.tables != snapshot.tables:
             logs = _live(addition.snapshot, local)[::-1]
         kept = [log for log in logs if chosen.get(log.update_index) != log]
@@ -215,9 +215,9 @@ def expire(
         count = len(changed)
         if rewrite:
             changed += _chained(kept)
-        refs = _ref_at(backend, addition, local, kept[-1:]) if update_ref else []
+        refs = _ref_at(store, addition, local, kept[-1:]) if update_ref else []
         if changed or refs:
-            _write(backend, addition, local, changed, refs, is_emptied=bool(logs) and not kept)
+            _write(store, addition, local, changed, refs, is_emptied=bool(logs) and not kept)
         return count
 
 
@@ -231,7 +231,7 @@ def _chained(logs: list[LogRecord]) -> Iterator[LogRecord]:
 
 
 def _ref_at(
-    backend: Backend, addition: Addition, name: bytes, newest: list[LogRecord]
+    store: RefStore, addition: Addition, name: bytes, newest: list[LogRecord]
 ) -> list[RefRecord]:
     """Give the record that sets a ref to where its newest entry leads; none if there is no need."""
     ref = addition.snapshot.lookup_ref(name)
@@ -240,7 +240,7 @@ def _ref_at(
         return []
     if ref.value == update.new_id:
         return []
-    peeled = None if name.startswith(b"refs/heads/") else backend.peel(b2a_hex(update.new_id))
+    peeled = None if name.startswith(b"refs/heads/") else store.peel(b2a_hex(update.new_id))
     return [
         RefRecord(
             name, addition.next_update_index, update.new_id, a2b_hex(peeled) if peeled else None
@@ -249,12 +249,12 @@ def _ref_at(
 
 
 def move(
-    backend: Backend,
+    store: RefStore,
     stack: Stack,
     addition: Addition,
     old: bytes,
     new: bytes,
-    stamp: Stamp | None,
+    signature: Signature | None,
     *,
     keep: bool,
 ) -> None:
@@ -264,12 +264,12 @@ def move(
     creation.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
       stack: that both names belong to
       addition: to it
       old: name of the ref
       new: its new name
-      stamp: for the new entries; None to only carry the old ones over
+      signature: for the new entries; None to only carry the old ones over
       keep: whether the old ref stays
     Raises:
       TransactionError: if there is no ref ``old``, it is a symref, or there is a ref ``new``
@@ -289,7 +289,7 @@ def move(
     if not keep:
         refs[old] = RefRecord(old, deleted_at)
     for view in worktree_views(
-        backend,
+        store,
         {stack: [new]},
         {stack: [] if keep else [old]},
         lambda other: snapshot if other is stack else other.snapshot(),
@@ -300,11 +300,11 @@ def move(
         logs.append(log._replace(name=new))
         if not keep:
             logs.append(_tombstone(log))
-    if stamp is not None:
+    if signature is not None:
         zero = bytes(len(record.value))
-        logs.append(LogRecord(new, created_at, LogUpdate(zero, record.value, *stamp)))
+        logs.append(LogRecord(new, created_at, LogUpdate(zero, record.value, *signature)))
         if not keep:
-            gone = LogUpdate(record.value, zero, *stamp)
+            gone = LogUpdate(record.value, zero, *signature)
             logs.append(LogRecord(new, deleted_at, gone))
             head = snapshot.lookup_ref(b"HEAD")
             if head is not None and head.target == old:
@@ -314,10 +314,10 @@ def move(
 
 
 @contextmanager
-def _addition(backend: Backend, name: bytes) -> Iterator[tuple[Addition, bytes]]:
+def _addition(store: RefStore, name: bytes) -> Iterator[tuple[Addition, bytes]]:
     """Lock the stack of a ref; gives the addition and the ref's name there."""
     check_name(name)
-    stack, local = backend.find(name)
+    stack, local = store.find(name)
     with as_dulwich(), stack.addition() as addition:
         yield addition, local
 
@@ -332,7 +332,7 @@ def _live(snapshot: Merged, name: bytes) -> list[LogRecord]:
 
 
 def _write(
-    backend: Backend,
+    store: RefStore,
     addition: Addition,
     name: bytes,
     logs: list[LogRecord],
@@ -344,7 +344,7 @@ def _write(
         log.update is not None and log.update.is_existence_marker
         for log in addition.snapshot.logs_of(name)
     ):
-        logs = [*logs, _marker(backend, name, addition.next_update_index)]
+        logs = [*logs, _marker(store, name, addition.next_update_index)]
     addition.write(refs, _sorted(logs))
     addition.commit()
 
@@ -357,6 +357,6 @@ def _tombstone(log: LogRecord) -> LogRecord:
     return log._replace(update=None)
 
 
-def _marker(backend: Backend, name: bytes, update_index: int) -> LogRecord:
-    zero = bytes(backend.settings.write.hash_size)
+def _marker(store: RefStore, name: bytes, update_index: int) -> LogRecord:
+    zero = bytes(store.settings.write.hash_size)
     return LogRecord(name, update_index, LogUpdate(zero, zero, b"", b"", 0, 0, b""))

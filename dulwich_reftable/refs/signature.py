@@ -17,9 +17,9 @@ from dulwich.reflog import Entry
 from dulwich.repo import check_user_identity
 
 from ..engine.format.records import LogUpdate
-from .store import Backend
+from .store import RefStore
 
-__all__ = ["Stamp", "entry_of", "message_line"]
+__all__ = ["Signature", "entry_of", "message_line"]
 
 _BLANKS = re.compile(rb"[ \t\r\n]+")
 _LATEST = (1 << 63) - 1
@@ -29,7 +29,7 @@ _WIDEST_ZONE = 327 * 60 + 59
 """The minutes of the widest time zone that the format has room for."""
 
 
-class Stamp(NamedTuple):
+class Signature(NamedTuple):
     """All of a reflog entry but its ids.
 
     Attributes:
@@ -49,16 +49,16 @@ class Stamp(NamedTuple):
     @classmethod
     def of(
         cls,
-        backend: Backend,
+        store: RefStore,
         message: bytes,
         committer: bytes | None = None,
         timestamp: int | None = None,
         timezone: int | None = None,
-    ) -> Stamp:
-        """Make a stamp.
+    ) -> Signature:
+        """Make a signature.
 
         Args:
-          backend: tells who is at work, and how long a message may be
+          store: tells who is at work, and how long a message may be
           message: in any number of lines
           committer: ``b"Name <address>"``; None for who is at work
           timestamp: seconds since the epoch; None for now. The format has no time before 1970:
@@ -69,14 +69,14 @@ class Stamp(NamedTuple):
           InvalidUserIdentity: if the committer is malformed
         """
         if committer is None:
-            committer = backend.identity()
+            committer = store.identity()
         check_user_identity(committer)
         name, _, rest = committer.partition(b" <")
         if timestamp is None:
             timestamp = int(time.time())
         if timezone is None:
             timezone = _local_zone(timestamp)
-        line = message_line(message, backend.settings.write.block_size)
+        line = message_line(message, store.settings.write.block_size)
         email = rest.rpartition(b">")[0]
         seconds = min(max(int(timestamp), 0), _LATEST)
         return cls(name, email, seconds, _to_hhmm(timezone), line)

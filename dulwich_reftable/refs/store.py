@@ -20,13 +20,13 @@ from ..engine.stack.stack import Stack
 from .names import Owner, place_of
 from .unpeeled import UnpeeledTags
 
-__all__ = ["Backend", "Moment", "worktree_ids"]
+__all__ = ["Moment", "RefStore", "worktree_ids"]
 
 _LOOKS = 5
 """How often two stacks are looked at until one stays as it was while the other is read."""
 
 
-class Backend:
+class RefStore:
     """The refs of a repository, as one worktree sees them.
 
     Args:
@@ -140,13 +140,13 @@ class Moment:
     are first asked for.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
     """
 
-    def __init__(self, backend: Backend) -> None:
-        shared, current = backend.shared, backend.current
+    def __init__(self, store: RefStore) -> None:
+        shared, current = store.shared, store.current
         taken = {shared: shared.snapshot()}
-        if backend.is_linked:
+        if store.is_linked:
             for _ in range(_LOOKS):
                 before = taken[shared]
                 taken[current] = current.snapshot()

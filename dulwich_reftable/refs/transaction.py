@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Updates of refs, all or nothing: one table and one update index for each stack concerned.
+"""Updates of refs, all or nothing: one table and one update index for each stack they touch.
 
-A transaction collects edits and does nothing before it is prepared. Then it locks the stacks, in an
-order that everybody keeps; checks *under the locks* what is expected, and works out what to write
-(:mod:`dulwich_reftable.refs.prepared_update`); and writes the tables. To commit is to swap the
-lists, once all tables are on disk. Whatever is unmet raises, and nothing is written.
+A transaction collects ref updates and does nothing before it is prepared. Then it locks the stacks,
+in an order that everybody keeps; checks all expectations *under the locks*, and works out the
+records (:mod:`dulwich_reftable.refs.prepared_update`); and writes the tables. The commit swaps the
+lists, once all tables are on disk. An unmet expectation raises, and nothing is written.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from .errors import as_dulwich
 from .names import check_name
-from .prepared_update import Edit, Plan, UnlockedStackError
-from .signature import Stamp
-from .store import Backend
+from .prepared_update import PreparedUpdate, RefUpdate, UnlockedStackError
+from .signature import Signature
+from .store import RefStore
 
 __all__ = ["Transaction", "check_size", "check_value", "is_zero"]
 
@@ -43,25 +43,25 @@ class Transaction:
     in between.
 
     Args:
-      backend: the repository's refs
-      stamp: for reflog entries; None to write none
+      store: the repository's refs
+      signature: for reflog entries; None to write none
       starts_reflog: tells of a ref that has no reflog whether an entry starts one; None to go by
         the repository's settings
     """
 
     def __init__(
         self,
-        backend: Backend,
-        stamp: Stamp | None = None,
+        store: RefStore,
+        signature: Signature | None = None,
         *,
         starts_reflog: Callable[[bytes], bool] | None = None,
     ) -> None:
-        self._backend = backend
-        self._stamp = stamp
-        self._starts_reflog = starts_reflog or (lambda name: backend.settings.starts_reflogs)
-        self._edits: dict[tuple[bytes, bool], Edit] = {}
+        self._store = store
+        self._signature = signature
+        self._starts_reflog = starts_reflog or (lambda name: store.settings.starts_reflogs)
+        self._updates: dict[tuple[bytes, bool], RefUpdate] = {}
         # To read an object costs more than all else about a ref: each is asked for once.
-        self._peel = cache(backend.peel)
+        self._peel = cache(store.peel)
         self._held = ExitStack()  # what is to be let go of in the end
         self._additions: list[Addition] = []
         self._is_prepared = False
@@ -89,7 +89,7 @@ class Transaction:
           BadRefNameError: if the name is illegal
           ValueError: if ``new`` is no object id
         """
-        self.edit(name, new, old=b"0" * self._backend.hex_size)
+        self.add_update(name, new, old=b"0" * self._store.hex_size)
 
     def update(self, name: bytes, new: bytes, old: bytes | None = None) -> None:
         """Point a ref at an object; symrefs are followed.
@@ -98,7 +98,7 @@ class Transaction:
           BadRefNameError: if the name is illegal
           ValueError: if ``new`` is no object id
         """
-        self.edit(name, new, old=old)
+        self.add_update(name, new, old=old)
 
     def delete(self, name: bytes, old: bytes | None = None) -> None:
         """Delete a ref and its reflog; symrefs are not followed.
@@ -106,7 +106,7 @@ class Transaction:
         Raises:
           BadRefNameError: if the name is illegal
         """
-        self.edit(name, None, old=old, follow=False)
+        self.add_update(name, None, old=old, follow=False)
 
     def verify(self, name: bytes, old: bytes) -> None:
         """Expect a value and leave it; symrefs are followed.
@@ -114,7 +114,7 @@ class Transaction:
         Raises:
           BadRefNameError: if the name is illegal
         """
-        self.edit(name, None, old=old, verify_only=True)
+        self.add_update(name, None, old=old, verify_only=True)
 
     def set_symbolic_ref(self, name: bytes, target: bytes, old: bytes | None = None) -> None:
         """Make a ref point at another ref, which need not exist; the ref itself is not followed.
@@ -122,9 +122,9 @@ class Transaction:
         Raises:
           BadRefNameError: if one of the names is illegal
         """
-        self.edit(name, SYMREF_PREFIX + target, old=old, follow=False)
+        self.add_update(name, SYMREF_PREFIX + target, old=old, follow=False)
 
-    def edit(
+    def add_update(
         self,
         name: bytes,
         new: bytes | None,
@@ -132,10 +132,10 @@ class Transaction:
         old: bytes | None = None,
         follow: bool = True,
         verify_only: bool = False,
-        stamp: Stamp | None = None,
+        signature: Signature | None = None,
         old_is_resolved: bool = False,
     ) -> None:
-        """Add an edit of any kind.
+        """Add an update of any kind.
 
         Args:
           name: of the ref
@@ -143,34 +143,34 @@ class Transaction:
           old: what must be there
           follow: whether to update what a symref points to
           verify_only: whether to check ``old`` and leave it at that
-          stamp: for the reflog; None for the transaction's
+          signature: for the reflog; None for the transaction's
           old_is_resolved: of a symref that is not followed, whether an object id as ``old`` is what
             it leads to, as git has it
         Raises:
           BadRefNameError: if the name is illegal
           ValueError: if ``new`` is neither an object id nor a symref
           RecordError: if the name is too long for a block
-          TransactionError: if the transaction has an edit of this ref
+          TransactionError: if the transaction has an update of this ref
         """
         self._require_open()
         check_name(name)
         if new is not None:
-            check_value(new, self._backend.hex_size)
-            check_size(self._backend, name, new)
-        edit = Edit(
+            check_value(new, self._store.hex_size)
+            check_size(self._store, name, new)
+        update = RefUpdate(
             name,
             new,
             old is not None,
             None if old is None or is_zero(old) else old,
             follow,
-            stamp or self._stamp,
+            signature or self._signature,
             verify_only,
             old_is_resolved,
         )
         key = (name, follow)
-        if key in self._edits:
+        if key in self._updates:
             raise TransactionError(name, None, None, "updated more than once in a transaction")
-        self._edits[key] = edit
+        self._updates[key] = update
 
     # Committing
 
@@ -178,7 +178,7 @@ class Transaction:
         """Take the locks, check all expectations, and write the tables, but list them not yet.
 
         Nobody else can write to these stacks until :meth:`commit` or :meth:`abort`, and nobody sees
-        anything of the updates. No edits can be added any more. If this fails, the transaction is
+        anything of the updates. No updates can be added any more. If this fails, the transaction is
         over, and nothing was written.
 
         Raises:
@@ -212,18 +212,18 @@ class Transaction:
         for stack in _in_order(stacks):
             additions[stack] = self._held.enter_context(stack.addition())
         snapshots = {stack: addition.snapshot for stack, addition in additions.items()}
-        self._planned(snapshots).write(additions)
+        self._prepare_update(snapshots).write(additions)
         self._additions = list(additions.values())
 
     def _concerned(self) -> set[Stack]:
         """Give the stacks to be locked, as far as can be told."""
-        return {self._backend.find(edit.name)[0] for edit in self._edits.values()}
+        return {self._store.find(update.name)[0] for update in self._updates.values()}
 
-    def _planned(self, snapshots: Mapping[Stack, Snapshot]) -> Plan:
+    def _prepare_update(self, snapshots: Mapping[Stack, Snapshot]) -> PreparedUpdate:
         """Work out what is to be written to locked stacks."""
-        plan = Plan(self._backend, snapshots, self._peel, self._starts_reflog)
-        plan.add(self._edits.values())
-        return plan
+        prepared = PreparedUpdate(self._store, snapshots, self._peel, self._starts_reflog)
+        prepared.add(self._updates.values())
+        return prepared
 
     def commit(self) -> None:
         """Do it.
@@ -241,10 +241,10 @@ class Transaction:
             self.abort()
 
     def abort(self) -> None:
-        """Forget all edits, and let go of what was prepared; harmless when it is over."""
+        """Forget all updates, and let go of what was prepared; harmless when it is over."""
         self._is_over = True
         self._is_prepared = False
-        self._edits.clear()
+        self._updates.clear()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -286,17 +286,17 @@ def check_value(value: bytes, hex_size: int) -> None:
         raise ValueError(f"{value!r} is neither an object id of {hex_size} digits nor a symref")
 
 
-def check_size(backend: Backend, name: bytes, value: bytes) -> None:
+def check_size(store: RefStore, name: bytes, value: bytes) -> None:
     """Refuse a ref that no block can hold, before anybody looks for what is in its way.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
       name: of the ref
       value: hex object id, or ``b"ref: <target>"``
     Raises:
       RecordError: if name and target are too long
     """
-    options = backend.settings.write
+    options = store.settings.write
     target = value[len(SYMREF_PREFIX) :] if value.startswith(SYMREF_PREFIX) else None
     if not options.can_hold(name, target):
         raise RecordError(

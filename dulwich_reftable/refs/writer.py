@@ -22,25 +22,25 @@ from .batch import Batch
 from .errors import as_dulwich
 from .names import check_name, collapse
 from .reader import RefsReader
-from .signature import Stamp
-from .store import Backend
+from .signature import Signature
+from .store import RefStore
 from .transaction import Transaction, check_size, check_value
 
-__all__ = ["Logger", "RefsUpdater"]
+__all__ = ["Logger", "RefsWriter"]
 
 Logger = Callable[[bytes, bytes, bytes, "bytes | None", "int | None", "int | None", bytes], None]
 
 
-class RefsUpdater(RefsReader):
+class RefsWriter(RefsReader):
     """What can be done to a repository's refs.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
       logger: called after an update that has a message; None for nobody
     """
 
-    def __init__(self, backend: Backend, logger: Logger | None) -> None:
-        super().__init__(backend)
+    def __init__(self, store: RefStore, logger: Logger | None) -> None:
+        super().__init__(store)
         self._logger = logger
         self._batches: dict[int, Batch] = {}  # by the thread that has begun them
 
@@ -73,8 +73,8 @@ class RefsUpdater(RefsReader):
           RefConflictError: if another ref is in the way
           LockError, StorageError: if it could not be written
         """
-        stamp = self._stamp(message, committer, timestamp, timezone)
-        return self._edit(name, old_ref, new_ref, follow=True, stamp=stamp)
+        signature = self._signature(message, committer, timestamp, timezone)
+        return self._update_ref(name, old_ref, new_ref, follow=True, signature=signature)
 
     def add_if_new(
         self,
@@ -94,12 +94,12 @@ class RefsUpdater(RefsReader):
           SymrefLoop: if the name leads into a loop
         """
         self._check_refname(name)
-        check_value(ref, self._backend.hex_size)
+        check_value(ref, self._store.hex_size)
         if self.follow(name)[1] is not None:
             return False
-        stamp = self._stamp(message, committer, timestamp, timezone)
-        zero = ObjectID(b"0" * self._backend.hex_size)
-        return self._edit(name, zero, ref, follow=True, stamp=stamp)
+        signature = self._signature(message, committer, timestamp, timezone)
+        zero = ObjectID(b"0" * self._store.hex_size)
+        return self._update_ref(name, zero, ref, follow=True, signature=signature)
 
     def remove_if_equals(
         self,
@@ -117,8 +117,8 @@ class RefsUpdater(RefsReader):
 
         Returns: False if the ref was not as expected, and nothing was written
         """
-        stamp = self._stamp(message, committer, timestamp, timezone)
-        return self._edit(name, old_ref, None, follow=False, stamp=stamp)
+        signature = self._signature(message, committer, timestamp, timezone)
+        return self._update_ref(name, old_ref, None, follow=False, signature=signature)
 
     def set_symbolic_ref(
         self,
@@ -133,8 +133,8 @@ class RefsUpdater(RefsReader):
 
         Args and errors are those of :meth:`set_if_equals`.
         """
-        stamp = self._stamp(message, committer, timestamp, timezone)
-        self._edit(name, None, SYMREF_PREFIX + other, follow=False, stamp=stamp)
+        signature = self._signature(message, committer, timestamp, timezone)
+        self._update_ref(name, None, SYMREF_PREFIX + other, follow=False, signature=signature)
 
     def _check_refname(self, name: Ref) -> None:
         self._tolerated(name)
@@ -147,39 +147,39 @@ class RefsUpdater(RefsReader):
         check_name(name)
         return Ref(name)
 
-    def _stamp(
+    def _signature(
         self,
         message: bytes | None,
         committer: bytes | None,
         timestamp: int | None,
         timezone: int | None,
-    ) -> Stamp | None:
+    ) -> Signature | None:
         if message is None:
             return None
-        return Stamp.of(self._backend, message, committer, timestamp, timezone)
+        return Signature.of(self._store, message, committer, timestamp, timezone)
 
-    def _edit(
+    def _update_ref(
         self,
         name: bytes,
         old: bytes | None,
         new: bytes | None,
         *,
         follow: bool,
-        stamp: Stamp | None,
+        signature: Signature | None,
     ) -> bool:
-        """Do one edit; tell whether the ref was as expected."""
+        """Update one ref; tell whether the ref was as expected."""
         name = self._tolerated(name)
         before = self.read_ref(Ref(name)) if self._logger is not None else None
         transaction = self._begin(None)
-        transaction.edit(name, new, old=old, follow=follow, stamp=stamp)
+        transaction.add_update(name, new, old=old, follow=follow, signature=signature)
         try:
             transaction.commit()
         except TransactionError:
             return False
-        if self._logger is not None and stamp is not None:
-            who = stamp.name + b" <" + stamp.email + b">"
-            line = stamp.message.rstrip(b"\n")
-            tell = partial(self._log, name, before, new, who, stamp.time, None, line)
+        if self._logger is not None and signature is not None:
+            who = signature.name + b" <" + signature.email + b">"
+            line = signature.message.rstrip(b"\n")
+            tell = partial(self._log, name, before, new, who, signature.time, None, line)
             batch = self._batch()
             if batch is None:
                 tell()
@@ -191,9 +191,11 @@ class RefsUpdater(RefsReader):
         """Give the batch that this thread has begun."""
         return self._batches.get(get_ident()) if self._batches else None
 
-    def _begin(self, stamp: Stamp | None) -> Transaction:
+    def _begin(self, signature: Signature | None) -> Transaction:
         batch = self._batch()
-        return Transaction(self._backend, stamp) if batch is None else batch.transaction(stamp)
+        return (
+            Transaction(self._store, signature) if batch is None else batch.transaction(signature)
+        )
 
     # Many refs
 
@@ -215,7 +217,7 @@ class RefsUpdater(RefsReader):
           timestamp: seconds since the epoch; None for now
           timezone: seconds east of UTC; None for the local zone
         """
-        return self._begin(self._stamp(message, committer, timestamp, timezone))
+        return self._begin(self._signature(message, committer, timestamp, timezone))
 
     @contextmanager
     def batch_update(self) -> Iterator[None]:
@@ -236,7 +238,7 @@ class RefsUpdater(RefsReader):
         if thread in self._batches:
             yield  # part of the batch around it
             return
-        batch = self._batches[thread] = Batch(self._backend)
+        batch = self._batches[thread] = Batch(self._store)
         try:
             yield
         finally:
@@ -272,7 +274,7 @@ class RefsUpdater(RefsReader):
             for name, value in other.items():
                 stale.discard(name)
                 full = self._tolerated(base + b"/" + name)
-                transaction.edit(full, value, follow=value is not None)
+                transaction.add_update(full, value, follow=value is not None)
             for name in stale:
                 transaction.delete(base + b"/" + name)
 
@@ -288,7 +290,7 @@ class RefsUpdater(RefsReader):
             for name, value in new_refs.items():
                 if name == HEADREF:
                     raise ValueError("cannot pack HEAD")
-                transaction.edit(name, value, follow=False)
+                transaction.add_update(name, value, follow=False)
 
     # Renaming
 
@@ -318,8 +320,8 @@ class RefsUpdater(RefsReader):
           TransactionError: if there is no ref ``old``, it is a symref, or there is a ref ``new``
           RefConflictError: if another ref is in the way
         """
-        stamp = self._stamp(message, committer, timestamp, timezone)
-        self._move(old, new, stamp, keep=False)
+        signature = self._signature(message, committer, timestamp, timezone)
+        self._move(old, new, signature, keep=False)
 
     def copy(
         self,
@@ -331,17 +333,17 @@ class RefsUpdater(RefsReader):
         timezone: int | None = None,
     ) -> None:
         """Copy a ref, with its reflog; args and errors are those of :meth:`rename`."""
-        stamp = self._stamp(message, committer, timestamp, timezone)
-        self._move(old, new, stamp, keep=True)
+        signature = self._signature(message, committer, timestamp, timezone)
+        self._move(old, new, signature, keep=True)
 
-    def _move(self, old: bytes, new: bytes, stamp: Stamp | None, *, keep: bool) -> None:
+    def _move(self, old: bytes, new: bytes, signature: Signature | None, *, keep: bool) -> None:
         check_name(old)
         check_name(new)
         if self._batch() is not None:
             raise ReftableError("refs cannot be renamed or copied in a batch")
-        (stack, old_local), (other, new_local) = map(self._backend.find, (old, new))
+        (stack, old_local), (other, new_local) = map(self._store.find, (old, new))
         if stack is not other:
             raise TransactionError(old, None, None, "its new name belongs to another worktree")
-        check_size(self._backend, new, b"")
+        check_size(self._store, new, b"")
         with as_dulwich(), stack.addition() as addition:
-            reflog.move(self._backend, stack, addition, old_local, new_local, stamp, keep=keep)
+            reflog.move(self._store, stack, addition, old_local, new_local, signature, keep=keep)

@@ -279,7 +279,7 @@ class Repo(DulwichRepo):
             return
         assert isinstance(self.refs, ReftableRefsContainer)
         with self.refs.transaction() as transaction:
-            transaction.edit(ref, contents.strip(), follow=False)
+            transaction.add_update(ref, contents.strip(), follow=False)
 
     def _del_named_file(self, path: str) -> None:
         ref = self._ref_of_file(path)

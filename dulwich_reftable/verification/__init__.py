@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from ..engine.table.merged import Merged
 from ..refs.errors import BadRefNameError
 from ..refs.names import Owner, place_of
-from ..refs.store import Backend
+from ..refs.store import RefStore
 from .finding import ERROR, INFO, WARNING, Finding, limited
 from .refs import check_refs
 from .stack import StackCheck
@@ -22,28 +22,28 @@ from .stack import StackCheck
 __all__ = ["ERROR", "INFO", "WARNING", "Finding", "verify"]
 
 
-def verify(backend: Backend) -> Iterator[Finding]:
+def verify(store: RefStore) -> Iterator[Finding]:
     """Check the refs of a repository, those of all worktrees.
 
     Nothing is written, and nobody is locked out: what others do meanwhile is no fault.
 
     Args:
-      backend: the repository's refs
+      store: the repository's refs
     Yields: what is wrong
     """
-    return limited(_verify(backend))
+    return limited(_verify(store))
 
 
-def _verify(backend: Backend) -> Iterator[Finding]:
+def _verify(store: RefStore) -> Iterator[Finding]:
     merged: dict[bytes | None, Merged | None] = {}
-    for worktree, stack in backend.all_stacks():
+    for worktree, stack in store.all_stacks():
         check = StackCheck(stack)
         yield from check.findings()
         merged[worktree] = check.merged
         if check.merged is None:
             message = "is damaged, so that its refs were not held against each other"
             yield Finding(INFO, "refs", stack.storage.location, message)
-    yield from _check_files(backend.common_dir)
+    yield from _check_files(store.common_dir)
     for worktree, seen in merged.items():
         if seen is not None:
             yield from check_refs(seen, worktree, _Sight(merged, worktree).value_of)

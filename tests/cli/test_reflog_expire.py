@@ -179,9 +179,9 @@ def fill_twins(twins: Twins, rng: Random) -> None:
                 file.unlink()
             (root / path / "tables.list").touch()
     with dr.Repo(str(twins.roots[0] / "tree")) as repo:
-        backend = repo.refs._backend
-        fill(backend.shared, sorted([*SHARED, *OWN, *GONE]), twins, rng)
-        fill(backend.current, sorted([*OWN, GONE[1]]), twins, rng)
+        store = repo.refs._store
+        fill(store.shared, sorted([*SHARED, *OWN, *GONE]), twins, rng)
+        fill(store.current, sorted([*OWN, GONE[1]]), twins, rng)
     for path in stacks:
         shutil.copytree(twins.roots[0] / path, twins.roots[1] / path, dirs_exist_ok=True)
 

@@ -266,7 +266,7 @@ def test_an_illegal_target_is_not_written_to(
     """Whoever made the symref by other means; git refuses to follow it, too."""
     bad = b"refs/heads/bad"
     refs.set_symbolic_ref(ALIAS, bad if through_another else MAIN)
-    with refs._backend.shared.addition() as addition:
+    with refs._store.shared.addition() as addition:
         index = addition.next_update_index
         addition.write([RefRecord(bad if through_another else ALIAS, index, target=target)], [])
         addition.commit()
@@ -512,7 +512,7 @@ def test_an_old_id_of_a_symref_that_is_not_followed(
 ) -> None:
     """Asked for, it is held against what the symref leads to, as by git update-ref --no-deref."""
     transaction = refs.transaction()
-    transaction.edit(HEAD, B, old=old, follow=False, old_is_resolved=True)
+    transaction.add_update(HEAD, B, old=old, follow=False, old_is_resolved=True)
     if fits:
         transaction.commit()
         assert refs.read_ref(HEAD) == B
@@ -524,9 +524,9 @@ def test_an_old_id_of_a_symref_that_is_not_followed(
 
 def test_who_starts_a_reflog(refs: dr.ReftableRefsContainer) -> None:
     refs.create_reflog(OTHER)
-    about = refs.transaction(message=b"m", **ABOUT)._stamp
+    about = refs.transaction(message=b"m", **ABOUT)._signature
     transaction = dr.Transaction(
-        refs._backend, about, starts_reflog=lambda name: name.startswith(b"refs/tags/")
+        refs._store, about, starts_reflog=lambda name: name.startswith(b"refs/tags/")
     )
     transaction.update(MAIN, B)
     transaction.update(OTHER, A)

@@ -36,7 +36,7 @@ from ...engine.stack.stack import Stack
 from ...refs.conflicts import ConflictFinder, ListedRefs, in_the_way, worktree_views
 from ...refs.container import ReftableRefsContainer
 from ...refs.errors import BadRefNameError
-from ...refs.signature import Stamp
+from ...refs.signature import Signature
 from ...refs.transaction import Transaction, is_zero
 from .commands import Command, pending, refuse
 from .hooks import Hooks
@@ -103,8 +103,8 @@ class PushApplication:
     def _by_transaction(
         self, refs: ReftableRefsContainer, commands: list[Command], atomic: bool
     ) -> None:
-        stamp = Stamp.of(refs._backend, b"push", self._committer)
-        options = refs._backend.settings.write
+        signature = Signature.of(refs._store, b"push", self._committer)
+        options = refs._store.settings.write
         for command in pending(commands):
             if not command.deletes and not options.can_hold(command.target):
                 self._refuse_long(command)
@@ -113,7 +113,7 @@ class PushApplication:
             if not left:
                 return
             try:
-                self._transact(refs, left, stamp)
+                self._transact(refs, left, signature)
                 return
             except (TransactionError, RefConflictError, BadRefNameError) as error:
                 # Most often the next look sees what is wrong; if not, it must not go on for ever.
@@ -132,11 +132,13 @@ class PushApplication:
                 refuse(left, _FAILED)
         refuse(pending(commands), _FAILED)
 
-    def _transact(self, refs: ReftableRefsContainer, commands: list[Command], stamp: Stamp) -> None:
-        with Transaction(refs._backend, stamp, starts_reflog=self._is_logged) as transaction:
+    def _transact(
+        self, refs: ReftableRefsContainer, commands: list[Command], signature: Signature
+    ) -> None:
+        with Transaction(refs._store, signature, starts_reflog=self._is_logged) as transaction:
             for command in commands:
                 new = None if command.deletes else command.new
-                transaction.edit(command.name, new, old=command.old)
+                transaction.add_update(command.name, new, old=command.old)
             transaction.prepare()
             if not self._ask_hook(commands):
                 transaction.abort()
@@ -181,7 +183,7 @@ class PushApplication:
         """Read refs that are no symrefs; what does not exist is left out."""
         if isinstance(self._refs, ReftableRefsContainer):
             found: dict[bytes, bytes] = {}
-            for stack in self._refs._backend.stacks():
+            for stack in self._refs._store.stacks():
                 found.update(stack.snapshot().values_of(names))
             return found
         values = {name: self._refs.read_ref(Ref(name)) for name in names}
@@ -228,12 +230,12 @@ class PushApplication:
         if not isinstance(self._refs, ReftableRefsContainer):
             yield from in_the_way(names, ListedRefs(sorted(self._refs.allkeys() - deleted)))
             return
-        backend = self._refs._backend
+        ref_store = self._refs._store
         created: dict[Stack, list[bytes]] = {}
         for name in names:
-            created.setdefault(backend.find(name)[0], []).append(name)
-        gone = dict.fromkeys(backend.stacks(), deleted)
-        for view in worktree_views(backend, created, gone, Stack.snapshot):
+            created.setdefault(ref_store.find(name)[0], []).append(name)
+        gone = dict.fromkeys(ref_store.stacks(), deleted)
+        for view in worktree_views(ref_store, created, gone, Stack.snapshot):
             yield from in_the_way(*view)
 
     # Files

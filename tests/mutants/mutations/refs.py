@@ -80,7 +80,7 @@ MUTATIONS = (
     Mutation(
         "batch-forgets-an-expectation",
         "refs/batch.py",
-        "        if self._plan.fits(snapshots):\n",
+        "        if self._prepared.fits(snapshots):\n",
         "        if True:\n",
         "a batch overwrites what somebody else has written since it was begun",
         ("refs/test_batch.py",),
@@ -96,8 +96,8 @@ MUTATIONS = (
     Mutation(
         "import-deletes-through-a-symref",
         "refs/writer.py",
-        "transaction.edit(full, value, follow=value is not None)",
-        "transaction.edit(full, value)",
+        "transaction.add_update(full, value, follow=value is not None)",
+        "transaction.add_update(full, value)",
         "a fetch that prunes a symref deletes the branch that it points to",
         ("refs/test_transaction.py",),
     ),
@@ -112,7 +112,7 @@ MUTATIONS = (
     Mutation(
         "expectations-unchecked",
         "refs/prepared_update.py",
-        "        if not edit.expects or edit.old == before:\n",
+        "        if not update.expects or update.old == before:\n",
         "        if True:\n",
         "updates overwrite what somebody else has written meanwhile",
         ("refs/test_contract.py", "engine/stack/test_threads.py"),
@@ -120,7 +120,7 @@ MUTATIONS = (
     Mutation(
         "loop-followed-to-its-end",
         "refs/prepared_update.py",
-        "                return chain[:1], plan.value(local)\n",
+        "                return chain[:1], part.value(local)\n",
         "                return chain, value\n",
         "a set through a loop of symrefs replaces another ref of the loop",
         ("refs/test_contract.py", "refs/test_container.py"),
@@ -128,7 +128,7 @@ MUTATIONS = (
     Mutation(
         "reflog-of-a-deleted-ref-stays",
         "refs/prepared_update.py",
-        "                plan.logs[key] = LogRecord(name, log.update_index)\n",
+        "                part.logs[key] = LogRecord(name, log.update_index)\n",
         "                pass\n",
         "a ref that is made anew shows the reflog of the deleted one",
         ("refs/test_reflog.py", "refs/test_alternate_git.py"),
@@ -208,7 +208,7 @@ MUTATIONS = (
     Mutation(
         "unpeeled-tags-are-not-found",
         "refs/reader.py",
-        "object_id, self._backend.unpeeled.pointing_at",
+        "object_id, self._store.unpeeled.pointing_at",
         "object_id",
         "after git refs migrate, a search by object finds no annotated tag",
         ("refs/test_unpeeled.py",),
@@ -224,7 +224,7 @@ MUTATIONS = (
     Mutation(
         "worktree-conflicts-in-one-stack",
         "refs/conflicts.py",
-        "    if backend.is_linked:\n",
+        "    if store.is_linked:\n",
         "    if False:\n",
         "a linked worktree makes refs/worktree beside its own refs/worktree/a",
         ("refs/test_conflicts.py",),
@@ -248,7 +248,7 @@ MUTATIONS = (
     Mutation(
         "other-worktrees-refs-are-listed",
         "refs/reader.py",
-        "return name.startswith(PER_WORKTREE) == (stack is self._backend.current)",
+        "return name.startswith(PER_WORKTREE) == (stack is self._store.current)",
         "return True",
         "a linked worktree lists the refs of the main one",
         ("refs/test_worktrees.py",),

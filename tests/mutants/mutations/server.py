@@ -25,8 +25,8 @@ MUTATIONS = (
     Mutation(
         "stale-old-value",
         "server/receive_pack/push_application.py",
-        "                transaction.edit(command.name, new, old=command.old)\n",
-        "                transaction.edit(command.name, new)\n",
+        "                transaction.add_update(command.name, new, old=command.old)\n",
+        "                transaction.add_update(command.name, new)\n",
         "of two pushes at once, the second overwrites the first",
         ("server/test_races.py",),
     ),
