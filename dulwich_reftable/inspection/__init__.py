@@ -10,7 +10,7 @@ engine that decodes.
 
 from __future__ import annotations
 
-from .ends import Footer, Header
+from ..engine.format.layout import Footer, Header
 from .salvage import salvaged
 from .stack import StackInspection, inspect_stack
 from .table import Inspection, Lost

@@ -116,7 +116,7 @@ class Inspection:
         """Give where blocks begin by the footer, and by the indexes that it names."""
         if self._starts is None:
             footer = self.footer
-            told = set(footer.starts) if footer and footer.is_sound else set()
+            told = set(footer.starts) - {0} if footer and footer.is_sound else set()
             pending = sorted(told)
             while pending:
                 position = pending.pop()

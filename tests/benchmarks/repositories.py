@@ -291,7 +291,7 @@ def _write_stack(
         with open(directory / names[-1], "wb") as file:
             writer = TableWriter(file.write, first, last, WriteOptions())
             for ref in refs:
-                writer.add_ref(ref)
+                writer.add_refs([ref])
             for log in logs:
                 writer.add_log(log)
             writer.finish()

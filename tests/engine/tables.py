@@ -76,7 +76,7 @@ def write(
     parts: list[bytes] = []
     writer = TableWriter(parts.append, *bounds, options or WriteOptions())
     for ref_record in refs:
-        writer.add_ref(ref_record)
+        writer.add_refs([ref_record])
     for log_record in logs:
         writer.add_log(log_record)
     writer.finish()

@@ -1,11 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What a block needs to know of the file around it."""
+"""The layout of the file: header, footer, block types; and what a block needs to know of them.
+
+This module alone knows the magic number, the versions, the sizes of header and footer, and the ids
+of hashes (format: "Header", "Footer").
+"""
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import NamedTuple, Protocol
 
-__all__ = ["INDEX", "LOG", "OBJ", "REF", "TYPES", "Buffer", "Layout"]
+from ..errors import CorruptTableError
+
+__all__ = [
+    "FOOTER_SIZES",
+    "HASH_SIZES",
+    "HEADER_SIZES",
+    "INDEX",
+    "LOG",
+    "OBJ",
+    "REF",
+    "TYPES",
+    "Buffer",
+    "Footer",
+    "Header",
+    "Layout",
+    "encode_footer",
+]
 
 # Block types (format: the first byte of each block).
 REF = ord("r")
@@ -13,7 +35,21 @@ LOG = ord("g")
 OBJ = ord("o")
 INDEX = ord("i")
 TYPES = {REF: "ref", LOG: "log", OBJ: "obj", INDEX: "index"}
-"""All of them, and what they are called."""
+"""The names of all block types."""
+
+_MAGIC = b"REFT"
+_HEADER = struct.Struct(">4sIQQ")
+_HASH_ID = slice(24, 28)
+_FOOTER = struct.Struct(">QQQQQI")  # behind the copy of the header
+
+HEADER_SIZES = {1: 24, 2: 28}
+"""Bytes of the header by version: version 2 appends a hash id."""
+
+FOOTER_SIZES = {version: size + _FOOTER.size for version, size in HEADER_SIZES.items()}
+"""Bytes of the footer by version: a copy of the header, five positions, a checksum."""
+
+HASH_SIZES = {b"sha1": 20, b"s256": 32}
+"""Bytes of an object id by hash id. Version 1 has no hash id, and ids of 20 bytes."""
 
 
 class Buffer(Protocol):
@@ -21,6 +57,118 @@ class Buffer(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, key: slice, /) -> bytes: ...
+
+
+class Header(NamedTuple):
+    """The file header.
+
+    Attributes:
+      version: of the format, 1 or 2
+      block_size: alignment in bytes; 0 for an unaligned table
+      min_update_index, max_update_index: bounds of the update indexes in the table
+      hash_size: bytes of an object id
+    """
+
+    version: int
+    block_size: int
+    min_update_index: int
+    max_update_index: int
+    hash_size: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the header itself."""
+        return HEADER_SIZES[self.version]
+
+    @classmethod
+    def decode(cls, filename: str, data: bytes) -> Header:
+        """Decode a header.
+
+        Args:
+          filename: the table's name, for messages
+          data: the first bytes of the table, or of its footer; 28 or more where there are as many
+        Raises:
+          CorruptTableError: if this is no header
+        """
+        if len(data) < _HEADER.size:
+            raise CorruptTableError(filename, 0, f"{len(data)} bytes are too few for a table")
+        magic, word, min_update_index, max_update_index = _HEADER.unpack(data[: _HEADER.size])
+        if magic != _MAGIC:
+            raise CorruptTableError(filename, 0, "magic number is missing")
+        version = word >> 24
+        if version not in HEADER_SIZES:
+            raise CorruptTableError(filename, 4, f"unknown version {version}")
+        if len(data) < HEADER_SIZES[version]:
+            raise CorruptTableError(filename, 0, f"{len(data)} bytes are too few for a table")
+        hash_id = b"sha1" if version == 1 else data[_HASH_ID]
+        if hash_id not in HASH_SIZES:
+            raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
+        hash_size = HASH_SIZES[hash_id]
+        return cls(version, word & 0xFFFFFF, min_update_index, max_update_index, hash_size)
+
+    def encode(self) -> bytes:
+        """Encode the header."""
+        word = self.version << 24 | self.block_size
+        data = _HEADER.pack(_MAGIC, word, self.min_update_index, self.max_update_index)
+        if self.version == 1:
+            return data
+        return data + next(id for id, size in HASH_SIZES.items() if size == self.hash_size)
+
+
+class Footer(NamedTuple):
+    """The footer behind its copy of the header. A position of 0 stands for "there is none".
+
+    Attributes:
+      position: where it begins in the file
+      ref_index: position of the root of the refs' index
+      obj: position of the first obj block
+      obj_id_length: bytes to which obj blocks abbreviate object ids
+      obj_index: position of the root of the objects' index
+      log: position of the first log block
+      log_index: position of the root of the logs' index
+      checksum: as the file has it
+      is_sound: whether that is the checksum of the footer
+    """
+
+    position: int
+    ref_index: int
+    obj: int
+    obj_id_length: int
+    obj_index: int
+    log: int
+    log_index: int
+    checksum: int
+    is_sound: bool
+
+    @property
+    def starts(self) -> tuple[int, int, int, int, int]:
+        """The five positions, in the order of the file."""
+        return self.ref_index, self.obj, self.obj_index, self.log, self.log_index
+
+    @classmethod
+    def at(cls, buffer: Buffer, position: int, header_size: int) -> Footer:
+        """Decode the footer at a position; its checksum may be wrong."""
+        data = buffer[position : position + header_size + _FOOTER.size]
+        ref_index, obj, obj_index, log, log_index, checksum = _FOOTER.unpack(data[header_size:])
+        is_sound = checksum == zlib.crc32(data[:-4])
+        return cls(
+            position, ref_index, obj >> 5, obj & 31, obj_index, log, log_index, checksum, is_sound
+        )
+
+
+def encode_footer(
+    header: bytes,
+    ref_index: int,
+    obj: int,
+    obj_id_length: int,
+    obj_index: int,
+    log: int,
+    log_index: int,
+) -> bytes:
+    """Encode a footer, copy of the header and checksum included; see :class:`Footer`."""
+    word = obj << 5 | obj_id_length
+    checksum = zlib.crc32(header + _FOOTER.pack(ref_index, word, obj_index, log, log_index, 0)[:-4])
+    return header + _FOOTER.pack(ref_index, word, obj_index, log, log_index, checksum)
 
 
 class Layout(NamedTuple):

@@ -8,8 +8,6 @@ the cost of Python's iteration is paid a block and not a record at a time.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache, partial
@@ -18,18 +16,26 @@ from typing import TypeVar
 from ..errors import CorruptTableError
 from ..format.block import Block
 from ..format.hash_index import BlockHashIndex
-from ..format.layout import LOG, OBJ, REF, Buffer, Layout
+from ..format.layout import (
+    FOOTER_SIZES,
+    HEADER_SIZES,
+    LOG,
+    OBJ,
+    REF,
+    Buffer,
+    Footer,
+    Header,
+    Layout,
+)
 from ..format.records import LogRecord, RefRecord
 from ..format.ref_scan import ref_text
 from .section import Section
 
-__all__ = ["HASH_SIZES", "HEADER", "POSITIONS", "Table"]
+__all__ = ["Table"]
 
 _T = TypeVar("_T")
 _Decoded = tuple[list[bytes], list[bytes | None]]
 
-HEADER = struct.Struct(">4sIQQ")
-POSITIONS = struct.Struct(">QQQQQI")
 _BYTES_PER_REF = 24
 """A ref takes so many bytes at the least, or hardly fewer."""
 
@@ -41,8 +47,6 @@ _WORTH_A_BLOCK = 8
 
 _BYTES_DECODED = 1 << 19
 """Bytes of the blocks that are kept decoded, for which it takes about ten times as many."""
-
-HASH_SIZES = {b"sha1": 20, b"s256": 32}
 
 
 class Table:
@@ -69,37 +73,21 @@ class Table:
     def __init__(self, filename: str, buffer: Buffer) -> None:
         self.filename = filename
         self.size = size = len(buffer)
-        if size < HEADER.size:
-            raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
-        self.min_update_index: int
-        self.max_update_index: int
-        magic, word, self.min_update_index, self.max_update_index = HEADER.unpack(
-            buffer[: HEADER.size]
-        )
-        self.version, self.block_size = word >> 24, word & 0xFFFFFF
-        if magic != b"REFT":
-            raise CorruptTableError(filename, 0, "magic number is missing")
-        if self.version not in (1, 2):
-            raise CorruptTableError(filename, 4, f"unknown version {self.version}")
-        header_size = 24 if self.version == 1 else 28
-        end = size - header_size - POSITIONS.size
+        header = Header.decode(filename, buffer[: max(HEADER_SIZES.values())])
+        self.version, self.block_size, self.min_update_index, self.max_update_index, _ = header
+        self.hash_size = header.hash_size
+        header_size = HEADER_SIZES[self.version]
+        end = size - FOOTER_SIZES[self.version]
         if end < header_size:
             raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
-        self.hash_size = 20
-        if self.version == 2:
-            hash_id = buffer[24:28]
-            if hash_id not in HASH_SIZES:
-                raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
-            self.hash_size = HASH_SIZES[hash_id]
-        footer = buffer[end:size]
-        if footer[:header_size] != buffer[:header_size]:
+        footer = Footer.at(buffer, end, header_size)
+        if buffer[end : end + header_size] != buffer[:header_size]:
             raise CorruptTableError(filename, end, "footer does not repeat the header")
-        ref_index, obj, obj_index, log, log_index, crc = POSITIONS.unpack(footer[header_size:])
-        if crc != zlib.crc32(footer[:-4]):
+        if not footer.is_sound:
             raise CorruptTableError(filename, size - 4, "checksum of the footer does not match")
         if self.min_update_index > self.max_update_index:
             raise CorruptTableError(filename, 8, "update indexes are out of order")
-        for i, position in enumerate((ref_index, obj >> 5, obj_index, log, log_index)):
+        for i, position in enumerate(footer.starts):
             if position >= end:
                 at = end + header_size + 8 * i
                 raise CorruptTableError(filename, at, f"position {position} is behind the blocks")
@@ -118,27 +106,27 @@ class Table:
         self.refs: Section | None = None
         self.objs: Section | None = None
         self.logs: Section | None = None
-        starts = frozenset((ref_index, obj >> 5, obj_index, log, log_index))
+        starts = frozenset(footer.starts)
         if first == REF:
-            self.refs = Section(layout, REF, 0, ref_index, starts)
-            is_odd = bool(log_index and not log)
+            self.refs = Section(layout, REF, 0, footer.ref_index, starts)
+            is_odd = bool(footer.log_index and not footer.log)
         elif first == LOG:
-            is_odd = bool(ref_index or obj or log > header_size)
+            is_odd = bool(footer.ref_index or footer.obj or footer.log > header_size)
         else:
             is_odd = end > header_size or any(starts)
         if is_odd:
             raise CorruptTableError(filename, header_size, f"unexpected block type 0x{first:02x}")
-        if obj >> 5:
-            self.obj_id_length = obj & 31
+        if footer.obj:
+            self.obj_id_length = footer.obj_id_length
             if not 2 <= self.obj_id_length <= self.hash_size:
                 at = end + header_size + 8
                 raise CorruptTableError(filename, at, f"ids cut to {self.obj_id_length} bytes")
-            self.objs = Section(layout, OBJ, obj >> 5, obj_index, starts)
-        if first == LOG or log:
+            self.objs = Section(layout, OBJ, footer.obj, footer.obj_index, starts)
+        if first == LOG or footer.log:
             # At position 0 the first block shares the header, which is what git writes.
-            self.logs = Section(layout, LOG, log, log_index, starts)
+            self.logs = Section(layout, LOG, footer.log, footer.log_index, starts)
             if first == LOG:
-                self.logs.block(log)  # what cannot be inflated may be refs
+                self.logs.block(footer.log)  # what cannot be inflated may be refs
         self._by_name: dict[bytes, RefRecord] | None = None
         self._names: list[bytes] = []  # the keys of that
         self._searches = 0

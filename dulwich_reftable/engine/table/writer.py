@@ -11,7 +11,6 @@ document leaves open: when an index is worth its while, and how far object ids a
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +19,7 @@ from itertools import chain, groupby, pairwise
 from ..errors import RecordError
 from ..format.block_writer import BlockWriter, Encoded
 from ..format.coding import MAX_UINT64, encode_varint
-from ..format.layout import INDEX, LOG, OBJ, REF
+from ..format.layout import HASH_SIZES, INDEX, LOG, OBJ, REF, Header, encode_footer
 from ..format.records import (
     REF_VAL1,
     LogRecord,
@@ -35,7 +34,6 @@ __all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions", "encode_header"]
 
 MAX_BLOCK_SIZE = (1 << 24) - 1
 _MAX_OBJ_ID_LENGTH = 31  # five bits of the footer hold it
-_HASH_IDS = {32: b"s256"}
 
 # A block with one ref: its header, prefix and suffix lengths, update index, restart and count.
 _LEAST_OVERHEAD = 4 + 3 + 3 + 2
@@ -71,7 +69,7 @@ class WriteOptions:
             raise RecordError(f"block size {self.block_size} is not in 1..{MAX_BLOCK_SIZE}")
         if not 0 < self.restart_interval < 1 << 16:
             raise RecordError(f"restart interval {self.restart_interval} is not in 1..65535")
-        if self.hash_size not in (20, 32):
+        if self.hash_size not in HASH_SIZES.values():
             raise RecordError(f"object ids of {self.hash_size} bytes are not known")
 
     def can_hold(self, name: bytes, target: bytes | None = None) -> bool:
@@ -87,17 +85,10 @@ class WriteOptions:
 
 def encode_header(options: WriteOptions, min_update_index: int, max_update_index: int) -> bytes:
     """Encode the file header: version 1 for SHA-1, version 2 for everything else."""
-    hash_id = _HASH_IDS.get(options.hash_size, b"")
-    return (
-        b"REFT"
-        + struct.pack(
-            ">IQQ",
-            (2 if hash_id else 1) << 24 | (options.block_size if options.aligned else 0),
-            min_update_index,
-            max_update_index,
-        )
-        + hash_id
-    )
+    version = 1 if options.hash_size == 20 else 2
+    block_size = options.block_size if options.aligned else 0
+    size = options.hash_size
+    return Header(version, block_size, min_update_index, max_update_index, size).encode()
 
 
 class TableWriter:
@@ -140,10 +131,6 @@ class TableWriter:
         self._log: int | None = None
         self._log_index = 0
         self.is_empty = True
-
-    def add_ref(self, record: RefRecord) -> None:
-        """Add a ref record; see :meth:`add_refs`."""
-        self.add_refs((record,))
 
     def add_refs(self, records: Iterable[RefRecord]) -> None:
         """Add ref records.
@@ -225,15 +212,16 @@ class TableWriter:
             self._put(self._header, 0)
         self._next -= self._padding  # the last block is not padded
         self._padding = 0
-        footer = self._header + struct.pack(
-            ">QQQQQ",
+        footer = encode_footer(
+            self._header,
             self._ref_index,
-            self._obj << 5 | self._obj_id_length,
+            self._obj,
+            self._obj_id_length,
             self._obj_index,
             self._log or 0,
             self._log_index,
         )
-        self._put(footer + struct.pack(">I", zlib.crc32(footer)), 0)
+        self._put(footer, 0)
         return self._next
 
     # Blocks

@@ -76,7 +76,7 @@ def listen(path: Path) -> None:
 def table_of_sha256() -> bytes:
     chunks: list[bytes] = []
     writer = TableWriter(chunks.append, 2, 2, WriteOptions(hash_size=32))
-    writer.add_ref(RefRecord(TWO, 2, bytes(32)))
+    writer.add_refs([RefRecord(TWO, 2, bytes(32))])
     writer.finish()
     return b"".join(chunks)
 

@@ -159,18 +159,18 @@ class TestSize:
     def test_finish_tells_the_size(self, count: int, aligned: bool) -> None:
         writer, parts = writer_of(WriteOptions(block_size=512, aligned=aligned))
         for record in [ref(b"refs/%04d" % i, i, 5) for i in range(count)]:
-            writer.add_ref(record)
+            writer.add_refs([record])
         assert writer.finish() == sum(map(len, parts))
 
     def test_of_a_table_with_logs(self) -> None:
         writer, parts = writer_of()
-        writer.add_ref(ref(b"a", 1, 5))
+        writer.add_refs([ref(b"a", 1, 5)])
         writer.add_log(log(b"a", 5, 1))
         assert writer.finish() == sum(map(len, parts))
 
     def test_is_empty(self) -> None:
         for add in (
-            lambda writer: writer.add_ref(ref(b"a", None, 5)),
+            lambda writer: writer.add_refs([ref(b"a", None, 5)]),
             lambda writer: writer.add_log(log(b"a", 5)),
         ):
             writer, _ = writer_of()
@@ -183,7 +183,7 @@ class TestSize:
         writer, parts = writer_of(WriteOptions(block_size=512))
         written_after = []
         for i in range(200):
-            writer.add_ref(ref(b"refs/%04d" % i, i, 5))
+            writer.add_refs([ref(b"refs/%04d" % i, i, 5)])
             written_after.append(sum(map(len, parts)))
         assert written_after[-1] > 200 * 22 - 2 * 512
 
@@ -193,7 +193,7 @@ IDS = LogUpdate(oid(1), oid(2), b"n", b"e", 1, 0, b"")
 
 def too_late(writer: TableWriter) -> None:
     writer.add_log(log(b"a", 5, 1))
-    writer.add_ref(ref(b"z", 1, 5))
+    writer.add_refs([ref(b"z", 1, 5)])
 
 
 class TestRefused:
@@ -217,9 +217,9 @@ class TestRefused:
     )
     def test_refs(self, record: RefRecord, reason: str) -> None:
         writer, parts = writer_of(WriteOptions(block_size=512))
-        writer.add_ref(ref(b"m", 1, 5))
+        writer.add_refs([ref(b"m", 1, 5)])
         with pytest.raises(RecordError, match=reason):
-            writer.add_ref(record)
+            writer.add_refs([record])
         assert issubclass(RecordError, ValueError)
         writer.finish()
         assert flat(Table("t.ref", b"".join(parts)).ref_records()) == [ref(b"m", 1, 5)]
@@ -254,7 +254,7 @@ class TestRefused:
         self, update: dict[str, Any]
     ) -> None:
         writer, parts = writer_of()
-        writer.add_ref(ref(b"m", 1, 5))
+        writer.add_refs([ref(b"m", 1, 5)])
         with pytest.raises(RecordError):
             writer.add_log(LogRecord(b"z", 5, IDS._replace(**update)))
         writer.finish()
