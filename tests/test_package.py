@@ -28,6 +28,6 @@ def test_what_few_programs_need_is_not_imported_for_all() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout.split()
     assert "dulwich_reftable.refs.container" in loaded
-    for name in ("cli", "migration", "plugin", "server", "replacements.stash"):
+    for name in ("cli", "migration", "server", "patches.stash"):
         assert f"dulwich_reftable.{name}" not in loaded
     assert "dulwich.porcelain" not in loaded

@@ -13,8 +13,8 @@ from typing import Any
 from dulwich.bisect import BisectState
 from dulwich.objects import ObjectID
 
-from .adoption import is_reftable
 from .files import refs_as_files
+from .subclassing import is_reftable
 
 __all__ = ["ReftableBisectState", "command_run"]
 

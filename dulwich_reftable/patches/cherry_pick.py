@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from .adoption import is_reftable
 from .files import refs_as_files
+from .subclassing import is_reftable
 
 __all__ = ["cherry_pick"]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..engine.errors import ReftableError
 
-__all__ = ["Replacement", "ReplacementSet", "UnsupportedDulwichError"]
+__all__ = ["Patch", "PatchSet", "UnsupportedDulwichError"]
 
 
 class UnsupportedDulwichError(ReftableError):
@@ -35,7 +35,7 @@ class UnsupportedDulwichError(ReftableError):
 
 
 @dataclass(frozen=True)
-class Replacement:
+class Patch:
     """One attribute that is replaced.
 
     Attributes:
@@ -60,10 +60,10 @@ class _Place:
     owner: Any
     name: str
     original: Any
-    substitute: Any
+    patched: Any
 
 
-class ReplacementSet:
+class PatchSet:
     """Replacements that are put in place and taken back together.
 
     It knows who holds it, so that holders need not know of each other; it does not keep them alive.
@@ -73,8 +73,8 @@ class ReplacementSet:
       replacements: the rows of the table
     """
 
-    def __init__(self, replacements: Iterable[Replacement]) -> None:
-        self.replacements = tuple(replacements)
+    def __init__(self, replacements: Iterable[Patch]) -> None:
+        self.patches = tuple(replacements)
         self._lock = threading.Lock()
         self._holders: weakref.WeakSet[object] = weakref.WeakSet()
         self._known: list[_Place] = []
@@ -104,9 +104,9 @@ class ReplacementSet:
         """
         with self._lock:
             if not self._places:
-                self._places = [place for place in self._find() if place.substitute is not None]
+                self._places = [place for place in self._find() if place.patched is not None]
                 for place in self._places:
-                    setattr(place.owner, place.name, place.substitute)
+                    setattr(place.owner, place.name, place.patched)
             self._holders.add(holder)
 
     def is_held_by(self, holder: object) -> bool:
@@ -126,7 +126,7 @@ class ReplacementSet:
             for place in reversed(self._places):
                 # Whoever has put something else there since then will want to keep it; it may
                 # call our replacement, which goes on passing to the original what is not ours.
-                if vars(place.owner).get(place.name) is place.substitute:
+                if vars(place.owner).get(place.name) is place.patched:
                     setattr(place.owner, place.name, place.original)
             self._places = []
 
@@ -140,7 +140,7 @@ class ReplacementSet:
         ):
             self._known = []
             found = []
-            for row in self.replacements:
+            for row in self.patches:
                 found += [_check(target, parameters) for target, parameters in row.relies_on]
                 found.append(_check(row.target, row.parameters, row.make))
             self._known = found
@@ -170,12 +170,12 @@ def _check(
     if not callable(function):
         raise UnsupportedDulwichError(target, "it is not callable")
     _check_parameters(target, function, parameters)
-    substitute: Any = None
+    patched: Any = None
     if make is not None:
-        substitute = make(function)
+        patched = make(function)
         if kind:
-            substitute = kind(substitute)
-    return _Place(owner, name, original, substitute)
+            patched = kind(patched)
+    return _Place(owner, name, original, patched)
 
 
 def _check_parameters(target: str, function: Callable[..., Any], expected: tuple[str, ...]) -> None:

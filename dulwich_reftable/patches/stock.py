@@ -17,7 +17,7 @@ from dulwich.repo import Repo as DulwichRepo
 from ..config.files import config_in_force, own_config
 from ..config.ref_format import check_environment, default_ref_format, names_ref_format
 from ..repo.repo import Repo, opening
-from .adoption import adopt, joined
+from .subclassing import combined, reclass
 
 __all__ = ["construct", "get_config", "init"]
 
@@ -46,7 +46,7 @@ def get_config(original: Callable[..., ConfigFile]) -> Callable[..., ConfigFile]
         if not names_ref_format(own_config(self.commondir())):
             check_environment("files", self.commondir())
             return original(self)
-        adopt(self, Repo)
+        reclass(self, Repo)
         return Repo.get_config(self)  # type: ignore[arg-type]
 
     return get_config
@@ -65,7 +65,7 @@ def init(original: Callable[..., DulwichRepo]) -> Callable[..., DulwichRepo]:
         # Whoever asks for a repository of version 0 cannot mean one with extensions.
         if kwargs.get("format") not in (None, 1) or default_ref_format(config) == "files":
             return original(cls, path, controldir, bare, **kwargs)
-        ours: type[Repo] = joined(cls, Repo)
+        ours: type[Repo] = combined(cls, Repo)
         repo = ours._init_maybe_bare(path, controldir, bare, ref_format="reftable", **kwargs)
         repo._rely_on_install()
         return repo

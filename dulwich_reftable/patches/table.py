@@ -18,29 +18,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import cherry_pick, reachability, reflogs, stock, transfer, worktrees
-from .adoption import becomes
 from .bisect import ReftableBisectState, command_run
-from .patch_set import Replacement, ReplacementSet
+from .patch_set import Patch, PatchSet
 from .stash import ReftableStash
+from .subclassing import reclassing_constructor
 
 __all__ = ["AROUND_REPO", "STOCK", "install", "installed", "uninstall"]
 
-AROUND_REPO = ReplacementSet(
+AROUND_REPO = PatchSet(
     (
-        Replacement(
+        Patch(
             "dulwich.stash:Stash.__init__",
             ("self", "repo", "ref"),
-            becomes(ReftableStash),
+            reclassing_constructor(ReftableStash),
             "the stash is read from the file logs/refs/stash and dropped by rewriting that",
             relies_on=(
                 ("dulwich.stash:Stash.stashes", ("self",)),
                 ("dulwich.stash:Stash.drop", ("self", "index")),
             ),
         ),
-        Replacement(
+        Patch(
             "dulwich.bisect:BisectState.__init__",
             ("self", "repo"),
-            becomes(ReftableBisectState),
+            reclassing_constructor(ReftableBisectState),
             "refs/bisect/* are written, listed and read as files",
             relies_on=(
                 (
@@ -54,13 +54,13 @@ AROUND_REPO = ReplacementSet(
                 ("dulwich.bisect:BisectState._find_next_commit", ("self",)),
             ),
         ),
-        Replacement(
+        Patch(
             "dulwich.worktree:list_worktrees",
             ("repo",),
             worktrees.list_all,
             "what is checked out is read from each worktree's file HEAD, which is a stub",
         ),
-        Replacement(
+        Patch(
             "dulwich.worktree:add_worktree",
             (
                 "repo",
@@ -75,43 +75,43 @@ AROUND_REPO = ReplacementSet(
             worktrees.add,
             "a detached HEAD is written to the file",
         ),
-        Replacement(
+        Patch(
             "dulwich.repo:Repo._init_new_working_directory",
             ("cls", "path", "main_repo", "identifier", "mkdir", "relative_paths"),
             worktrees.init_new,
             "HEAD of a new worktree is written to the file, and the stock class opens it",
         ),
-        Replacement(
+        Patch(
             "dulwich.porcelain:reflog",
             ("repo", "ref", "all"),
             reflogs.show,
             "all reflogs are found by walking the directory logs",
         ),
-        Replacement(
+        Patch(
             "dulwich.porcelain:reflog_expire",
             ("repo", "ref", "all", "expire_time", "expire_unreachable_time", "dry_run"),
             reflogs.expire,
             "the reflog is a file, found by its path and rewritten",
         ),
-        Replacement(
+        Patch(
             "dulwich.porcelain:reflog_delete",
             ("repo", "ref", "index", "rewrite"),
             reflogs.delete,
             "the reflog is a file, found by its path and rewritten",
         ),
-        Replacement(
+        Patch(
             "dulwich.porcelain:cherry_pick",
             ("repo", "committish", "no_commit", "continue_", "abort"),
             cherry_pick.cherry_pick,
             "CHERRY_PICK_HEAD is written, read and removed as a file, where git does not see it",
         ),
-        Replacement(
+        Patch(
             "dulwich.gc:find_reachable_objects",
             ("object_store", "refs_container", "include_reflogs", "progress"),
             reachability.find_reachable,
             "reflogs and other worktrees are left out, and with them objects that git needs",
         ),
-        Replacement(
+        Patch(
             "dulwich.bundle:create_bundle_from_repo",
             ("repo", "refs", "prerequisites", "version", "capabilities", "progress"),
             transfer.create_bundle,
@@ -121,9 +121,9 @@ AROUND_REPO = ReplacementSet(
 )
 """Where dulwich goes around a repository object; each asks the object that it is given."""
 
-STOCK = ReplacementSet(
+STOCK = PatchSet(
     (
-        Replacement(
+        Patch(
             "dulwich.repo:Repo.__init__",
             (
                 "self",
@@ -175,13 +175,13 @@ STOCK = ReplacementSet(
                 ),
             ),
         ),
-        Replacement(
+        Patch(
             "dulwich.repo:Repo.get_config",
             ("self",),
             stock.get_config,
             "it is where the constructor learns the format, too late to ask HEAD for a branch",
         ),
-        Replacement(
+        Patch(
             "dulwich.repo:Repo._init_maybe_bare",
             (
                 "cls",
@@ -199,13 +199,13 @@ STOCK = ReplacementSet(
             stock.init,
             "new repositories are files ones, whatever git is told to make",
         ),
-        Replacement(
+        Patch(
             "dulwich.reflog:iter_reflogs",
             ("logs_dir",),
             reflogs.iterate,
             "reflogs are found by walking a directory, for whoever knows its path alone",
         ),
-        Replacement(
+        Patch(
             "dulwich.client:LocalGitClient.send_pack",
             (
                 "self",
@@ -219,19 +219,19 @@ STOCK = ReplacementSet(
             transfer.send_pack,
             "an atomic push compares peeled values with old ids, so that tags refuse it",
         ),
-        Replacement(
+        Patch(
             "dulwich.cli:create_bundle_from_repo",
             ("repo", "refs", "prerequisites", "version", "capabilities", "progress"),
             transfer.create_bundle,
             "the command line has dulwich.bundle's function under a name of its own",
         ),
-        Replacement(
+        Patch(
             "dulwich.cli:cmd_reflog._run_expire",
             ("self", "parsed_args"),
             reflogs.command_expire,
             "what was logged this second or later outlives --expire=now, which git has go, too",
         ),
-        Replacement(
+        Patch(
             "dulwich.cli:cmd_bisect.run",
             ("self", "args"),
             command_run,

@@ -20,7 +20,7 @@ from ..refs.container import ReftableRefsContainer
 from ..refs.store import worktree_ids
 from ..repo.repo import Repo as OurRepo
 from ..repo.stubs import write_stubs
-from .adoption import adopt, is_reftable
+from .subclassing import is_reftable, reclass
 
 __all__ = ["add", "init_new", "list_all"]
 
@@ -98,7 +98,7 @@ def list_all(original: Callable[..., list[WorkTreeInfo]]) -> Callable[..., list[
             return found
         names = _names_by_path(repo.controldir())
         for at, info in enumerate(found):
-            adopt(info, _Info)
+            reclass(info, _Info)
             info._kind = type(repo)  # type: ignore[attr-defined]
             # The first is the worktree that was asked.
             name = b"worktrees/%s/HEAD" % names[info.path] if at else HEADREF

@@ -1,4 +1,4 @@
-"""Putting the replacements in place and taking them back, all or none."""
+"""Patches: put in place and taken back, all or none of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dulwich_reftable.patches.table import AROUND_REPO, STOCK
 
 from .sides import WHO
 
-ROWS = [*AROUND_REPO.replacements, *STOCK.replacements]
+ROWS = [*AROUND_REPO.patches, *STOCK.patches]
 
 
 def owner_of(target: str) -> tuple[Any, str]:
@@ -80,7 +80,7 @@ def test_all_are_replaced_and_restored(originals: dict[str, object]) -> None:
     assert current() == originals
 
 
-def test_replacements_look_like_what_they_replace(originals: dict[str, object]) -> None:
+def test_patched_attributes_look_like_the_originals(originals: dict[str, object]) -> None:
     before = {target: describe(owner_of(target)) for target in originals}
     with dr.installed():
         assert {target: describe(owner_of(target)) for target in originals} == before
@@ -178,7 +178,7 @@ def test_a_changed_shape(
         assert current() == before
 
 
-def test_what_replacements_override_is_checked(
+def test_what_patches_rely_on_is_checked(
     originals: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -197,7 +197,7 @@ def test_further_parameters_with_defaults_are_welcome(
             pass
 
 
-def test_somebody_elses_replacement_stays(
+def test_a_patch_of_somebody_else_stays(
     originals: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def theirs(repo: object) -> list[object]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..refs.container import ReftableRefsContainer
 
-__all__ = ["adopt", "becomes", "is_reftable", "joined"]
+__all__ = ["combined", "is_reftable", "reclass", "reclassing_constructor"]
 
 
 def is_reftable(repo: object) -> bool:
@@ -21,7 +21,7 @@ def is_reftable(repo: object) -> bool:
     return isinstance(getattr(repo, "refs", None), ReftableRefsContainer)
 
 
-def adopt(instance: object, ours: type) -> None:
+def reclass(instance: object, ours: type) -> None:
     """Make an object one of our class, or of a class that is both its own and ours.
 
     Args:
@@ -29,10 +29,10 @@ def adopt(instance: object, ours: type) -> None:
       ours: class that overrides methods of its base and adds no data
     """
     if not isinstance(instance, ours):
-        instance.__class__ = joined(type(instance), ours)
+        instance.__class__ = combined(type(instance), ours)
 
 
-def joined(theirs: type, ours: type) -> Any:
+def combined(theirs: type, ours: type) -> Any:
     """Give the class that is both: their methods first, then ours, then dulwich's.
 
     Args:
@@ -41,17 +41,17 @@ def joined(theirs: type, ours: type) -> Any:
     """
     if theirs is ours.__base__:
         return ours
-    return _make_joined(theirs, ours)
+    return _make_combined(theirs, ours)
 
 
 @cache
-def _make_joined(theirs: Hashable, ours: Hashable) -> Any:
+def _make_combined(theirs: Hashable, ours: Hashable) -> Any:
     assert isinstance(theirs, type)
     assert isinstance(ours, type)
     return type(theirs.__name__, (theirs, ours), {"__module__": theirs.__module__})
 
 
-def becomes(ours: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def reclassing_constructor(ours: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give the maker of a constructor whose first argument is a repository.
 
     Args:
@@ -63,7 +63,7 @@ def becomes(ours: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
         def __init__(self: object, repo: object, *args: Any, **kwargs: Any) -> None:
             original(self, repo, *args, **kwargs)
             if is_reftable(repo):
-                adopt(self, ours)
+                reclass(self, ours)
 
         return __init__
 
