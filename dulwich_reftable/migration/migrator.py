@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What a migration does in either direction; :mod:`.run` says when."""
+"""The steps of a migration, which depend on the new format; :mod:`.run` calls them in order."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..refs.store import RefStore
 from .layout import git_dirs
 from .ref_files import Peel
 from .report import Tally
-from .swap import Workplace
+from .swap import StagingDirectory
 
-__all__ = ["Direction", "open_stack"]
+__all__ = ["Migrator", "open_stack"]
 
 
 def open_stack(path: str, settings: Settings) -> Stack:
@@ -22,7 +22,7 @@ def open_stack(path: str, settings: Settings) -> Stack:
     return RefStore(path, path, settings, lambda oid: None, lambda: b"").shared
 
 
-class Direction(ABC):
+class Migrator(ABC):
     """A migration to one of the formats.
 
     Args:
@@ -62,7 +62,7 @@ class Direction(ABC):
         """
 
     @abstractmethod
-    def put(self, work: Workplace) -> None:
+    def put(self, staging: StagingDirectory) -> None:
         """Put what was prepared in place."""
 
     @abstractmethod
@@ -70,5 +70,5 @@ class Direction(ABC):
         """Let go of the files that were read: some file systems keep one that is open."""
 
     @abstractmethod
-    def is_late(self, work: Workplace) -> bool:
+    def is_late(self, staging: StagingDirectory) -> bool:
         """Tell whether somebody has written in the old format after :meth:`check`."""

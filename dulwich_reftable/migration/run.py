@@ -30,15 +30,15 @@ from ..refs.errors import as_dulwich
 from ..repo.repo import Repo
 from .config_text import set_variable, unset_variable
 from .layout import git_dirs, refuse_oddities
-from .migrator import Direction
+from .migrator import Migrator
 from .report import Migration, MigrationError, Progress, Tally
-from .swap import Workplace, settle
+from .swap import StagingDirectory, settle
 from .to_files import ToFiles
 from .to_reftable import ToReftable
 
 __all__ = ["migrate"]
 
-_DIRECTIONS: dict[str, type[Direction]] = {"reftable": ToReftable, "files": ToFiles}
+_MIGRATORS: dict[str, type[Migrator]] = {"reftable": ToReftable, "files": ToFiles}
 
 
 def migrate(
@@ -76,7 +76,7 @@ def migrate(
       LockError: if somebody else is writing, or was killed while writing
       StorageError: if reading or writing failed
     """
-    if to not in _DIRECTIONS:
+    if to not in _MIGRATORS:
         raise ValueError(f"unknown ref format {to!r}")
     tally = Tally(progress)
     if isinstance(path_or_repo, Repo):
@@ -112,11 +112,11 @@ def _migrate(repo: Repo, to: str, dry_run: bool, tally: Tally) -> Migration:
     )
 
 
-def _direction(repo: Repo, common_dir: str, to: str, tally: Tally) -> Direction:
+def _migrator(repo: Repo, common_dir: str, to: str, tally: Tally) -> Migrator:
     if ref_format_of(own_config(repo.commondir())) == to:
         raise MigrationError(f"'{common_dir}' is in the {to} format already")
     settings = _settings_of(repo)
-    return _DIRECTIONS[to](common_dir, settings, repo._peel, tally)
+    return _MIGRATORS[to](common_dir, settings, repo._peel, tally)
 
 
 def _settings_of(repo: Repo) -> Settings:
@@ -124,11 +124,11 @@ def _settings_of(repo: Repo) -> Settings:
 
 
 def _dry_run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
-    direction = _direction(repo, common_dir, to, tally)
+    migrator = _migrator(repo, common_dir, to, tally)
     tree = tempfile.mkdtemp(prefix="ref_migration.", dir=common_dir)
     try:
-        direction.prepare(tree)
-        direction.check()
+        migrator.prepare(tree)
+        migrator.check()
     except BaseException:
         shutil.rmtree(tree)
         raise
@@ -141,58 +141,59 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
         config = LockFile(os.path.join(common_dir, "config"), settings.lock_timeout)
         held.callback(config.release)
         before = ref_format_of(own_config(repo.commondir()))
-        work = Workplace(common_dir, settings.shared)
-        if work.exists():
-            work.create()
-            settle(before, git_dirs(common_dir), work)
-            _remove(work, tally)
+        staging = StagingDirectory(common_dir, settings.shared)
+        if staging.exists():
+            staging.create()
+            settle(before, git_dirs(common_dir), staging)
+            _remove(staging, tally)
             if before == to:
                 tally.notes.append("a migration that had been interrupted was finished")
                 return common_dir
-        direction = _direction(repo, common_dir, to, tally)
+        migrator = _migrator(repo, common_dir, to, tally)
         locks = held.enter_context(ExitStack())
-        direction.lock(locks)
+        migrator.lock(locks)
 
         def clear() -> None:
             """Remove what is prepared or retired, when nothing of ours has any of it open."""
             locks.close()
-            direction.close()
+            migrator.close()
             if isinstance(repo.refs, ReftableRefsContainer):
                 repo.refs.close()
-            _remove(work, tally)
+            _remove(staging, tally)
 
-        work.create()
+        staging.create()
         try:
-            direction.prepare(work.tree)
+            migrator.prepare(staging.tree)
             _write_config(config, common_dir, to, durable=settings.durable)
         except BaseException:
             clear()
             raise
         try:
-            direction.put(work)
+            migrator.put(staging)
             if settings.durable and hasattr(os, "sync"):
                 os.sync()  # of many files at once, which costs less than one by one
-            direction.check()
+            migrator.check()
             config.commit()
             if settings.durable:
                 sync(open_directory(common_dir))
         except BaseException:
-            settle(to if config.is_committed else before, git_dirs(common_dir), work)
+            settle(to if config.is_committed else before, git_dirs(common_dir), staging)
             clear()
             raise
-        settle(to, git_dirs(common_dir), work)
-        if direction.is_late(work):
-            settle(to, git_dirs(common_dir), work)
+        settle(to, git_dirs(common_dir), staging)
+        if migrator.is_late(staging):
+            settle(to, git_dirs(common_dir), staging)
+            kept = staging.keep()
             raise MigrationError(
-                f"the repository is in the {to} format now, but in the moment of the swap somebody "
-                f"has written to it in the {before} format; what was written is in '{work.keep()}'"
+                f"the repository is now in the {to} format, but somebody wrote to it in the "
+                f"{before} format during the swap; what was written is in '{kept}'"
             )
         clear()
     return common_dir
 
 
-def _remove(work: Workplace, tally: Tally) -> None:
-    left = work.remove()
+def _remove(staging: StagingDirectory, tally: Tally) -> None:
+    left = staging.remove()
     if left is not None:
         tally.notes.append(f"somebody has removed files open that are in '{left}'")
 

@@ -29,13 +29,13 @@ from dulwich.file import SharedPerm
 from ..repo.stubs import write_stubs
 from .layout import GitDir, root_files
 
-__all__ = ["Workplace", "put_files", "put_reftables", "settle"]
+__all__ = ["StagingDirectory", "put_files", "put_reftables", "settle"]
 
 _DIRECTORY = "ref_migration"
 _LEFT = f"{_DIRECTORY}.removed."
 
 
-class Workplace:
+class StagingDirectory:
     """The directory in which a migration is prepared, and where it puts what is retired.
 
     It is there as long as the migration is not over; without it, there are no remains.
@@ -116,35 +116,35 @@ class Workplace:
         return kept
 
 
-def settle(ref_format: str, git_dirs: Iterable[GitDir], work: Workplace) -> None:
+def settle(ref_format: str, git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
     """Retire what does not belong to the format that the configuration says.
 
     Args:
       ref_format: that format
       git_dirs: the control directories
-      work: takes what is retired
+      staging: takes what is retired
     """
     for git_dir in git_dirs:
         if ref_format == "files":
-            work.retire(git_dir.file("reftable"))
+            staging.retire(git_dir.file("reftable"))
         else:
-            _retire_files(git_dir, work)
-            _put_stubs(git_dir, work)
+            _retire_files(git_dir, staging)
+            _put_stubs(git_dir, staging)
 
 
-def put_reftables(git_dirs: Iterable[GitDir], work: Workplace) -> None:
+def put_reftables(git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
     """Put prepared stacks in place; of the files, none is touched."""
     for git_dir in git_dirs:
-        work.retire(git_dir.file("reftable"))
-        os.rename(git_dir.within(work.tree).file("reftable"), git_dir.file("reftable"))
+        staging.retire(git_dir.file("reftable"))
+        os.rename(git_dir.within(staging.tree).file("reftable"), git_dir.file("reftable"))
 
 
-def put_files(git_dirs: Iterable[GitDir], work: Workplace) -> None:
+def put_files(git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
     """Put prepared files in place; of the stacks, none is touched."""
     for git_dir in git_dirs:
-        _retire_files(git_dir, work)
-        work.retire(git_dir.file("refs", "heads"))
-        prepared = git_dir.within(work.tree)
+        _retire_files(git_dir, staging)
+        staging.retire(git_dir.file("refs", "heads"))
+        prepared = git_dir.within(staging.tree)
         for name in os.listdir(prepared.path):
             if name == "refs":
                 for below in os.listdir(prepared.file("refs")):
@@ -153,22 +153,22 @@ def put_files(git_dirs: Iterable[GitDir], work: Workplace) -> None:
                 os.replace(prepared.file(name), git_dir.file(name))
 
 
-def _retire_files(git_dir: GitDir, work: Workplace) -> None:
+def _retire_files(git_dir: GitDir, staging: StagingDirectory) -> None:
     """Retire all files of refs, but leave ``HEAD`` and, where it is a stub, ``refs/heads``."""
     os.makedirs(git_dir.file("refs"), exist_ok=True)
     for name in os.listdir(git_dir.file("refs")):
         if name != "heads" or os.path.isdir(git_dir.file("refs", name)):
-            work.retire(git_dir.file("refs", name))
-    work.retire(git_dir.file("logs"))
+            staging.retire(git_dir.file("refs", name))
+    staging.retire(git_dir.file("logs"))
     if git_dir.is_main:
-        work.retire(git_dir.file("packed-refs"))
+        staging.retire(git_dir.file("packed-refs"))
     for entry in root_files(git_dir):
         if entry.name != "HEAD":
-            work.retire(entry.path)
+            staging.retire(entry.path)
 
 
-def _put_stubs(git_dir: GitDir, work: Workplace) -> None:
+def _put_stubs(git_dir: GitDir, staging: StagingDirectory) -> None:
     """Put the stubs in place; ``HEAD`` is there all the time."""
-    stubs = work.make_stubs()
+    stubs = staging.make_stubs()
     os.replace(stubs.file("HEAD"), git_dir.file("HEAD"))
     os.replace(stubs.file("refs", "heads"), git_dir.file("refs", "heads"))

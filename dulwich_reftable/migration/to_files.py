@@ -26,11 +26,11 @@ from ..engine.table.merged import Merged
 from ..refs.conflicts import ConflictFinder
 from ..refs.names import PER_WORKTREE, is_legal
 from .layout import GitDir, git_dirs
-from .migrator import Direction, open_stack
+from .migrator import Migrator, open_stack
 from .ref_files import Peel
 from .reflog_files import format_entry
 from .report import WRITTEN_MEANWHILE, MigrationError, Tally
-from .swap import Workplace, put_files
+from .swap import StagingDirectory, put_files
 
 __all__ = ["ToFiles"]
 
@@ -50,7 +50,7 @@ _BECAUSE_OF_NAME = frozenset(
 """What file systems say of a name that they do not allow, or do not tell from another one."""
 
 
-class ToFiles(Direction):
+class ToFiles(Migrator):
     """A migration from reftables to files."""
 
     def __init__(self, common_dir: str, settings: Settings, peel: Peel, tally: Tally) -> None:
@@ -84,9 +84,9 @@ class ToFiles(Direction):
         if not is_same:
             raise MigrationError(WRITTEN_MEANWHILE)
 
-    def put(self, work: Workplace) -> None:
+    def put(self, staging: StagingDirectory) -> None:
         """Put the files in place."""
-        put_files(self._git_dirs, work)
+        put_files(self._git_dirs, staging)
 
     def close(self) -> None:
         """Let go of the tables."""
@@ -94,7 +94,7 @@ class ToFiles(Direction):
         for stack in self._stacks.values():
             stack.close()
 
-    def is_late(self, work: Workplace) -> bool:
+    def is_late(self, staging: StagingDirectory) -> bool:
         """Say no: the stacks' locks forbid it."""
         return False
 

@@ -17,16 +17,16 @@ from ..engine.stack.stack import Stack
 from ..refs.conflicts import ConflictFinder
 from ..repo.stubs import write_stubs
 from .layout import Fingerprint, GitDir, fingerprint
-from .migrator import Direction, open_stack
+from .migrator import Migrator, open_stack
 from .ref_files import RefFiles
 from .reflog_files import ReflogFiles
 from .report import WRITTEN_MEANWHILE, MigrationError, Tally
-from .swap import Workplace, put_reftables
+from .swap import StagingDirectory, put_reftables
 
 __all__ = ["ToReftable"]
 
 
-class ToReftable(Direction):
+class ToReftable(Migrator):
     """A migration from files to reftables."""
 
     _before: Fingerprint | None = None
@@ -56,21 +56,21 @@ class ToReftable(Direction):
         if fingerprint(self._common_dir) != self._before:
             raise MigrationError(WRITTEN_MEANWHILE)
 
-    def put(self, work: Workplace) -> None:
+    def put(self, staging: StagingDirectory) -> None:
         """Put the stacks in place."""
-        put_reftables(self._git_dirs, work)
+        put_reftables(self._git_dirs, staging)
 
     def close(self) -> None:
         """Do nothing: files are closed when they are read."""
 
-    def is_late(self, work: Workplace) -> bool:
+    def is_late(self, staging: StagingDirectory) -> bool:
         """Tell whether somebody has written to the files after :meth:`check`.
 
         It is asked when they are retired. Whoever comes still later finds no directory for
         branches; other refs would be written beside the stub.
         """
         assert self._before is not None
-        retired = fingerprint(work.retired, is_retired=True)
+        retired = fingerprint(staging.retired, is_retired=True)
         return retired.others != self._before.others or any(
             os.listdir(git_dir.file("refs")) != ["heads"] for git_dir in self._git_dirs
         )

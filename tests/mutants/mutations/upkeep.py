@@ -40,7 +40,7 @@ MUTATIONS = (
     Mutation(
         "migration-without-its-check",
         "migration/run.py",
-        "            direction.check()\n            config.commit()\n",
+        "            migrator.check()\n            config.commit()\n",
         "            config.commit()\n",
         "a ref that is written during a migration is lost",
         ("migration/test_beside_others.py",),
@@ -48,7 +48,7 @@ MUTATIONS = (
     Mutation(
         "late-writes-are-removed",
         "migration/run.py",
-        "        if direction.is_late(work):\n",
+        "        if migrator.is_late(staging):\n",
         "        if False:\n",
         "a ref that is written in the moment of the swap is lost",
         ("migration/test_beside_others.py",),
