@@ -177,7 +177,8 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
             if settings.durable:
                 sync(open_directory(common_dir))
         except BaseException:
-            settle(to if config.is_committed else before, git_dirs(common_dir), staging)
+            in_force = to if config.is_committed else before
+            settle(in_force, git_dirs(common_dir), staging)
             clear()
             raise
         settle(to, git_dirs(common_dir), staging)

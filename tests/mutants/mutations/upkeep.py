@@ -134,15 +134,15 @@ MUTATIONS = (
     Mutation(
         "settled-before-the-swap",
         "migration/run.py",
-        "            settle(to if config.is_committed else before, git_dirs(common_dir), work)\n",
-        "            settle(to, git_dirs(common_dir), work)\n",
+        "            in_force = to if config.is_committed else before\n",
+        "            in_force = to\n",
         "a migration that fails leaves a repository without refs",
         ("migration/test_crash_points.py", "migration/test_beside_others.py"),
     ),
     Mutation(
         "remains-of-a-migration",
         "migration/run.py",
-        "            settle(before, git_dirs(common_dir), work)\n",
+        "            settle(before, git_dirs(common_dir), staging)\n",
         "",
         "what a killed migration left is mixed into the next one",
         ("migration/test_migrate.py", "migration/test_crash_points.py"),
