@@ -13,7 +13,7 @@ names the key, the value and the file. Which files count is said by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -29,6 +29,7 @@ __all__ = [
     "find_reflog_policy",
     "find_value",
     "get_boolean",
+    "items_of",
     "read_value",
 ]
 
@@ -164,6 +165,22 @@ def get_boolean(config: Config, section: Any, name: Any, default: _T) -> bool | 
 def find_reflog_policy(config: Config) -> str | None:
     """Get what ``core.logAllRefUpdates`` says (see ``config_types.reflog_policy``), if anything."""
     return find_value(config, b"core", b"logAllRefUpdates", reflog_policy)
+
+
+def items_of(config: Config, *names: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """List all values in some sections, the least binding first: git reads files in that order.
+
+    Args:
+      config: where they are
+      names: of the sections, in small letters
+    Yields: the subsection, which may be empty; the key in small letters; the value
+    """
+    files = reversed(config.backends) if isinstance(config, StackedConfig) else [config]
+    for file in files:
+        for section in file.sections():
+            if section[0].lower() in names:
+                for key, value in file.items(section):
+                    yield b".".join(section[1:]), key.lower(), value
 
 
 def read_value(

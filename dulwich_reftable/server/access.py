@@ -16,9 +16,9 @@ from dulwich.config import Config
 from dulwich.repo import Repo
 
 from ..config.files import config_in_force
-from .settings import is_enabled
+from ..config.values import get_boolean, items_of
 
-__all__ = ["Access", "is_safe"]
+__all__ = ["Access", "is_enabled", "is_safe"]
 
 
 class Access:
@@ -71,6 +71,19 @@ class Access:
         return "\n".join(lines)
 
 
+def is_enabled(config: Config, server: str, service: str, default: bool) -> bool:
+    """Tell whether a repository turns a service on or off: ``http.receivePack`` and the like.
+
+    Args:
+      config: of the repository
+      server: ``"daemon"`` or ``"http"``
+      service: such as ``"receive-pack"``
+      default: if the configuration says nothing
+    """
+    key = service.replace("-", "")
+    return get_boolean(config, server.encode(), key.encode("ascii", "replace"), default)
+
+
 def is_safe(repo: Repo) -> bool:
     """Tell whether a repository is our own, or ``safe.directory`` names its directory.
 
@@ -119,9 +132,6 @@ def _covers(value: str, path: str) -> bool:
 
 def _safe_directories() -> Iterator[str]:
     """Read ``safe.directory``, the least binding value first."""
-    for file in reversed(config_in_force().backends):
-        for section in file.sections():
-            if len(section) == 1 and section[0].lower() == b"safe":
-                for key, value in file.items(section):
-                    if key.lower() == b"directory":
-                        yield os.fsdecode(value)
+    for subsection, key, value in items_of(config_in_force(), b"safe"):
+        if not subsection and key == b"directory":
+            yield os.fsdecode(value)

@@ -24,8 +24,8 @@ from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_legal
 from ..refs.prepared_update import MAX_SYMREF_DEPTH
+from .hidden_refs import HiddenRefs
 from .object_types import ObjectTypes
-from .settings import HiddenRefs
 from .tag_peeler import TagPeeler
 
 __all__ = ["AdvertisedRef", "AdvertisedRefs", "pin_refs"]

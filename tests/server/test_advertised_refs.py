@@ -14,9 +14,9 @@ from support.memory import measured
 import dulwich_reftable as dr
 from dulwich_reftable.engine.format.records import RefRecord
 from dulwich_reftable.server.advertised_refs import pin_refs
+from dulwich_reftable.server.hidden_refs import HiddenRefs
 from dulwich_reftable.server.history import History, is_ancestor, is_reachable
 from dulwich_reftable.server.ref_advertisement import advertise, list_refs
-from dulwich_reftable.server.settings import HiddenRefs
 from dulwich_reftable.server.upload_pack.shallow import cut_by_depth, cut_by_revisions
 
 pytestmark = requires_git

@@ -16,7 +16,7 @@ from support.git import Git, requires_git
 
 from dulwich_reftable.server import HANDLERS, ReceivePackHandler, UploadPackHandler
 from dulwich_reftable.server.errors import printable
-from dulwich_reftable.server.transport.connection import SLOWEST, Patience
+from dulwich_reftable.server.transport.patience import SLOWEST, Patience
 
 from . import wire
 from .pushing import push

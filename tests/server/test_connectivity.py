@@ -19,7 +19,8 @@ from support.git import Git, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.server.receive_pack.connectivity import Connectivity
-from dulwich_reftable.server.receive_pack.incoming import IncomingPack, Limits
+from dulwich_reftable.server.receive_pack.incoming import IncomingPack
+from dulwich_reftable.server.receive_pack.limits import Limits
 
 from . import making as make
 from . import wire

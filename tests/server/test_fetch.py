@@ -15,7 +15,7 @@ from support.git import Git, GitError, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.server import HANDLERS, Server
-from dulwich_reftable.server.settings import HiddenRefs
+from dulwich_reftable.server.hidden_refs import HiddenRefs
 
 from . import wire
 from .pushing import refs_of

@@ -13,9 +13,9 @@ from support.git import Git, requires_git
 import dulwich_reftable as dr
 from dulwich_reftable.server.errors import RefusedError
 from dulwich_reftable.server.history import History
-from dulwich_reftable.server.settings import UploadSettings
 from dulwich_reftable.server.upload_pack.filters import Filter, FilterPolicy, parse_filter
 from dulwich_reftable.server.upload_pack.selection import Selection
+from dulwich_reftable.server.upload_pack.settings import UploadSettings
 
 from .fetching import World, filters
 

@@ -18,7 +18,7 @@ from dulwich_reftable.server.errors import PackError
 from dulwich_reftable.server.receive_pack.connectivity import Connectivity
 from dulwich_reftable.server.receive_pack.fsck import ObjectChecker
 from dulwich_reftable.server.receive_pack.fsck_settings import FsckSettings
-from dulwich_reftable.server.receive_pack.incoming import Limits
+from dulwich_reftable.server.receive_pack.limits import Limits
 from dulwich_reftable.server.receive_pack.quarantine import Quarantine
 
 from . import making as make

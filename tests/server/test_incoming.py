@@ -19,7 +19,8 @@ from support.memory import measured
 from dulwich_reftable.server.errors import PackError
 from dulwich_reftable.server.receive_pack import incoming
 from dulwich_reftable.server.receive_pack.deltas import apply_delta
-from dulwich_reftable.server.receive_pack.incoming import IncomingPack, Limits
+from dulwich_reftable.server.receive_pack.incoming import IncomingPack
+from dulwich_reftable.server.receive_pack.limits import Limits
 
 from . import making as make
 from .making import BLOB, TREE, Object

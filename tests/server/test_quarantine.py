@@ -18,7 +18,7 @@ from dulwich.objects import ObjectID
 from support.git import Git, requires_git
 
 from dulwich_reftable.server.receive_pack import quarantine as module
-from dulwich_reftable.server.receive_pack.incoming import Limits
+from dulwich_reftable.server.receive_pack.limits import Limits
 from dulwich_reftable.server.receive_pack.quarantine import Quarantine
 
 from . import making as make

@@ -10,7 +10,9 @@ from support.git import Git, GitError, requires_git
 from support.pool import ObjectPool
 
 import dulwich_reftable as dr
-from dulwich_reftable.server.settings import ReceiveSettings, UploadSettings, is_enabled
+from dulwich_reftable.server.access import is_enabled
+from dulwich_reftable.server.receive_pack.settings import ReceiveSettings
+from dulwich_reftable.server.upload_pack.settings import UploadSettings
 
 from .serving import running
 

@@ -19,7 +19,7 @@ from ...engine.format.ref_scan import SYMREF_PREFIX
 from ...refs.names import is_legal, is_logged_by_default
 from ...refs.transaction import is_zero
 from ..history import is_ancestor
-from ..settings import ReceiveSettings
+from .settings import ReceiveSettings
 from .working_trees import WorkingTree, checked_out
 
 __all__ = ["Command", "Policy", "pending", "refuse"]

@@ -30,12 +30,11 @@ from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
 
 from ...refs.container import ReftableRefsContainer
 from ..advertised_refs import pin_refs
+from ..connection import Connection
 from ..creation import Creation, UnbornRepo
 from ..errors import PackError, RefusedError, describe, printable, telling
 from ..pkt_lines import FLUSH, read_line
 from ..service import Service
-from ..settings import ReceiveSettings
-from ..transport.connection import Connection
 from .commands import Command, Policy, pending, refuse
 from .connectivity import Connectivity
 from .fsck import ObjectChecker
@@ -43,6 +42,7 @@ from .hooks import Hooks
 from .incoming import IncomingPack
 from .push_application import PushApplication
 from .quarantine import Quarantine
+from .settings import ReceiveSettings
 from .working_trees import WorkingTree
 
 __all__ = ["ReceivePackHandler"]

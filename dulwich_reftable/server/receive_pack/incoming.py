@@ -18,7 +18,6 @@ from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dulwich.object_store import BaseObjectStore
@@ -26,60 +25,14 @@ from dulwich.objects import Blob, ObjectID, RawObjectID, Tree, object_header
 from dulwich.pack import write_pack_index_v2
 
 from ..errors import PackError
-from ..upload_pack.pack_stream import ObjectHeader, PackStream, entry_header, inflate_at
 from .deltas import MAX_SIZES, apply_delta, delta_sizes
-from .tree_scan import count_entries
+from .limits import Limits
+from .pack_stream import ObjectHeader, PackStream, entry_header, inflate_at
 
-__all__ = ["IncomingPack", "Limits", "ObjectCheck"]
+__all__ = ["IncomingPack", "ObjectCheck"]
 
 _CACHE_SIZE = 32 << 20
 """How many bytes of delta bases are kept."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a pack may hold; None for any.
-
-    Attributes:
-      input_size: bytes of the pack, and of any object in it
-      object_size: bytes of any object
-      tree_entries: entries of any tree
-    """
-
-    input_size: int | None = None
-    object_size: int | None = None
-    tree_entries: int | None = None
-
-    def check(self, size: int) -> None:
-        """Refuse an object by its size.
-
-        Raises:
-          PackError: if it is too large
-        """
-        if self.input_size is not None and size > self.input_size:
-            raise PackError(
-                f"an object of {size} bytes exceeds the maximum input size"
-                f" of {self.input_size} bytes (receive.maxInputSize)"
-            )
-        if self.object_size is not None and size > self.object_size:
-            raise PackError(
-                f"an object of {size} bytes exceeds the {self.object_size} bytes"
-                " of receive.maxObjectSize"
-            )
-
-    def check_tree(self, tree: bytes, id_length: int) -> None:
-        """Refuse a tree by the number of its entries.
-
-        Args:
-          tree: its content
-          id_length: bytes of an object id
-
-        Raises:
-          PackError: if there are too many
-        """
-        most = self.tree_entries
-        if most is not None and count_entries(tree, id_length, most) > most:
-            raise PackError(f"a tree has more than the {most} entries of receive.maxTreeEntries")
 
 
 class ObjectCheck(Protocol):

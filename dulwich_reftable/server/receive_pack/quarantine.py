@@ -30,7 +30,8 @@ from dulwich.file import adjust_shared_perm
 from dulwich.object_store import DiskObjectStore
 from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree, object_header
 
-from .incoming import IncomingPack, Limits, ObjectCheck
+from .incoming import IncomingPack, ObjectCheck
+from .limits import Limits
 
 __all__ = ["Quarantine"]
 

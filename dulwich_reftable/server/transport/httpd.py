@@ -20,7 +20,7 @@ from ..errors import describe, printable
 from ..folder import Folder
 from ..handlers import HANDLERS, Handlers
 from .body import Chunked, Limited
-from .connection import PatientHandler
+from .patience import PatientHandler
 from .serving import Server, log
 from .web import Application
 

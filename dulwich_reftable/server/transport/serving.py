@@ -41,7 +41,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
       folder: what is served
       handlers: by the services' names
       access: which services are on
-      idle_timeout: seconds that a client may keep us waiting; see :class:`.connection.Patience`
+      idle_timeout: seconds that a client may keep us waiting; see :class:`.patience.Patience`
       max_connections: how many there may be at a time
       grace: seconds for running requests to finish when the server ends
     """

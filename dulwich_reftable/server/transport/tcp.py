@@ -13,12 +13,13 @@ from dulwich.errors import GitProtocolError, NotGitRepository
 from dulwich.protocol import TCP_GIT_PORT, pkt_line
 
 from ..access import Access
+from ..connection import Connection
 from ..creation import UnfitNameError
 from ..errors import HANGUPS, RefusedError, describe, printable, telling, trace
 from ..folder import Folder
 from ..handlers import HANDLERS, Handlers, about_client, outcome_of
 from ..pkt_lines import read_line
-from .connection import Connection, PatientHandler
+from .patience import PatientHandler
 from .serving import Server, log
 
 __all__ = ["GitServer"]

@@ -15,15 +15,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from dulwich.config import Config
 from dulwich.errors import GitProtocolError, NotGitRepository
 
+from ...config.types import unsigned
+from ...config.values import find_value
 from ..access import Access
+from ..connection import Connection
 from ..errors import HANGUPS, describe, printable, trace
 from ..folder import Folder, Session
 from ..handlers import HANDLERS, Handlers, about_client, outcome_of
-from ..settings import max_request_buffer
 from .body import Read, bounded, decoded, plain_reader
-from .connection import Connection
 from .serving import log
 
 __all__ = ["Application"]
@@ -107,7 +109,7 @@ class Application:
         except ValueError as error:
             raise _StatusError("415 Unsupported Media Type", str(error)) from error
         if not for_push:
-            read = bounded(read, max_request_buffer(config))
+            read = bounded(read, _max_request_buffer(config))
         about = about_client(handler, _client(environ))
         if for_push and about:
             about["committer"] = "{} <{}>".format(*_identity(environ)).encode()
@@ -224,6 +226,11 @@ class _Answer:
         headers = [("Content-Type", "text/plain"), length, *_NO_CACHE, *error.headers]
         self._start_response(error.status, headers)
         return text if self._has_body else b""
+
+
+def _max_request_buffer(config: Config) -> int:
+    """Read ``http.maxRequestBuffer``: the longest request to fetch, in bytes; 10 MiB as in git."""
+    return find_value(config, b"http", b"maxRequestBuffer", unsigned) or 10 << 20
 
 
 def _drain(read: Read) -> None:

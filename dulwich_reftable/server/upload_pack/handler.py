@@ -39,10 +39,10 @@ from ..errors import RefusedError, telling
 from ..history import is_reachable
 from ..pkt_lines import FLUSH, read_line
 from ..service import Service
-from ..settings import UploadSettings
 from .filters import parse_filter
 from .negotiation import MAX_LINES, Acks, negotiate
 from .packing import Fetch, send_pack
+from .settings import UploadSettings
 from .version_2 import serve_v2
 
 __all__ = ["UploadPackHandler"]

@@ -23,9 +23,9 @@ from ..errors import RefusedError
 from ..history import History
 from ..pkt_lines import DELIMITER, FLUSH, Mark, read_packet
 from ..ref_advertisement import list_refs
-from ..settings import UploadSettings
 from .negotiation import MAX_LINES, Reach
 from .packing import Fetch
+from .settings import UploadSettings
 
 __all__ = ["serve_v2"]
 

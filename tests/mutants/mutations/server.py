@@ -237,7 +237,7 @@ MUTATIONS = (
     ),
     Mutation(
         "trickle",
-        "server/transport/connection.py",
+        "server/transport/patience.py",
         "earned = 0.0 if self.is_in_head else received / SLOWEST",
         "earned = self.limit if received else 0.0",
         "a client that sends a byte a second is never hung up on",

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""One client's connection: how long it may keep us waiting, and what it is told at the end.
+"""How long a client may keep the server waiting.
 
-A limit on each read alone does not end a client that sends a byte now and then. So waiting uses up
-a client's patience, and what it sends restores it in proportion (:class:`Patience`). Until its
-request is complete, nothing is restored: the whole head has to come in time.
+A timeout for each read does not end a client that sends a byte now and then. So each wait uses up
+the server's patience with a client, and what the client sends restores it in proportion
+(:class:`Patience`). Nothing restores it before the request is complete: the whole head of the
+request has to arrive in time.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from collections.abc import Callable
 from socketserver import StreamRequestHandler
 from typing import Any
 
-from dulwich.protocol import ReceivableProtocol
-
-__all__ = ["Connection", "Patience", "PatientHandler"]
+__all__ = ["SLOWEST", "Patience", "PatientHandler"]
 
 SLOWEST = 256
 """Bytes a second, on the average, that a client must send while we wait for it."""
@@ -136,31 +135,3 @@ class _Incoming(io.RawIOBase):
             self._connection.settimeout(patience.limit)
         patience.spend(time.monotonic() - began, size)
         return size
-
-
-class Connection(ReceivableProtocol):
-    """Packets from and to a client.
-
-    Args:
-      recv: reads at most as many bytes as it is told
-      write: writes, perhaps later
-      flush: writes what is left
-
-    Attributes:
-      has_bands: whether the client reads side bands by now
-    """
-
-    def __init__(
-        self,
-        recv: Callable[[int], bytes],
-        write: Callable[[bytes], Any],
-        flush: Callable[[], object] = lambda: None,
-    ) -> None:
-        super().__init__(recv, write)
-        self.flush = flush
-        self.has_bands = False
-
-    def write_sideband(self, channel: int, blob: bytes) -> None:
-        """Write over a side band."""
-        self.has_bands = True
-        super().write_sideband(channel, blob)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""The refs that clients cannot see (git: ``transfer.hideRefs`` and the like)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dulwich.config import Config
+
+from ..config.values import items_of
+
+__all__ = ["HiddenRefs"]
+
+
+class HiddenRefs:
+    """The refs that clients shall not see (git: ``ref_is_hidden``).
+
+    A rule hides the ref of that name and all below it. ``!`` in front shows them again, and the
+    last rule that fits counts. ``^``, for the name before a namespace is cut off, changes
+    nothing, as there are no namespaces here.
+
+    Args:
+      rules: the least binding first
+
+    Attributes:
+      prefixes: where all rules hide: what hidden names begin with, beside the rules' own names;
+        None if some rules show
+    """
+
+    def __init__(self, rules: Iterable[bytes]) -> None:
+        self._rules: list[tuple[bytes, bool]] = []
+        for rule in rules:
+            shows = rule.startswith(b"!")
+            name = rule[shows:].removeprefix(b"^").rstrip(b"/")
+            self._rules.insert(0, (name, not shows))
+        only_hides = all(hides for _, hides in self._rules)
+        self.prefixes = [name + b"/" for name, _ in self._rules] if only_hides else None
+
+    @classmethod
+    def of(cls, config: Config, service: bytes) -> HiddenRefs:
+        """Read ``transfer.hideRefs`` and the service's own.
+
+        Args:
+          config: of the repository
+          service: ``b"receive"`` or ``b"uploadpack"``
+        """
+        return cls(
+            value
+            for subsection, key, value in items_of(config, b"transfer", service)
+            if not subsection and key == b"hiderefs"
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def __contains__(self, name: bytes) -> bool:
+        for rule, hides in self._rules:
+            if name.startswith(rule) and name[len(rule) : len(rule) + 1] in (b"", b"/"):
+                return hides
+        return False

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""What a repository's configuration says about fetches.
+
+The keys and their values are git's (``git help config``: ``uploadpack.*``, ``uploadpackfilter.*``,
+``transfer.*``). As in git, a value that a key cannot have is an error, and nobody is served then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dulwich.config import Config
+
+from ...config.types import is_true, unsigned
+from ...config.values import get_boolean, items_of, read_value
+from ..hidden_refs import HiddenRefs
+from .filters import FilterPolicy
+
+__all__ = ["UploadSettings"]
+
+
+@dataclass(frozen=True)
+class UploadSettings:
+    """What clients may fetch.
+
+    Attributes:
+      hidden: what is not shown
+      allow_tip, allow_reachable, allow_any: which objects may be asked for by id beside those that
+        are shown: what a hidden ref points to, what can be reached from a ref, or any
+      allow_filter: whether partial clones may be made
+      filters: which filters they may use
+    """
+
+    hidden: HiddenRefs
+    allow_tip: bool
+    allow_reachable: bool
+    allow_any: bool
+    allow_filter: bool
+    filters: FilterPolicy
+
+    @classmethod
+    def of(cls, config: Config) -> UploadSettings:
+        """Read them from a configuration."""
+        section = b"uploadpack"
+        return cls(
+            HiddenRefs.of(config, section),
+            get_boolean(config, section, b"allowTipSHA1InWant", False),
+            get_boolean(config, section, b"allowReachableSHA1InWant", False),
+            get_boolean(config, section, b"allowAnySHA1InWant", False),
+            get_boolean(config, section, b"allowFilter", False),
+            _filter_policy(config),
+        )
+
+
+def _filter_policy(config: Config) -> FilterPolicy:
+    """Read ``uploadpackfilter.allow``, ``uploadpackfilter.<filter>.allow`` and the like."""
+    default = True
+    allowed: dict[bytes, bool] = {}
+    depth = None
+    for name, key, value in items_of(config, b"uploadpackfilter"):
+        section = (b"uploadpackfilter", name) if name else (b"uploadpackfilter",)
+        if key == b"allow":
+            allows = read_value(config, section, key, value, is_true)
+            if name:
+                allowed[name] = allows
+            else:
+                default = allows
+        elif name == b"tree" and key == b"maxdepth":
+            allowed[name] = True  # the key allows the filter, too
+            depth = read_value(config, section, key, value, unsigned)
+    return FilterPolicy(default, allowed, depth)
