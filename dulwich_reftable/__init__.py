@@ -54,6 +54,8 @@ __all__ = [
     "uninstall",
 ]
 
+__version__ = "0.2.0.dev0"
+
 _LATER = {
     "Migration": ".migration",
     "MigrationError": ".migration",
