@@ -1,4 +1,4 @@
-"""What the README promises: its examples run, and so does the quickstart."""
+"""What the documents promise: examples and sessions run, and what is named is there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 from support.git import Git, requires_git
 
+import dulwich_reftable as dr
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+PACKAGE = ROOT / "dulwich_reftable"
 
 
 def examples() -> dict[str, str]:
@@ -88,6 +93,41 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_git: bo
     assert "problems found: 0" in printed
 
 
-def test_the_commands_name_files_that_exist() -> None:
-    for path in re.findall(r"[\w/]+\.py\b", README):
-        assert (ROOT / path).exists(), path
+def test_the_documents_name_files_that_exist() -> None:
+    named = re.findall(r"[\w/.]*\w\.py\b|\.ci/\w+", README + CONTRIBUTING + CHANGELOG)
+    assert len(named) > 30
+    for path in named:
+        places = (
+            ROOT / path,
+            PACKAGE / path,
+            *PACKAGE.glob(f"*/*/{path}"),
+            *PACKAGE.glob(f"*/{path}"),
+        )
+        assert any(place.is_file() for place in places), path
+    modules = re.findall(r"python -m (tests[\w.]+)", README + CONTRIBUTING)
+    assert len(modules) > 10
+    for name in modules:
+        path = ROOT.joinpath(*name.split("."))
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), name
+
+
+def test_the_map_shows_the_house() -> None:
+    """Every room is on the map, and every module that the map names is in its room."""
+    rows = dict(re.findall(r"^\| `(\w[\w/]*)/` \| (.*) \|$", CONTRIBUTING, re.MULTILINE))
+    rooms = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("__init__.py")}
+    assert {*rows} == rooms - {".", "engine"}
+    for room, text in rows.items():
+        for name in re.findall(r"`([a-z]\w*)`", text):
+            assert (PACKAGE / room / f"{name}.py").exists(), f"{room}/{name}"
+
+
+def test_variables_of_the_tests_are_told() -> None:
+    told = {*re.findall(r"^\| `(DULWICH_REFTABLE_\w+)", CONTRIBUTING, re.MULTILINE)}
+    read = r"environ(?:\.get)?[(\[]\"(DULWICH_REFTABLE_\w+)\""
+    sources = (path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    assert told == {name for source in sources for name in re.findall(read, source)}
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    newest = re.findall(r"^## ([\d.]+)", CHANGELOG, re.MULTILINE)[0]
+    assert dr.__version__.partition(".dev")[0] == newest
