@@ -11,8 +11,8 @@ from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF, Ref, SymrefLoop
 
 from ..engine.errors import ReftableError
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..refs.container import ReftableRefsContainer
+from ..refs.symrefs import is_symref
 from ..repo.repo import Repo
 from ..repo.tags import way_of
 from .repository import add_directory, object_id, opened, write
@@ -62,7 +62,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _all(refs: ReftableRefsContainer, prefix: bytes) -> Iterator[tuple[Ref, bytes]]:
     for name, value in refs.iter_refs(prefix):
-        if not value.startswith(SYMREF_PREFIX):
+        if not is_symref(value):
             yield name, value
             continue
         try:

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, field
 from ..engine.errors import CorruptTableError
 from ..engine.format.block import Block
 from ..engine.format.layout import INDEX, LOG, OBJ, REF
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..engine.stack.compaction import merge
 from ..engine.stack.stack import Stack
 from ..inspection import Inspection
+from ..refs.symrefs import is_symref
 from .columns import aligned
 from .repository import add_repository, opened, printable
 
@@ -112,7 +112,7 @@ def _stack_stats(worktree: bytes | None, stack: Stack) -> _StackStats:
     namespaces: Counter[bytes] = Counter()
     for names, values in snapshot.ref_values():
         namespaces.update(map(_namespace, names))
-        stats.symrefs += sum(value.startswith(SYMREF_PREFIX) for value in values)
+        stats.symrefs += sum(map(is_symref, values))
     stats.namespaces = {os.fsdecode(name): namespaces[name] for name in sorted(namespaces)}
     if snapshot.tables:
         size = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..engine.format.ref_scan import SYMREF_PREFIX
+from ..refs.symrefs import symref_to
 from .repository import printable
 from .update_hooks import HookedTransaction
 from .update_words import CommandError, Words
@@ -196,16 +196,16 @@ class Commands:
                 if old is None:
                     raise words.error(f"invalid object id: {printable(value)}")
             elif kind == b"ref":
-                old = SYMREF_PREFIX + value
+                old = symref_to(value)
             else:
                 raise words.error(f"the old value is neither 'oid' nor 'ref': {printable(kind)}")
         words.end()
-        self._add(ref, SYMREF_PREFIX + target, old)
+        self._add(ref, symref_to(target), old)
 
     def _symref_create(self, words: Words) -> None:
         ref, target = self._ref(words), self._ref(words)
         words.end()
-        self._add(ref, SYMREF_PREFIX + target, self._zero)
+        self._add(ref, symref_to(target), self._zero)
 
     def _symref_delete(self, words: Words) -> None:
         self._add(*self._symref_and_old(words, new=self._zero))
@@ -221,7 +221,7 @@ class Commands:
             raise words.error("cannot operate while symrefs are followed")
         ref, target = self._ref(words), words.take()
         words.end()
-        return ref, new, SYMREF_PREFIX + target if target else None
+        return ref, new, symref_to(target) if target else None
 
     # Arguments
 

@@ -15,9 +15,9 @@ from contextlib import suppress
 from dulwich.refs import Ref, SymrefLoop
 
 from ..engine.errors import ReftableError
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..refs.container import ReftableRefsContainer
 from ..refs.signature import Signature
+from ..refs.symrefs import symref_target
 from ..refs.transaction import Transaction
 from ..repo.hook_scripts import TRANSACTION_HOOK, HookScripts, Line
 
@@ -103,6 +103,7 @@ class HookedTransaction(Transaction):
         return lines
 
     def _shown(self, value: bytes | None) -> bytes:
-        if value is not None and value.startswith(SYMREF_PREFIX):
-            return b"ref:" + value[len(SYMREF_PREFIX) :]
+        target = symref_target(value)
+        if target is not None:
+            return b"ref:" + target
         return value or self._zero

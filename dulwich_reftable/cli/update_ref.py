@@ -20,10 +20,10 @@ from dulwich.objects import Commit
 
 from ..config.values import find_reflog_policy
 from ..engine.errors import ReftableError
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_logged_by_default
 from ..refs.signature import Signature
+from ..refs.symrefs import is_symref
 from ..refs.transaction import is_zero
 from ..repo.hook_scripts import HookScripts
 from ..repo.repo import Repo
@@ -168,7 +168,7 @@ def _object_check(repo: Repo) -> Callable[[bytes, bytes], None]:
             return None
 
     def check(ref: bytes, new: bytes) -> None:
-        if new.startswith(SYMREF_PREFIX):
+        if is_symref(new):
             return
         found = type_of(new)
         if found is None:

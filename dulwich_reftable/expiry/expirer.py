@@ -17,10 +17,10 @@ from dulwich.reflog import Entry
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..refs import reflog
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import place_of
+from ..refs.symrefs import is_symref
 from ..refs.transaction import is_zero
 from .ancestry import Ancestors, Commits
 from .rule import ExpirySettings, expired
@@ -100,7 +100,7 @@ class ReflogExpirer:
             reached = Ancestors(self._commits, self._all_tips())
         else:
             tip = self._refs.read_ref(Ref(name))
-            if tip is None or tip.startswith(SYMREF_PREFIX) or self._commits.find(tip) is None:
+            if tip is None or is_symref(tip) or self._commits.find(tip) is None:
                 return lambda oid: False
             reached = Ancestors(self._commits, [tip])
 
@@ -115,7 +115,7 @@ class ReflogExpirer:
         view = self._refs.snapshot()
         branches = view.iter_refs(b"refs/heads/")
         for _, value in chain(branches, view.iter_refs(b"refs/", exclude=[b"refs/heads/"])):
-            if not value.startswith(SYMREF_PREFIX):
+            if not is_symref(value):
                 yield value
 
     def _lacks_objects(self, oid: bytes) -> bool:

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from ..engine.errors import CorruptTableError
 from ..engine.format.records import RefRecord
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..engine.stack.files import open_plain
 from ..engine.stack.stale_files import LOCK_SUFFIX
 from ..refs.names import is_legal
+from ..refs.symrefs import symref_target, symref_to
 from .layout import GitDir, root_files, walk
 from .report import MigrationError, Tally
 
@@ -104,8 +104,8 @@ class RefFiles:
             value = self._read(name, entry)
             if value is None:
                 continue
-            if value.startswith(SYMREF_PREFIX):
-                target = value[len(SYMREF_PREFIX) :]
+            target = symref_target(value)
+            if target is not None:
                 records.append(RefRecord(name, update_index, target=target))
             else:
                 peeled = self._peeled(name, value)
@@ -128,7 +128,7 @@ class RefFiles:
             if entry.is_symlink():
                 target = os.fsencode(os.readlink(path))
                 if target.startswith(b"refs/") and is_legal(target):
-                    return SYMREF_PREFIX + target  # how HEAD once was
+                    return symref_to(target)  # how HEAD once was
             file, _ = open_plain(path)
             with file as fd:
                 value = _parse(os.read(fd, _LONGEST_VALUE), self._hex_size)
@@ -214,7 +214,7 @@ def _parse(data: bytes, hex_size: int) -> bytes | None:
     """Read what a loose ref holds, as git does (``files_read_raw_ref``)."""
     if data.startswith(b"ref:"):
         target = data[len(b"ref:") :].strip(_BLANKS)
-        return SYMREF_PREFIX + target if target else None
+        return symref_to(target) if target else None
     value, behind = data[:hex_size].lower(), data[hex_size : hex_size + 1]
     if len(value) < hex_size or not value.strip(b"0") or (behind and behind not in _BLANKS):
         return None

@@ -19,12 +19,12 @@ from itertools import chain, groupby
 from ..config.settings import Settings
 from ..engine.errors import ReftableError, StorageError
 from ..engine.format.records import LogRecord, RefRecord
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..engine.stack.files import create, write_all
 from ..engine.stack.snapshot import Snapshot
 from ..engine.table.merged import Merged
 from ..refs.conflicts import ConflictFinder
 from ..refs.names import PER_WORKTREE, is_legal
+from ..refs.symrefs import symref_to
 from .layout import GitDir, git_dirs
 from .migrator import Migrator, open_stack
 from .ref_files import Peel
@@ -164,7 +164,7 @@ class _Writer:
 
     def _write_loose(self, record: RefRecord) -> None:
         if record.target is not None:
-            value = SYMREF_PREFIX + record.target
+            value = symref_to(record.target)
         else:
             value = b2a_hex(record.value or b"")
         self._create_named("ref", "", record.name, (value + b"\n",))

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 
 from ..engine.errors import TransactionError
 from ..engine.format.records import LogRecord, RefRecord, log_key
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..engine.stack.addition import Addition, next_update_indexes
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
@@ -31,11 +30,9 @@ from .conflicts import refuse_conflicts, worktree_views
 from .names import check_name
 from .signature import Signature
 from .store import RefStore
+from .symrefs import resolve, resolved_id, symref_target
 
-__all__ = ["MAX_SYMREF_DEPTH", "PreparedUpdate", "RefUpdate", "UnlockedStackError"]
-
-MAX_SYMREF_DEPTH = 5
-"""How many refs a chain of symrefs may have (git: ``SYMREF_MAXDEPTH``, and dulwich)."""
+__all__ = ["PreparedUpdate", "RefUpdate", "UnlockedStackError"]
 
 
 @dataclass(slots=True)  # there may be very many of them
@@ -237,7 +234,7 @@ class PreparedUpdate:
         """Give the branch that HEAD points to, which only reflogs ask for."""
         if self._head is None:
             value = self.refs_of(self._store.current).ref_value(b"HEAD")
-            self._head = (value[len(SYMREF_PREFIX) :] if value and _is_symref(value) else None,)
+            self._head = (symref_target(value),)
         return self._head[0]
 
     def _part(self, stack: Stack) -> _StackUpdate:
@@ -257,34 +254,39 @@ class PreparedUpdate:
           is only its first ref
         """
         chain: list[tuple[_StackUpdate, bytes]] = []
-        while True:
+
+        def read(name: bytes) -> bytes | None:
+            if chain:
+                check_name(name)  # in a table it may be anything
             stack, local = self._store.find(name)
             part = self._part(stack)
-            value = part.value(local)
             chain.append((part, local))
-            if not follow or value is None or not value.startswith(SYMREF_PREFIX):
-                return chain, value
-            if len(chain) >= MAX_SYMREF_DEPTH:
-                part, local = chain[0]
-                return chain[:1], part.value(local)
-            name = value[len(SYMREF_PREFIX) :]
-            check_name(name)  # in a table it may be anything
+            return part.value(local)
+
+        if not follow:
+            return chain, read(name)
+        _, value = resolve(name, read)
+        if symref_target(value) is not None:
+            part, local = chain[0]
+            return chain[:1], part.value(local)
+        return chain, value
 
     def _id_of(self, name: bytes) -> bytes | None:
         """Give the object id that a ref finally points to; it is read where no lock is held."""
-        for _ in range(MAX_SYMREF_DEPTH):
+
+        def read(name: bytes) -> bytes | None:
             stack, local = self._store.find(name)
-            value = self.refs_of(stack).ref_value(local)
-            if value is None or not value.startswith(SYMREF_PREFIX):
-                return value
-            name = value[len(SYMREF_PREFIX) :]
-        return None
+            return self.refs_of(stack).ref_value(local)
+
+        return resolved_id(name, read)
 
     def _check(self, update: RefUpdate, before: bytes | None) -> None:
         """See that a ref is as expected."""
         if not update.expects or update.old == before:
             return
-        may_lead_there = update.old_is_resolved and update.old is not None and _is_symref(before)
+        may_lead_there = (
+            update.old_is_resolved and update.old is not None and symref_target(before) is not None
+        )
         if may_lead_there and update.old == self._id_of(update.name):
             return
         raise TransactionError(update.name, update.old, before)
@@ -300,10 +302,10 @@ class PreparedUpdate:
             return
         signature = update.signature
         after = update.new
-        was_symref, is_symref = _is_symref(before), _is_symref(after)
+        was_symref, target = symref_target(before) is not None, symref_target(after)
         if after != before:
             part.refs[name] = self._record(part, name, after)
-        elif not (is_symref and signature):
+        elif target is None or signature is None:
             return
         if after is None and not was_symref:
             for log in part.refs_before.logs_of(name):
@@ -315,11 +317,11 @@ class PreparedUpdate:
         old, new = before or zero, after or zero
         if was_symref:
             old = self._id_of(name) or zero
-        if is_symref:
-            target = self._id_of(after[len(SYMREF_PREFIX) :]) if after else None
-            if target is None:
+        if target is not None:
+            target_id = self._id_of(target)
+            if target_id is None:
                 return  # git, too, logs nothing for a symref to nowhere
-            new = target
+            new = target_id
         # The refs on the way are logged as well, and HEAD if this is the branch it points to.
         logged = chain[:-1] if after is None and not was_symref else chain
         if name == self._branch_of_head() and not any(local == b"HEAD" for _, local in chain):
@@ -337,12 +339,9 @@ class PreparedUpdate:
         index = part.update_index
         if value is None:
             return RefRecord(name, index)
-        if value.startswith(SYMREF_PREFIX):
-            return RefRecord(name, index, target=value[len(SYMREF_PREFIX) :])
+        target = symref_target(value)
+        if target is not None:
+            return RefRecord(name, index, target=target)
         # Branches are commits, which peel to nothing; looking each of them up would be a waste.
         peeled = None if name.startswith(b"refs/heads/") else self._peel(value)
         return RefRecord(name, index, a2b_hex(value), a2b_hex(peeled) if peeled else None)
-
-
-def _is_symref(value: bytes | None) -> bool:
-    return value is not None and value.startswith(SYMREF_PREFIX)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from binascii import a2b_hex, b2a_hex
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, compress
 from typing import TypeVar
 
 from dulwich.errors import RefFormatError
@@ -20,14 +20,20 @@ from dulwich.reflog import Entry
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from ..engine.format.records import RefRecord
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Chunk, Merged, merge_chunks
 from . import reflog
 from .names import FILE_REFS, PER_WORKTREE, collapse, is_legal, may_be_illegal, prefix_end
-from .prepared_update import MAX_SYMREF_DEPTH
 from .store import Moment, RefStore
+from .symrefs import (
+    MAX_SYMREF_DEPTH,
+    is_symref,
+    resolve,
+    resolved_id,
+    symref_target,
+    symref_to,
+)
 
 __all__ = ["RefsReader", "RefsSnapshot", "SnapshotOf"]
 
@@ -86,7 +92,7 @@ class RefsReader(RefsContainer):
         if record is None:
             return self._read_file_ref(refname) if refname in FILE_REFS else None
         if record.target is not None:
-            return SYMREF_PREFIX + record.target
+            return symref_to(record.target)
         return b2a_hex(record.value or b"")
 
     def read_loose_ref(self, name: Ref) -> bytes | None:
@@ -115,19 +121,13 @@ class RefsReader(RefsContainer):
         return self._follow(name, self._moment())
 
     def _follow(self, name: Ref, snapshot_of: SnapshotOf) -> tuple[list[Ref], ObjectID | None]:
-        names: list[Ref] = []
-        following: bytes = name
-        for depth in range(1, MAX_SYMREF_DEPTH + 2):
-            names.append(Ref(following))
-            value = self._value(following, snapshot_of)
-            if value is None:
-                return names, None
-            if depth > MAX_SYMREF_DEPTH:
-                break
-            if not value.startswith(SYMREF_PREFIX):
-                return names, ObjectID(value)
-            following = value[len(SYMREF_PREFIX) :]
-        raise SymrefLoop(name, len(names))
+        def read(name: bytes) -> bytes | None:
+            return self._value(name, snapshot_of)
+
+        names, value = resolve(name, read, MAX_SYMREF_DEPTH + 1)
+        if value is not None and len(names) > MAX_SYMREF_DEPTH:
+            raise SymrefLoop(name, len(names))
+        return names, value  # type: ignore[return-value]  # bytes are Refs and ObjectIDs
 
     def get_peeled(self, name: Ref) -> ObjectID | None:
         """Give what a ref peels to, as far as the tables tell.
@@ -136,19 +136,17 @@ class RefsReader(RefsContainer):
           is no tag; None where the object store has to be asked, since not every writer peels
         """
         snapshot_of = self._moment()
-        following: bytes = name
-        for _ in range(MAX_SYMREF_DEPTH):
-            record = self._record(following, snapshot_of)
-            if record is None:
-                return None
-            if record.target is None:
-                break
-            following = record.target
-        else:
+        last: bytes = name
+        record = self._record(last, snapshot_of)
+        if record is not None and record.target is not None:
+            names, _ = resolve(last, lambda name: self._value(name, snapshot_of))
+            last = names[-1]
+            record = self._record(last, snapshot_of)
+        if record is None:
             return None
         if record.peeled is not None:
             return ObjectID(b2a_hex(record.peeled))
-        if record.value is None or not following.startswith(b"refs/heads/"):
+        if record.value is None or not last.startswith(b"refs/heads/"):
             return None
         return ObjectID(b2a_hex(record.value))
 
@@ -310,8 +308,12 @@ class RefsReader(RefsContainer):
             values, odd = {}, set()
             for names, texts in self._scan(prefix, prefix_end(prefix), snapshot_of):
                 values.update(zip(names, texts, strict=True))
-                odd.update(names)
-        found = {name: self._final_value(values[name], values, snapshot_of) for name in odd}
+                odd.update(compress(names, map(is_symref, texts)))
+
+        def read(name: bytes) -> bytes | None:
+            return values.get(name) or self._value(name, snapshot_of)
+
+        found = {name: resolved_id(name, read) for name in odd}
         for name, value in found.items():
             if value is None:
                 del values[name]
@@ -321,32 +323,17 @@ class RefsReader(RefsContainer):
             return {Ref(name[len(prefix) :]): ObjectID(value) for name, value in values.items()}
         return values  # type: ignore[return-value]  # bytes are Refs and ObjectIDs
 
-    def _final_value(
-        self, value: bytes | None, known: dict[bytes, bytes], snapshot_of: SnapshotOf
-    ) -> bytes | None:
-        for _ in range(MAX_SYMREF_DEPTH):
-            if value is None or not value.startswith(SYMREF_PREFIX):
-                return value
-            target = value[len(SYMREF_PREFIX) :]
-            value = known.get(target) or self._value(target, snapshot_of)
-        return None
-
     def get_symrefs(self) -> dict[Ref, Ref]:
         """Give all symrefs and what they point to."""
-        cut = len(SYMREF_PREFIX)
         return {
-            name: Ref(value[cut:])
+            name: Ref(symref_target(value) or b"")
             for name, value in self.iter_refs()
-            if value.startswith(SYMREF_PREFIX)
+            if is_symref(value)
         }
 
     def get_packed_refs(self) -> dict[Ref, ObjectID]:
         """Give all refs that are no symrefs."""
-        return {
-            name: ObjectID(value)
-            for name, value in self.iter_refs()
-            if not value.startswith(SYMREF_PREFIX)
-        }
+        return {name: ObjectID(value) for name, value in self.iter_refs() if not is_symref(value)}
 
     # Reflogs
 

@@ -16,7 +16,6 @@ from functools import cache
 from types import TracebackType
 
 from ..engine.errors import RecordError, ReftableError, TransactionError
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..engine.stack.addition import Addition, commit_all
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
@@ -25,6 +24,7 @@ from .names import check_name
 from .prepared_update import PreparedUpdate, RefUpdate, UnlockedStackError
 from .signature import Signature
 from .store import RefStore
+from .symrefs import symref_target, symref_to
 
 __all__ = ["Transaction", "check_size", "check_value", "is_zero"]
 
@@ -122,7 +122,7 @@ class Transaction:
         Raises:
           BadRefNameError: if one of the names is illegal
         """
-        self.add_update(name, SYMREF_PREFIX + target, old=old, follow=False)
+        self.add_update(name, symref_to(target), old=old, follow=False)
 
     def add_update(
         self,
@@ -280,8 +280,9 @@ def check_value(value: bytes, hex_size: int) -> None:
       ValueError: if it is neither, or the zero id
       BadRefNameError: if the target is no ref name
     """
-    if value.startswith(SYMREF_PREFIX):
-        check_name(value[len(SYMREF_PREFIX) :])
+    target = symref_target(value)
+    if target is not None:
+        check_name(target)
     elif len(value) != hex_size or not _HEX.issuperset(value) or is_zero(value):
         raise ValueError(f"{value!r} is neither an object id of {hex_size} digits nor a symref")
 
@@ -297,8 +298,7 @@ def check_size(store: RefStore, name: bytes, value: bytes) -> None:
       RecordError: if name and target are too long
     """
     options = store.settings.write
-    target = value[len(SYMREF_PREFIX) :] if value.startswith(SYMREF_PREFIX) else None
-    if not options.can_hold(name, target):
+    if not options.can_hold(name, symref_target(value)):
         raise RecordError(
             f"ref name '{os.fsdecode(name[:60])}...' of {len(name)} bytes does not fit into a "
             f"block of {options.block_size} bytes"

@@ -16,7 +16,6 @@ from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF, Ref
 
 from ..engine.errors import ReftableError, TransactionError
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from . import reflog
 from .batch import Batch
 from .errors import as_dulwich
@@ -24,6 +23,7 @@ from .names import check_name, collapse
 from .reader import RefsReader
 from .signature import Signature
 from .store import RefStore
+from .symrefs import symref_to
 from .transaction import Transaction, check_size, check_value
 
 __all__ = ["Logger", "RefsWriter"]
@@ -134,7 +134,7 @@ class RefsWriter(RefsReader):
         Args and errors are those of :meth:`set_if_equals`.
         """
         signature = self._signature(message, committer, timestamp, timezone)
-        self._update_ref(name, None, SYMREF_PREFIX + other, follow=False, signature=signature)
+        self._update_ref(name, None, symref_to(other), follow=False, signature=signature)
 
     def _check_refname(self, name: Ref) -> None:
         self._tolerated(name)

@@ -20,10 +20,9 @@ from dulwich.object_store import BaseObjectStore
 from dulwich.objects import valid_hexsha
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_legal
-from ..refs.prepared_update import MAX_SYMREF_DEPTH
+from ..refs.symrefs import MAX_SYMREF_DEPTH, is_symref, resolve
 from .hidden_refs import HiddenRefs
 from .object_types import ObjectTypes
 from .tag_peeler import TagPeeler
@@ -227,13 +226,10 @@ class CopiedRefs(AdvertisedRefs):
         self._names = sorted(name for name in self._values if name.startswith(b"refs/"))
 
     def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
-        last = name
-        for _ in range(MAX_SYMREF_DEPTH + 1):
-            value = self._values.get(last)
-            if value is None or not value.startswith(SYMREF_PREFIX):
-                return last, value
-            last = value[len(SYMREF_PREFIX) :]
-        return name, None
+        names, value = resolve(name, self._values.get, MAX_SYMREF_DEPTH + 1)
+        if value is not None and is_symref(value):
+            return name, None
+        return names[-1], value
 
     def refs(self, prefix: bytes = b"") -> Iterator[list[AdvertisedRef]]:
         """List the refs below ``refs/``, in order of their names."""
@@ -269,4 +265,4 @@ class CopiedRefs(AdvertisedRefs):
 
 def _is_possible(value: bytes) -> bool:
     """Tell whether a file holds a value that a ref can have."""
-    return value.startswith(SYMREF_PREFIX) or valid_hexsha(value)
+    return is_symref(value) or valid_hexsha(value)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..engine.table.merged import Merged
 from ..refs.conflicts import ConflictFinder
 from ..refs.names import PER_WORKTREE, is_legal, is_root_ref, is_well_formed
-from ..refs.prepared_update import MAX_SYMREF_DEPTH
+from ..refs.symrefs import MAX_SYMREF_DEPTH, resolve, symref_target
 from .finding import ERROR, INFO, WARNING, Finding
 
 __all__ = ["check_refs"]
@@ -46,8 +45,7 @@ def check_refs(
             elif worktree is not None and b"/" in name and not name.startswith(PER_WORKTREE):
                 message = "belongs to the shared stack, nobody looks for it here"
                 yield _finding(WARNING, "place", prefix + name, message)
-            if value.startswith(SYMREF_PREFIX):
-                target = value[len(SYMREF_PREFIX) :]
+            if (target := symref_target(value)) is not None:
                 yield from _check_symref(prefix, name, target, value_of)
     if merged.tables and not has_head:
         yield _finding(WARNING, "head", prefix + b"HEAD", "there is no such ref")
@@ -79,16 +77,11 @@ def _check_symref(
         message = f"points to '{shown}', which is no ref"
         yield _finding(INFO, "symref", prefix + name, message)
         return
-    following = target
-    for _ in range(MAX_SYMREF_DEPTH - 1):
-        value = value_of(following)
-        if value is None:
-            if name != b"HEAD" or following != target:  # an unborn branch is no fault
-                message = f"points to '{os.fsdecode(following)}', which does not exist"
-                yield _finding(WARNING, "symref", prefix + name, message)
-            return
-        if not value.startswith(SYMREF_PREFIX):
-            return
-        following = value[len(SYMREF_PREFIX) :]
-    message = f"leads through more than {MAX_SYMREF_DEPTH} symrefs, or in a circle"
-    yield _finding(ERROR, "symref", prefix + name, message)
+    names, value = resolve(target, value_of, MAX_SYMREF_DEPTH - 1)
+    if value is None:
+        if name != b"HEAD" or len(names) > 1:  # an unborn branch is no fault
+            message = f"points to '{os.fsdecode(names[-1])}', which does not exist"
+            yield _finding(WARNING, "symref", prefix + name, message)
+    elif symref_target(value) is not None:
+        message = f"leads through more than {MAX_SYMREF_DEPTH} symrefs, or in a circle"
+        yield _finding(ERROR, "symref", prefix + name, message)

@@ -15,8 +15,8 @@ from dulwich.object_store import BaseObjectStore
 from dulwich.objects import Commit, ObjectID
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
-from ...engine.format.ref_scan import SYMREF_PREFIX
 from ...refs.names import is_legal, is_logged_by_default
+from ...refs.symrefs import symref_target
 from ...refs.transaction import is_zero
 from ..history import is_ancestor
 from .settings import ReceiveSettings
@@ -195,8 +195,7 @@ def _is_acceptable(name: bytes) -> bool:
 
 def _symref_target(refs: RefsContainer, name: Ref) -> bytes | None:
     """Give the ref that a symref finally leads to; None if it is none, b"" if it leads nowhere."""
-    value = refs.read_ref(name)
-    if value is None or not value.startswith(SYMREF_PREFIX):
+    if symref_target(refs.read_ref(name)) is None:
         return None
     try:
         return refs.follow(name)[0][-1]

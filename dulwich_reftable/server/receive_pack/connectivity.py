@@ -25,8 +25,8 @@ from dulwich.object_store import BaseObjectStore
 from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree, object_class
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
-from ...engine.format.ref_scan import SYMREF_PREFIX
 from ...refs.container import ReftableRefsContainer
+from ...refs.symrefs import is_symref
 from ..errors import PackError
 from ..history import History
 from ..object_types import ObjectTypes
@@ -343,7 +343,7 @@ class _Reached:
         """Give what branches point to."""
         if isinstance(self._refs, ReftableRefsContainer):
             pairs = self._refs.iter_refs(b"refs/heads/")
-            return (value for _, value in pairs if not value.startswith(SYMREF_PREFIX))
+            return (value for _, value in pairs if not is_symref(value))
         return self._all
 
     @cached_property

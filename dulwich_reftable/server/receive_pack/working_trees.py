@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from ...engine.format.ref_scan import SYMREF_PREFIX
 from ...refs.container import ReftableRefsContainer
 from ...refs.store import worktree_ids
+from ...refs.symrefs import symref_target
 
 __all__ = ["WorkingTree", "checked_out"]
 
@@ -53,9 +53,7 @@ def _branch_of(repo: Repo, common_dir: str, name: str) -> bytes | None:
         value = repo.refs.read_ref(Ref(b"worktrees/%s/HEAD" % os.fsencode(name)))
     else:
         value = _read(os.path.join(common_dir, "worktrees", name, "HEAD"))
-    if value is None or not value.startswith(SYMREF_PREFIX):
-        return None
-    return value[len(SYMREF_PREFIX) :]
+    return symref_target(value)
 
 
 def _linked(git_dir: str) -> WorkingTree | None:

@@ -40,7 +40,7 @@ MUTATIONS = (
     Mutation(
         "target-of-a-symref-unchecked",
         "refs/transaction.py",
-        "        check_name(value[len(SYMREF_PREFIX) :])\n",
+        "        check_name(target)\n",
         "        pass\n",
         "a symref to a name that no ref can have is written",
         ("refs/test_container.py", "refs/test_transaction.py", "refs/test_contract.py"),
@@ -120,8 +120,8 @@ MUTATIONS = (
     Mutation(
         "loop-followed-to-its-end",
         "refs/prepared_update.py",
-        "                return chain[:1], part.value(local)\n",
-        "                return chain, value\n",
+        "            return chain[:1], part.value(local)\n",
+        "            return chain, value\n",
         "a set through a loop of symrefs replaces another ref of the loop",
         ("refs/test_contract.py", "refs/test_container.py"),
     ),
@@ -200,7 +200,7 @@ MUTATIONS = (
     Mutation(
         "peeled-says-what-it-does-not-know",
         "refs/reader.py",
-        '        if record.value is None or not following.startswith(b"refs/heads/"):\n',
+        '        if record.value is None or not last.startswith(b"refs/heads/"):\n',
         "        if record.value is None:\n",
         "an annotated tag that its writer did not peel is taken for a commit",
         ("refs/test_unpeeled.py", "refs/test_read_large.py"),
@@ -232,8 +232,8 @@ MUTATIONS = (
     Mutation(
         "peeling-follows-without-end",
         "refs/reader.py",
-        "range(MAX_SYMREF_DEPTH):\n            record = ",
-        "range(99):\n            record = ",
+        "self._value(name, snapshot_of))\n            last = ",
+        "self._value(name, snapshot_of), 99)\n            last = ",
         "a symref that git takes for a loop is told to point to an object",
         ("refs/test_unpeeled.py",),
     ),

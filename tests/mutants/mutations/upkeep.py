@@ -198,8 +198,8 @@ MUTATIONS = (
     Mutation(
         "verify-overlooks-loops",
         "verification/refs.py",
-        '    message = f"leads through more than {MAX_SYMREF_DEPTH} symrefs, or in a circle"\n',
-        "    return\n",
+        '        message = f"leads through more than {MAX_SYMREF_DEPTH} symrefs, or in a circle"\n',
+        "        return\n",
         "verify does not tell of a symref that leads in a circle",
         ("verification/test_verify.py",),
     ),
