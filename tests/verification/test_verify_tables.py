@@ -20,7 +20,7 @@ from dulwich_reftable.inspection import Inspection
 from dulwich_reftable.verification import Finding
 from dulwich_reftable.verification.table import check_table
 
-VECTORS = sorted((Path(__file__).parent / "vectors").glob("*.ref"))
+VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.ref"))
 
 
 def findings(data: bytes) -> list[Finding]:
