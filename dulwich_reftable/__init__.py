@@ -4,6 +4,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .compat import UnsupportedDulwichError
 from .engine.errors import (
     ConfigurationError,
     CorruptTableError,
@@ -16,7 +17,6 @@ from .engine.errors import (
     StorageError,
     TransactionError,
 )
-from .patches.patch_set import UnsupportedDulwichError
 from .refs.container import ReftableRefsContainer
 from .refs.errors import BadRefNameError
 from .refs.reader import RefsSnapshot
@@ -26,7 +26,7 @@ from .verification import Finding
 
 if TYPE_CHECKING:
     from .migration import Migration, MigrationError, migrate
-    from .patches.table import install, installed, uninstall
+    from .patches.installation import install, installed, uninstall
 
 __all__ = [
     "BadRefNameError",
@@ -59,10 +59,10 @@ __version__ = "0.2.0.dev0"
 _LATER = {
     "Migration": ".migration",
     "MigrationError": ".migration",
-    "install": ".patches.table",
-    "installed": ".patches.table",
+    "install": ".patches.installation",
+    "installed": ".patches.installation",
     "migrate": ".migration",
-    "uninstall": ".patches.table",
+    "uninstall": ".patches.installation",
 }
 """What is imported when it is asked for: it stands on much of dulwich."""
 

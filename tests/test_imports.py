@@ -24,11 +24,14 @@ ROOMS = (
     "engine.format",
     "engine.table",
     "engine.stack",
+    "compat",
     "config",
     "refs",
     "expiry",
     "inspection",
     "verification",
+    "patches.patch_set",
+    "patches.table",
     "repo",
     "patches",
     "migration",
@@ -51,8 +54,6 @@ APART = {"server.upload_pack", "server.receive_pack"}
 
 LATE = {
     ("refs.container", "verification"),  # few ask for it
-    ("repo.repo", "patches.table"),
-    ("repo.repo", "patches.patch_set"),
 }
 """Imports that point up."""
 

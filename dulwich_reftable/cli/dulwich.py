@@ -17,7 +17,7 @@ def run(parsed: argparse.Namespace) -> int:
     """Run the command."""
     from dulwich import cli
 
-    from ..patches.table import installed
+    from ..patches.installation import installed
 
     with installed():
         return cli.main(parsed.arguments) or 0

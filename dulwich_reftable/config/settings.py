@@ -19,7 +19,7 @@ from ..engine.table.writer import MAX_BLOCK_SIZE, WriteOptions
 from .types import INT64_MAX, integer, shared_repository, unsigned
 from .values import find_reflog_policy, find_value, get_boolean
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "shared_permissions"]
 
 _FSYNC_WITH_REFERENCE = (b"reference", b"committed", b"added", b"all")
 """The component of ``core.fsync`` that refs are, and the groups that it is in."""
@@ -63,20 +63,32 @@ class Settings:
         )
         timeout = find_value(config, b"reftable", b"lockTimeout", _milliseconds)
         fsync = find_value(config, b"core", b"fsync", _syncs_refs)
-        shared = find_value(config, b"core", b"sharedRepository", shared_repository)
         return cls(
             write=write,
             geometric_factor=_unsigned(config, b"geometricFactor", 255) or 2,
             lock_timeout=0.1 if timeout is None else None if timeout < 0 else timeout / 1000,
             durable=fsync is None or fsync,
             starts_reflogs=find_reflog_policy(config) != "none",
-            shared=None if shared is None else parse_shared_repository(shared),
+            shared=shared_permissions(config),
         )
 
     @property
     def adjust_mode(self) -> Callable[[str], None] | None:
         """Gives a new file the mode that it shall have; None if the umask has said it."""
         return None if self.shared is None else partial(adjust_shared_perm, perm=self.shared)
+
+
+def shared_permissions(config: Config) -> SharedPerm | None:
+    """Read ``core.sharedRepository``.
+
+    Args:
+      config: of the repository
+    Returns: mode that files are given; None leaves it to the umask
+    Raises:
+      ConfigurationError: if the value is not possible
+    """
+    shared = find_value(config, b"core", b"sharedRepository", shared_repository)
+    return None if shared is None else parse_shared_repository(shared)
 
 
 def _unsigned(config: Config, name: bytes, most: int) -> int:

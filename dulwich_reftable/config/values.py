@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from dulwich.config import Config, ConfigFile, StackedConfig
 
+from ..compat import values_of
 from ..engine.errors import ConfigurationError
 from .types import INT64_MAX, integer, is_true, reflog_policy, shared_repository, unsigned
 
@@ -122,7 +123,7 @@ class GitConfigFile(_ReadsAsGit, ConfigFile):
         """Read the file's values as git does; both objects have the same values from now on."""
         if isinstance(config, GitConfigFile):
             return config
-        made = cls(config._values, config.encoding)
+        made = cls(values_of(config), config.encoding)
         made.path = config.path
         return made
 

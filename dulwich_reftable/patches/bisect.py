@@ -14,9 +14,9 @@ from dulwich.bisect import BisectState
 from dulwich.objects import ObjectID
 
 from .files import refs_as_files
-from .subclassing import is_reftable
+from .subclassing import is_reftable, reclassing_constructor
 
-__all__ = ["ReftableBisectState", "command_run"]
+__all__ = ["ReftableBisectState", "command_run", "construct"]
 
 _REFS = (b"refs/bisect/", b"BISECT_EXPECTED_REV")
 
@@ -53,6 +53,10 @@ class ReftableBisectState(BisectState):
         # porcelain calls this, too.
         with refs_as_files(self.repo, *_REFS):
             return super()._find_next_commit()
+
+
+construct = reclassing_constructor(ReftableBisectState)
+"""Make ``BisectState.__init__``."""
 
 
 def command_run(original: Callable[..., int]) -> Callable[..., int]:

@@ -1,196 +1,155 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Replacing attributes of another package: all or none of them, and back again.
+"""Patching attributes of dulwich: all of a set or none, and back again.
 
-Nothing here knows what is replaced: that is :mod:`dulwich_reftable.patches.table`'s table. A set of
-replacements is in place as long as somebody holds it. Before the first attribute is touched, all of
-them are looked at: one that is missing, or whose parameters are not those that its replacement was
-written for, would make a replacement that does the wrong thing quietly.
+A set of patches is in place as long as somebody holds it. Before the first attribute is replaced,
+all of them are checked: one that is missing, or takes other parameters than its patch was written
+for, would otherwise make a patch that quietly does the wrong thing.
+
+A patch names its function by a string. Its module is imported when the set is held for the first
+time; so the table of patches imports neither the patches nor the parts of dulwich that they patch.
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..engine.errors import ReftableError
+from ..compat import Place, Requirement, find_function, is_older
 
-__all__ = ["Patch", "PatchSet", "UnsupportedDulwichError"]
-
-
-class UnsupportedDulwichError(ReftableError):
-    """The installed dulwich is not as the replacements expect it; nothing was replaced.
-
-    Attributes:
-      target: what is missing or different, as ``"module:attribute"``
-    """
-
-    def __init__(self, target: str, reason: str) -> None:
-        super().__init__(f"cannot replace {target} of this dulwich: {reason}")
-        self.target = target
+__all__ = ["Patch", "PatchSet"]
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One attribute that is replaced.
+    """One attribute of dulwich that is replaced.
 
     Attributes:
       target: ``"module:name"`` or ``"module:Class.name"``
       parameters: names that it takes, in order; dulwich may have more, if they have defaults
-      make: takes the original function and gives the one to stand in for it
+      make: ``"module:function"`` in this package; the function takes the original one and returns
+        its replacement
       why: what the original does that makes it wrong for reftable
-      relies_on: further attributes that the replacement overrides or calls: parameters by target
+      relies_on: further attributes of dulwich that the replacement overrides or uses
+      since: the version of dulwich that brought the attribute; an older one needs no patch
     """
 
     target: str
     parameters: tuple[str, ...]
-    make: Callable[[Callable[..., Any]], Callable[..., Any]]
+    make: str
     why: str
-    relies_on: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    relies_on: tuple[Requirement, ...] = ()
+    since: tuple[int, ...] = ()
+
+    def prepare(self) -> _Prepared:
+        """Check the attribute, and all that the patch relies on, and make the replacement.
+
+        Raises:
+          UnsupportedDulwichError: if one of them is not as expected
+        """
+        relied_on = [requirement.check() for requirement in self.relies_on]
+        place = find_function(self.target, self.parameters)
+        module, _, name = self.make.partition(":")
+        make = getattr(importlib.import_module(f".{module}", __package__), name)
+        return _Prepared(place, place.wrap(make(place.function)), (place, *relied_on))
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where an attribute is, with what was found there and what is to be put there, if anything."""
+class _Prepared:
+    """A patch that has been checked.
 
-    owner: Any
-    name: str
-    original: Any
-    patched: Any
+    Attributes:
+      place: of the attribute in dulwich
+      replacement: of its value
+      checked: all places that the patch stands on
+    """
+
+    place: Place
+    replacement: Any
+    checked: tuple[Place, ...]
 
 
 class PatchSet:
-    """Replacements that are put in place and taken back together.
+    """Patches that are put in place and taken back together.
 
-    It knows who holds it, so that holders need not know of each other; it does not keep them alive.
+    It knows its holders, so that they need not know of each other; it does not keep them alive.
     Thread-safe.
 
     Args:
-      replacements: the rows of the table
+      patches: the rows of the table
     """
 
-    def __init__(self, replacements: Iterable[Patch]) -> None:
-        self.patches = tuple(replacements)
+    def __init__(self, patches: Iterable[Patch]) -> None:
+        self.patches = tuple(patches)
         self._lock = threading.Lock()
         self._holders: weakref.WeakSet[object] = weakref.WeakSet()
-        self._known: list[_Place] = []
-        self._places: list[_Place] = []
+        self._prepared: list[_Prepared] = []
+        self._is_held = False
 
     @property
     def is_held(self) -> bool:
-        """Whether the replacements are in place."""
-        return bool(self._places)
+        """Whether the patches are in place."""
+        return self._is_held
 
     def check(self) -> None:
-        """Look at all attributes, and replace none.
+        """Check all attributes and replace none.
 
         Raises:
           UnsupportedDulwichError: if one is not as expected
         """
         with self._lock:
-            self._find()
+            self._prepare()
 
     def hold(self, holder: object) -> None:
-        """Put the replacements in place, unless they are.
+        """Put the patches in place, unless they are.
 
         Args:
-          holder: who needs them until :meth:`release`, or until it is garbage
+          holder: needs them until :meth:`release`, or until it is garbage
         Raises:
           UnsupportedDulwichError: if an attribute is not as expected; none was replaced
         """
         with self._lock:
-            if not self._places:
-                self._places = [place for place in self._find() if place.patched is not None]
-                for place in self._places:
-                    setattr(place.owner, place.name, place.patched)
+            if not self._is_held:
+                self._prepare()
+                for patch in self._prepared:
+                    setattr(patch.place.owner, patch.place.name, patch.replacement)
+                self._is_held = True
             self._holders.add(holder)
 
     def is_held_by(self, holder: object) -> bool:
-        """Tell whether somebody is among those who need the replacements."""
+        """Tell whether an object is among the holders."""
         return holder in self._holders
 
     def release(self, holder: object) -> None:
-        """Take the replacements back, unless somebody else needs them.
+        """Take the patches back, unless another holder is left.
 
         Args:
-          holder: who needs them no more; harmless if it never did
+          holder: needs them no more; one that never held them is ignored
         """
         with self._lock:
             self._holders.discard(holder)
-            if len(self._holders):
+            if len(self._holders) or not self._is_held:
                 return
-            for place in reversed(self._places):
-                # Whoever has put something else there since then will want to keep it; it may
-                # call our replacement, which goes on passing to the original what is not ours.
-                if vars(place.owner).get(place.name) is place.patched:
-                    setattr(place.owner, place.name, place.original)
-            self._places = []
+            for patch in reversed(self._prepared):
+                place = patch.place
+                # Somebody else may have patched the attribute since then, and will want to keep
+                # that. Their patch may call ours, which then calls the original.
+                if place.current is patch.replacement:
+                    setattr(place.owner, place.name, place.value)
+            self._is_held = False
 
-    def _find(self) -> list[_Place]:
-        if self._places:
-            return self._places
-        # To look at parameters takes longer than to open a repository: once is enough, unless
-        # somebody has changed an attribute meanwhile.
-        if not self._known or any(
-            vars(place.owner).get(place.name) is not place.original for place in self._known
-        ):
-            self._known = []
-            found = []
-            for row in self.patches:
-                found += [_check(target, parameters) for target, parameters in row.relies_on]
-                found.append(_check(row.target, row.parameters, row.make))
-            self._known = found
-        return self._known
+    def _prepare(self) -> None:
+        """Check the attributes; once is enough, unless somebody has changed one meanwhile.
 
-
-def _check(
-    target: str,
-    parameters: tuple[str, ...],
-    make: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
-) -> _Place:
-    """Find an attribute and see whether it has the expected shape."""
-    module, _, path = target.partition(":")
-    *owners, name = path.split(".")
-    try:
-        owner = importlib.import_module(module)
-        for part in owners:
-            owner = getattr(owner, part)
-        # An inherited attribute is not where this would put it back.
-        original = vars(owner)[name]
-    except (ImportError, AttributeError, KeyError) as error:
-        raise UnsupportedDulwichError(target, f"there is none ({error})") from error
-    kind = type(original) if isinstance(original, classmethod | staticmethod) else None
-    function = original.__func__ if kind else original
-    if isinstance(function, property):
-        function = function.fget
-    if not callable(function):
-        raise UnsupportedDulwichError(target, "it is not callable")
-    _check_parameters(target, function, parameters)
-    patched: Any = None
-    if make is not None:
-        patched = make(function)
-        if kind:
-            patched = kind(patched)
-    return _Place(owner, name, original, patched)
-
-
-def _check_parameters(target: str, function: Callable[..., Any], expected: tuple[str, ...]) -> None:
-    try:
-        found = inspect.signature(function).parameters
-    except (TypeError, ValueError) as error:
-        raise UnsupportedDulwichError(target, f"its parameters are unknown ({error})") from error
-    required = [
-        name
-        for name, parameter in found.items()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
-    known = [name for name in found if name in expected]
-    if known != list(expected) or not set(required).issubset(expected):
-        raise UnsupportedDulwichError(
-            target, f"it takes ({', '.join(found)}) and not ({', '.join(expected)})"
-        )
+        Checking parameters takes longer than opening a repository.
+        """
+        if self._is_held:
+            return
+        checked = [place for patch in self._prepared for place in patch.checked]
+        if checked and all(place.current is place.value for place in checked):
+            return
+        self._prepared = []
+        self._prepared = [patch.prepare() for patch in self.patches if not is_older(patch.since)]

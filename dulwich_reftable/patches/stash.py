@@ -8,8 +8,9 @@ from dulwich.reflog import Entry
 from dulwich.stash import Stash
 
 from ..refs.container import ReftableRefsContainer
+from .subclassing import reclassing_constructor
 
-__all__ = ["ReftableStash"]
+__all__ = ["ReftableStash", "construct"]
 
 
 class ReftableStash(Stash):
@@ -39,3 +40,7 @@ class ReftableStash(Stash):
             del refs[self._ref]  # and its empty reflog
         elif index == 0:
             refs[self._ref] = ObjectID(newest.new_sha)
+
+
+construct = reclassing_constructor(ReftableStash)
+"""Make ``Stash.__init__``."""

@@ -7,12 +7,14 @@ them all.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from dulwich.objects import ZERO_SHA, ObjectID
 from dulwich.refs import Ref
+from dulwich.repo import Repo
 
 from ..engine.errors import TransactionError
 from ..refs.container import ReftableRefsContainer
@@ -40,7 +42,7 @@ def send_pack(original: Callable[..., SendPackResult]) -> Callable[..., SendPack
         atomic: bool = False,
     ) -> SendPackResult:
         if atomic:
-            with self._open_repo(path) as target:
+            with Repo(os.fsdecode(path)) as target:
                 if isinstance(target.refs, ReftableRefsContainer):
                     return _push_atomically(target, update_refs, generate_pack_data, progress)
         return original(self, path, update_refs, generate_pack_data, progress, push_options, atomic)

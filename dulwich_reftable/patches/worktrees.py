@@ -16,6 +16,7 @@ from dulwich.refs import HEADREF, SYMREF, Ref
 from dulwich.repo import Repo
 from dulwich.worktree import WorkTree, WorkTreeInfo
 
+from ..config.settings import shared_permissions
 from ..refs.container import ReftableRefsContainer
 from ..refs.store import worktree_ids
 from ..repo.repo import Repo as OurRepo
@@ -73,7 +74,7 @@ def _take_head_file(repo: Repo) -> bool:
         assert isinstance(repo.refs, ReftableRefsContainer)
         with repo.refs.transaction() as transaction:
             transaction.add_update(HEADREF, value, follow=False)
-    write_stubs(repo.controldir(), repo._get_shared_repository_permissions())
+    write_stubs(repo.controldir(), shared_permissions(repo.get_config()))
     return changed
 
 

@@ -7,7 +7,7 @@ put in place at the first look at it: before conditional includes ask for the br
 anything is created for a repository that is only read.
 
 What dulwich asks of the repository object, its methods here answer. Where it goes around the object
-to files, functions of dulwich's are replaced while such a repository is open
+to files, functions of dulwich's are patched while such a repository is open
 (:mod:`dulwich_reftable.patches.table`).
 """
 
@@ -27,15 +27,16 @@ from dulwich.file import adjust_shared_perm
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.reflog import Entry
 from dulwich.refs import DiskRefsContainer, Ref
-from dulwich.repo import CONTROLDIR, _set_filesystem_hidden, get_user_identity
+from dulwich.repo import CONTROLDIR, get_user_identity
 from dulwich.repo import Repo as DulwichRepo
 
+from ..compat import UnsupportedDulwichError, set_filesystem_hidden
 from ..config.files import config_in_force, naming_file, own_config
 from ..config.object_settings import apply_object_settings
 from ..config.ref_format import check_environment, hash_size_of, ref_format_of, shown_extensions
-from ..config.settings import Settings
+from ..config.settings import Settings, shared_permissions
 from ..config.values import GitConfigFile
-from ..patches.patch_set import UnsupportedDulwichError
+from ..patches.table import AROUND_REPO
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_legal
 from .files_refs import WatchedFilesRefs
@@ -90,27 +91,21 @@ class Repo(DulwichRepo):
         with opening(self):
             super().__init__(root, object_store, bare, **kwargs)
         if isinstance(self.refs, ReftableRefsContainer):
-            self._replace_around()
+            self._hold_patches()
 
-    def _replace_around(self, stacklevel: int = 3) -> None:
-        """Have dulwich's functions do right by this repository, as far as this dulwich allows."""
-        from ..patches.table import AROUND_REPO  # here, since its table names this class
-
+    def _hold_patches(self, stacklevel: int = 3) -> None:
+        """Patch the functions of dulwich that bypass a repository object; warn if that fails."""
         try:
             AROUND_REPO.hold(self)
         except UnsupportedDulwichError as error:
             warnings.warn(str(error), RuntimeWarning, stacklevel=stacklevel)
 
     def _rely_on_install(self) -> None:
-        """Need no more replacements than are installed: nobody has asked for our class."""
-        from ..patches.table import AROUND_REPO
-
+        """Do with the patches that are installed: nobody has asked for our class."""
         AROUND_REPO.release(self)
 
     @property
     def _relies_on_install(self) -> bool:
-        from ..patches.table import AROUND_REPO
-
         return not AROUND_REPO.is_held_by(self)
 
     def _finish_opening(self) -> None:
@@ -133,7 +128,7 @@ class Repo(DulwichRepo):
             self.refs.close()
         if ref_format == "reftable":
             self.refs = self._reftable_refs(self.get_config_stack())
-            self._replace_around(stacklevel=4)  # whoever has called what has called this
+            self._hold_patches(stacklevel=4)  # whoever has called what has called this
         else:
             self.refs = self._files_refs()
             self._rely_on_install()
@@ -345,7 +340,7 @@ class Repo(DulwichRepo):
             os.mkdir(path)
         controldir = os.path.join(path, CONTROLDIR)
         os.mkdir(controldir)
-        _set_filesystem_hidden(controldir)
+        set_filesystem_hidden(controldir)
         return cls._init_maybe_bare(
             path, controldir, False, ref_format=ref_format, extension=extension, **kwargs
         )
@@ -401,7 +396,7 @@ class Repo(DulwichRepo):
             config.set(b"core", b"sharedRepository", kwargs["shared_repository"])
         config.write_to_path(config_path)
         repo = cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
-        shared = repo._get_shared_repository_permissions()
+        shared = shared_permissions(repo.get_config())
         adjust_shared_perm(config_path, shared)
         write_stubs(repo.controldir(), shared)
         return repo

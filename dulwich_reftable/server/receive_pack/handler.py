@@ -136,7 +136,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             left -= len(line)
             if left < 0:
                 break
-            if self._client_capabilities is None and not line.startswith(b"shallow "):
+            if not commands and not line.startswith(b"shallow "):
                 line, _, capabilities = line.partition(b"\0")
                 self.set_client_capabilities(capabilities.split())
                 if self.has_capability(CAPABILITY_SIDE_BAND_64K):

@@ -1,4 +1,4 @@
-"""Faults around a repository: what is replaced in dulwich, and the commands."""
+"""Faults around a repository: what is patched in dulwich, and the commands."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ MUTATIONS = (
     Mutation(
         "original-is-not-put-back",
         "patches/patch_set.py",
-        "                    setattr(place.owner, place.name, place.original)\n",
+        "                    setattr(place.owner, place.name, place.value)\n",
         "                    pass\n",
         "uninstall() leaves our functions in dulwich",
         ("patches/test_install.py",),
     ),
     Mutation(
         "replaced-in-part",
-        "patches/patch_set.py",
-        "    if known != list(expected) or not set(required).issubset(expected):\n",
+        "compat.py",
+        "    if known != list(parameters) or not set(required).issubset(parameters):\n",
         "    if False:\n",
         "a dulwich that has changed calls our functions with what they do not know",
         ("patches/test_install.py",),
