@@ -199,7 +199,7 @@ def cases() -> Iterator[tuple[str, list[Object]]]:
 def ours(store: DiskObjectStore, objects: list[Object], settings: FsckSettings) -> str:
     """Receive a pack as our server does; gives why it is refused, or nothing."""
     checker = ObjectChecker(settings, 20)
-    with Quarantine(store, durable=False, unpack_limit=100) as quarantine:
+    with Quarantine(store, fsync_objects=False, unpack_limit=100) as quarantine:
         try:
             pack = quarantine.receive(BytesIO(make.pack(*objects)).read, Limits(), checker)
             checker.finish(quarantine.read)

@@ -83,7 +83,7 @@ def test_packs_of_git(
         closing(IncomingPack(os.fspath(path), form, Limits())) as got,
     ):
         got.receive(BytesIO(pack).read, store)
-        got.write_index(os.fspath(tmp_path / "ours.idx"), durable=False)
+        got.write_index(os.fspath(tmp_path / "ours.idx"), fsync=False)
         listed = {oid.hex().encode() for oid in got}
         for oid in got:
             assert got.content(oid) == b"".join(got.pieces(oid)[1])

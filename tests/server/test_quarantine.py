@@ -17,7 +17,8 @@ from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
 from support.git import Git, requires_git
 
-from dulwich_reftable.server.receive_pack import quarantine as module
+from dulwich_reftable.server.receive_pack import loose_objects
+from dulwich_reftable.server.receive_pack import quarantine as quarantine_module
 from dulwich_reftable.server.receive_pack.limits import Limits
 from dulwich_reftable.server.receive_pack.quarantine import Quarantine
 
@@ -41,9 +42,11 @@ def store(tmp_path: Path) -> Iterator[DiskObjectStore]:
     assert not list(tmp_path.rglob("*.keep")), "something is left"
 
 
-def received(store: DiskObjectStore, *, limit: int = 100, durable: bool = False) -> Quarantine:
+def received(
+    store: DiskObjectStore, *, limit: int = 100, fsync_objects: bool = False
+) -> Quarantine:
     """Receive all, and seal them."""
-    quarantine = Quarantine(store, durable=durable, unpack_limit=limit)
+    quarantine = Quarantine(store, fsync_objects=fsync_objects, unpack_limit=limit)
     quarantine.receive(BytesIO(make.pack(*ALL)).read, Limits())
     quarantine.seal()
     return quarantine
@@ -61,9 +64,9 @@ def check(store: DiskObjectStore) -> None:
         assert store.get_raw(ObjectID(one.oid)) == (one.type_num, one.data)
 
 
-@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("fsync_objects", [False, True])
 def test_a_pack_is_kept_until_the_end(
-    store: DiskObjectStore, durable: bool, monkeypatch: pytest.MonkeyPatch
+    store: DiskObjectStore, fsync_objects: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """First the note that keeps it, then the pack, then the index that makes others look for it."""
     seen = []
@@ -74,7 +77,7 @@ def test_a_pack_is_kept_until_the_end(
         link(source, target)
 
     monkeypatch.setattr(os, "link", watched)
-    with received(store, limit=1, durable=durable) as quarantine:
+    with received(store, limit=1, fsync_objects=fsync_objects) as quarantine:
         quarantine.release()
         assert seen == [{".keep"}, {".keep", ".pack"}]
         assert names(store) == {".keep", ".pack", ".idx"}
@@ -111,6 +114,33 @@ def test_files_appear_in_order(store: DiskObjectStore, monkeypatch: pytest.Monke
     assert made == [one.oid for one in (BLOB, TREE, COMMIT, TAG)]
     assert names(store) == {"loose"}
     check(store)
+
+
+@pytest.mark.parametrize("fsync_objects", [False, True])
+def test_loose_objects_are_synced_with_their_directories(
+    store: DiskObjectStore, fsync_objects: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was renamed can be lost until its directory is synced."""
+    synced: list[int] = []
+    moved_before: list[int] = []
+    replace = os.replace
+
+    def moved(source: str, target: str) -> None:
+        replace(source, target)
+        moved_before[:] = synced
+
+    monkeypatch.setattr(os, "replace", moved)
+    with received(store, fsync_objects=fsync_objects) as quarantine:
+        monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
+        quarantine.release()
+    files = list(Path(store.path).glob("??/*"))
+    assert len(files) == len(ALL)
+    if not fsync_objects:
+        assert not synced
+        return
+    assert {*moved_before} == {path.stat().st_ino for path in files}
+    directories = {path.parent for path in files} | {Path(store.path)}
+    assert {*synced} - {*moved_before} == {path.stat().st_ino for path in directories}
 
 
 def test_old_files_get_a_new_time(store: DiskObjectStore) -> None:
@@ -191,7 +221,8 @@ def test_a_disk_that_fills(store: DiskObjectStore, monkeypatch: pytest.MonkeyPat
         quarantine = received(store)
         calls: list[int] = []
         with monkeypatch.context() as patch:
-            patch.setattr(module, "open", failing(open, at, calls), raising=False)
+            for module in (loose_objects, quarantine_module):
+                patch.setattr(module, "open", failing(open, at, calls), raising=False)
             try:
                 with quarantine:
                     quarantine.release()

@@ -164,8 +164,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         hooks = self._hooks()
         atomic = self.has_capability(CAPABILITY_ATOMIC)
         unpacked = b"ok"
-        durable, limit = self._is_durable(), self.settings.unpack_limit
-        with Quarantine(repo.object_store, durable=durable, unpack_limit=limit) as quarantine:
+        fsync, limit = self._fsyncs_objects(), self.settings.unpack_limit
+        with Quarantine(repo.object_store, fsync_objects=fsync, unpack_limit=limit) as quarantine:
             if not all(command.deletes for command in commands):
                 unpacked = self._unpack(quarantine)
             if unpacked != b"ok":
@@ -319,7 +319,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             if command.is_done:  # by another name of the same ref
                 command.refusal = by_target[command.target].refusal
 
-    def _is_durable(self) -> bool:
+    def _fsyncs_objects(self) -> bool:
         """Tell whether objects are synced to disk: as the refs that will point to them."""
         refs = self.repo.refs
         return not isinstance(refs, ReftableRefsContainer) or refs._store.settings.durable

@@ -351,17 +351,17 @@ class IncomingPack:
         while piece := self._file.read(1 << 20):
             yield piece
 
-    def write_index(self, path: str, *, durable: bool) -> None:
+    def write_index(self, path: str, *, fsync: bool) -> None:
         """Write the index of the pack, of version 2.
 
         Args:
           path: of the index, which is made
-          durable: whether index and pack are synced to disk
+          fsync: whether index and pack are synced to disk
         """
         entries = sorted(zip(self._oids, self._offsets, self._crcs, strict=True))
         with open(path, "xb") as file:
             write_pack_index_v2(file, entries, self.checksum)
             file.flush()
-            if durable:
+            if fsync:
                 os.fsync(file.fileno())
                 os.fsync(self._file.fileno())

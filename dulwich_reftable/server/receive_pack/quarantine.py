@@ -20,24 +20,19 @@ import shutil
 import socket
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from dulwich.file import adjust_shared_perm
 from dulwich.object_store import DiskObjectStore
-from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree, object_header
+from dulwich.objects import ObjectID
 
 from .incoming import IncomingPack, ObjectCheck
 from .limits import Limits
+from .loose_objects import finish_file, sync_directories, unpack
 
 __all__ = ["Quarantine"]
-
-_MODE = 0o444
-_ORDER = {Blob.type_num: 0, Tree.type_num: 1, Commit.type_num: 2, Tag.type_num: 3}
-"""What is pointed at comes first: should the disk be full, nothing points into the void."""
 
 _MAX_COPIED = 1000
 """How many objects that no ref reaches are copied for safety."""
@@ -47,7 +42,6 @@ _GC_HOURS = 12  # as in git; an older note was left behind
 _PREFIX = "incoming-"
 _FORGOTTEN = 48 * 3600
 """After how many seconds a directory of this name was left behind by somebody who died."""
-_ATTEMPTS = 20
 
 
 class Quarantine:
@@ -55,16 +49,16 @@ class Quarantine:
 
     Args:
       store: the repository's; one that is not on disk gets the objects as a pack
-      durable: whether objects are synced to disk
+      fsync_objects: whether objects are synced to disk
       unpack_limit: from how many objects on a pack is kept, rather than unpacked
 
     Attributes:
       pack: the objects that were received; None if there are none
     """
 
-    def __init__(self, store: Any, *, durable: bool, unpack_limit: int) -> None:
+    def __init__(self, store: Any, *, fsync_objects: bool, unpack_limit: int) -> None:
         self._main = store
-        self._durable = durable
+        self._fsync_objects = fsync_objects
         self._unpack_limit = unpack_limit
         self._path: str | None = None
         self._name = ""
@@ -163,10 +157,10 @@ class Quarantine:
         self._name = f"pack-{self.pack.checksum.hex()}"
         folder = os.path.join(self._path, "pack")
         index, pack = (os.path.join(folder, self._name + end) for end in (".idx", ".pack"))
-        self.pack.write_index(index, durable=self._durable)
+        self.pack.write_index(index, fsync=self._fsync_objects)
         os.rename(self.pack.path, pack)
         for path in (pack, index):
-            self._finish(path)
+            finish_file(path, self._main)
 
     def release(self) -> None:
         """Move the objects to the repository.
@@ -182,7 +176,8 @@ class Quarantine:
             self._keep()
         else:
             try:
-                self._unpack(self.pack)
+                assert self._path is not None
+                self._files = unpack(self.pack, self._main, self._path, fsync=self._fsync_objects)
             except OSError:
                 self._keep()  # a full disk may have room for a name
 
@@ -208,12 +203,6 @@ class Quarantine:
             raise
         commit()
 
-    def _finish(self, path: str) -> None:
-        os.chmod(path, _MODE)
-        adjust_shared_perm(path, getattr(self._main, "shared_perm", None))
-
-    # As a pack
-
     def _keep(self) -> None:
         """Make the pack one of the repository; nothing is done if it is."""
         assert self._path is not None
@@ -225,12 +214,8 @@ class Quarantine:
         for end in (".pack", ".idx"):
             source = os.path.join(self._path, "pack", self._name + end)
             _install(source, os.path.join(target, self._name + end))
-        if self._durable:
-            descriptor = os.open(target, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        if self._fsync_objects:
+            sync_directories([target])
 
     def _note(self, path: str) -> str | None:
         """Say that the pack is needed; gives the path, None if somebody says so already."""
@@ -244,46 +229,6 @@ class Quarantine:
             if self._keep_file is None:
                 raise  # else a full disk has room for the name, which is what counts
         return path
-
-    # As files
-
-    def _unpack(self, pack: IncomingPack) -> None:
-        done = []
-        for oid in sorted(pack, key=lambda oid: _ORDER[pack.type_num(oid) or Blob.type_num]):
-            done.append(self._write_file(pack, oid))
-        self._files = done
-
-    def _write_file(self, pack: IncomingPack, oid: bytes) -> str:
-        """Write an object to a file, or give the file a new time if it is there; gives its path."""
-        assert self._path is not None
-        name = oid.hex()
-        folder = os.path.join(os.fspath(self._main.path), name[:2])
-        path = os.path.join(folder, name[2:])
-        # One with an old time is as good as pruned. One of another user's cannot get a new time.
-        with suppress(FileNotFoundError, PermissionError):
-            os.utime(path)
-            return path
-        source = os.path.join(self._path, name)
-        size, pieces = pack.pieces(oid)
-        deflater = zlib.compressobj(self._main.loose_compression_level)
-        with open(source, "wb") as file:
-            file.write(deflater.compress(object_header(pack.type_num(oid) or 0, size)))
-            for piece in pieces:
-                file.write(deflater.compress(piece))
-            file.write(deflater.flush())
-            file.flush()
-            if self._durable:
-                os.fsync(file.fileno())
-        self._finish(source)
-        for _ in range(_ATTEMPTS):
-            try:
-                os.replace(source, path)
-                return path
-            except FileNotFoundError:  # git gc removes directories that are empty
-                with suppress(FileExistsError):
-                    os.mkdir(folder)
-                    adjust_shared_perm(folder, self._main.shared_perm)
-        raise FileNotFoundError(f"cannot make {path}: its directory keeps vanishing")
 
     def _is_gc_running(self) -> bool:
         common = os.path.dirname(os.path.abspath(os.fspath(self._main.path)))
