@@ -58,6 +58,10 @@ LATE = {
 """Imports that point up."""
 
 
+CONTAINERS = {"refs", "_refs", "container"}
+"""What a refs container is called where it is used."""
+
+
 class Import(NamedTuple):
     """One import, by the names of modules without that of the package."""
 
@@ -160,6 +164,29 @@ def test_our_own_modules_are_imported_relatively() -> None:
     for module in MODULES:
         own = [name for name in absolute_imports(module) if name.split(".")[0] == PACKAGE]
         assert not own or module == "__main__", f"{module} imports {own}"
+
+
+def private_attributes(source: str) -> set[str]:
+    """Find the private attributes of refs containers that a program reads."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr[:1] == "_" and node.attr[:2] != "__":
+            owner = node.value
+            name = getattr(owner, "id", None) or getattr(owner, "attr", None)
+            if name in CONTAINERS:
+                found.add(node.attr)
+    return found
+
+
+def test_only_the_room_of_refs_reads_private_attributes_of_a_container() -> None:
+    assert private_attributes("repo.refs._moment(refs._a, refs.read_ref, refs.__class__)") == {
+        "_moment",
+        "_a",
+    }
+    for module, path in MODULES.items():
+        if not module.startswith("refs."):
+            found = private_attributes(path.read_text())
+            assert not found, f"{module} reads {found} of a refs container"
 
 
 def test_the_engine_imports_nothing_but_the_standard_library() -> None:

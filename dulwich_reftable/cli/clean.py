@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run the command."""
     with opened(parsed.repository) as (_, refs):
-        for _, stack in refs._store.all_stacks():
+        for _, stack in refs.store.all_stacks():
             if os.path.isdir(stack.storage.location):
                 for name in stack.clean():
                     print(printable(os.path.join(stack.storage.location, name)))

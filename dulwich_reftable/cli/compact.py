@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run the command."""
     with opened(parsed.repository) as (_, refs):
-        for _, stack in refs._store.all_stacks():
+        for _, stack in refs.store.all_stacks():
             tables, size = _shape(stack)
             if parsed.auto:
                 stack.auto_compact()

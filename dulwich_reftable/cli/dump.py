@@ -73,7 +73,7 @@ def run(parsed: argparse.Namespace) -> int:
             raise ReftableError("a repository is dumped alone: tell one directory, or tables")
         with opened(*paths) as (_, refs):
             dump.begin("stacks")
-            for worktree, stack in refs._store.all_stacks():
+            for worktree, stack in refs.store.all_stacks():
                 names, faults, tables = inspect_stack(stack.storage)
                 dump.begin_stack(stack.storage.location, worktree, names)
                 for fault in faults:

@@ -16,7 +16,6 @@ from ..engine.errors import ReftableError
 from ..expiry.expirer import ReflogExpirer
 from ..expiry.times import expiry_time
 from ..refs.container import ReftableRefsContainer
-from ..refs.reflog import all_names
 from ..repo.repo import Repo
 from .repository import add_directory, opened, write
 
@@ -140,7 +139,7 @@ def _expire(repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace)
     )
     names: list[bytes] = [_full_name(refs, name) for name in parsed.refs]
     if parsed.all:
-        names += refs.reflogs() if parsed.single_worktree else all_names(refs._store)
+        names += refs.reflogs(all_worktrees=not parsed.single_worktree)
     for name in names:
         count = expirer.expire(name)
         if count:

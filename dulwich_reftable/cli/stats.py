@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run the command."""
     with opened(parsed.repository) as (_, refs):
-        found = [_stack_stats(worktree, stack) for worktree, stack in refs._store.all_stacks()]
+        found = [_stack_stats(worktree, stack) for worktree, stack in refs.store.all_stacks()]
     if parsed.json:
         print(json.dumps({"stacks": [asdict(stats) for stats in found]}, indent=1))
         return 0

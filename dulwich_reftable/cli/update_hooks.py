@@ -41,10 +41,10 @@ class HookedTransaction(Transaction):
         signature: Signature,
         starts_reflog: Callable[[bytes], bool],
     ) -> None:
-        super().__init__(refs._store, signature, starts_reflog=starts_reflog)
+        super().__init__(refs.store, signature, starts_reflog=starts_reflog)
         self._refs = refs
         self._hooks = hooks
-        self._zero = b"0" * refs._store.hex_size
+        self._zero = b"0" * refs.store.hex_size
         self._resolved: list[Line] = []
 
     def prepare(self) -> None:

@@ -119,7 +119,7 @@ def _transactions(
 
     def begin() -> HookedTransaction:
         when, zone = _now()
-        signature = Signature.of(refs._store, message, None, when, zone)
+        signature = Signature.of(refs.store, message, None, when, zone)
         return HookedTransaction(
             refs, hooks, signature, (lambda name: True) if parsed.create_reflog else policy
         )

@@ -28,7 +28,7 @@ def run(parsed: argparse.Namespace) -> int:
     counted = {ERROR, WARNING} if parsed.strict else {ERROR}
     code = 0
     with opened(parsed.repository) as (_, refs):
-        for finding in find_faults(refs._store):
+        for finding in find_faults(refs.store):
             if finding.severity in counted:
                 code = 1
             if not (parsed.quiet and finding.severity == INFO):

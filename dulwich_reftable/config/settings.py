@@ -33,7 +33,7 @@ class Settings:
       write: block size and the like of tables to be written, and the size of object ids
       geometric_factor: ``reftable.geometricFactor``
       lock_timeout: ``reftable.lockTimeout`` in seconds; None waits for ever
-      durable: whether refs are synced to disk
+      fsync_refs: whether refs are synced to disk
       starts_reflogs: whether a ref without a reflog gets one (``core.logAllRefUpdates``)
       shared: mode that files are given (``core.sharedRepository``); None leaves it to the umask
     """
@@ -41,7 +41,7 @@ class Settings:
     write: WriteOptions = field(default_factory=WriteOptions)
     geometric_factor: int = 2
     lock_timeout: float | None = 0.1
-    durable: bool = True
+    fsync_refs: bool = True
     starts_reflogs: bool = True
     shared: SharedPerm | None = None
 
@@ -67,7 +67,7 @@ class Settings:
             write=write,
             geometric_factor=_unsigned(config, b"geometricFactor", 255) or 2,
             lock_timeout=0.1 if timeout is None else None if timeout < 0 else timeout / 1000,
-            durable=fsync is None or fsync,
+            fsync_refs=fsync is None or fsync,
             starts_reflogs=find_reflog_policy(config) != "none",
             shared=shared_permissions(config),
         )

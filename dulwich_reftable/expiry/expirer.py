@@ -76,7 +76,7 @@ class ReflogExpirer:
           LockError: if somebody else writes
         """
         return reflog.expire(
-            self._refs._store,
+            self._refs.store,
             name,
             lambda entries: self._choose(name, entries),
             rewrite=self._rewrite,

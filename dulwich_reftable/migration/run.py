@@ -164,17 +164,17 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
         staging.create()
         try:
             migrator.prepare(staging.tree)
-            _write_config(config, common_dir, to, durable=settings.durable)
+            _write_config(config, common_dir, to, durable=settings.fsync_refs)
         except BaseException:
             clear()
             raise
         try:
             migrator.put(staging)
-            if settings.durable and hasattr(os, "sync"):
+            if settings.fsync_refs and hasattr(os, "sync"):
                 os.sync()  # of many files at once, which costs less than one by one
             migrator.check()
             config.commit()
-            if settings.durable:
+            if settings.fsync_refs:
                 sync(open_directory(common_dir))
         except BaseException:
             in_force = to if config.is_committed else before

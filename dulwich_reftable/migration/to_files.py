@@ -125,7 +125,7 @@ class _Writer:
             self._make_directory(self._target.file("refs", "heads"))
             self._make_directory(self._target.file("refs", "tags"))
             path = self._target.file("packed-refs")
-            self._create(path, self._packed_lines(refs), durable=self._settings.durable)
+            self._create(path, self._packed_lines(refs), durable=self._settings.fsync_refs)
         else:
             for record in refs:
                 self._write_loose(record)

@@ -15,7 +15,6 @@ from dulwich.repo import Repo
 from ..expiry.expirer import ReflogExpirer
 from ..expiry.times import expiry_time
 from ..refs.container import ReftableRefsContainer
-from ..refs.reflog import all_names
 
 __all__ = ["command_expire", "delete", "expire", "iterate", "show"]
 
@@ -84,7 +83,7 @@ def expire(original: Callable[..., dict[bytes, int]]) -> Callable[..., dict[byte
             if not isinstance(refs, ReftableRefsContainer) or (ref is None and not all):
                 return original(opened, ref, all, expire_time, expire_unreachable_time, dry_run)
             expirer = ReflogExpirer(opened, expire_time, expire_unreachable_time, dry_run=dry_run)
-            names = list(all_names(refs._store)) if all else [_name(ref)]
+            names = list(refs.reflogs(all_worktrees=True)) if all else [_name(ref)]
             return {name: expirer.expire(name) for name in names if refs.reflog_exists(name)}
 
     return reflog_expire

@@ -90,20 +90,20 @@ class ReftableRefsContainer(RefsWriter):
 
     def _moment(self) -> SnapshotOf:
         batch = self._batch()
-        return Moment(self._store) if batch is None else batch.refs_of
+        return Moment(self.store) if batch is None else batch.refs_of
 
     def snapshot(self) -> RefsSnapshot:
         """Give the refs as they are now, read-only, for as long as the snapshot is kept.
 
         Updates of a batch are not among them before the batch is written.
         """
-        return RefsSnapshot(self._store)
+        return RefsSnapshot(self.store)
 
     # Reflogs
 
     def create_reflog(self, name: Ref) -> None:
         """Make an empty reflog, if the ref has none."""
-        reflog.create(self._store, name)
+        reflog.create(self.store, name)
 
     def append_reflog(
         self,
@@ -126,13 +126,13 @@ class ReftableRefsContainer(RefsWriter):
           timestamp: seconds since the epoch; None for now
           timezone: seconds east of UTC; None for the local zone
         """
-        signature = Signature.of(self._store, message, committer, timestamp, timezone)
-        zero = b"0" * self._store.hex_size
-        reflog.append(self._store, name, old or zero, new, signature)
+        signature = Signature.of(self.store, message, committer, timestamp, timezone)
+        zero = b"0" * self.store.hex_size
+        reflog.append(self.store, name, old or zero, new, signature)
 
     def delete_reflog(self, name: Ref) -> None:
         """Remove a reflog, with all of its entries."""
-        reflog.delete(self._store, name)
+        reflog.delete(self.store, name)
 
     def drop_reflog_entry(self, name: Ref, index: int, rewrite: bool = False) -> None:
         """Remove one entry.
@@ -144,7 +144,7 @@ class ReftableRefsContainer(RefsWriter):
         Raises:
           ValueError: if there is no such entry
         """
-        reflog.drop_entry(self._store, name, index, rewrite=rewrite)
+        reflog.drop_entry(self.store, name, index, rewrite=rewrite)
 
     def expire_reflog(
         self,
@@ -176,7 +176,7 @@ class ReftableRefsContainer(RefsWriter):
         if expire_time is None and expire_unreachable_time is None:
             return 0
         return reflog.expire(
-            self._store, name, lambda entries: [is_expired(entry) for entry in entries]
+            self.store, name, lambda entries: [is_expired(entry) for entry in entries]
         )
 
     # Upkeep
@@ -201,7 +201,7 @@ class ReftableRefsContainer(RefsWriter):
         """
         from ..verification import verify  # here, since few ask for it
 
-        return list(verify(self._store))
+        return list(verify(self.store))
 
     def compact(self) -> None:
         """Merge all tables into one.
@@ -210,13 +210,13 @@ class ReftableRefsContainer(RefsWriter):
           LockError: if somebody else writes or compacts
         """
         with as_dulwich():
-            for stack in self._store.stacks():
+            for stack in self.store.stacks():
                 stack.compact()
 
     def auto_compact(self) -> None:
         """Merge tables where their sizes are no geometric sequence; gives way to everybody."""
         with as_dulwich():
-            for stack in self._store.stacks():
+            for stack in self.store.stacks():
                 stack.auto_compact()
 
     def clean(self) -> None:
@@ -226,12 +226,12 @@ class ReftableRefsContainer(RefsWriter):
           LockError: if somebody else writes
         """
         with as_dulwich():
-            for stack in self._store.stacks():
+            for stack in self.store.stacks():
                 stack.clean()
 
     def close(self) -> None:
         """Let go of the open tables; the container opens them again if it is used again."""
-        self._store.close()
+        self.store.close()
 
 
 def _settings_of(common_dir: str) -> Settings:

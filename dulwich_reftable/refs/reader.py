@@ -44,15 +44,18 @@ SnapshotOf = Callable[[Stack], Merged]
 
 
 class RefsReader(RefsContainer):
-    """What can be read of a repository's refs.
+    """The methods of a refs container that read.
 
     Args:
-      store: the repository's refs
+      store: the stacks that the refs are in
+
+    Attributes:
+      store: as given; for code that works on stacks, tables and settings rather than on refs
     """
 
     def __init__(self, store: RefStore) -> None:
         super().__init__()
-        self._store = store
+        self.store = store
 
     def _snapshot_of(self, stack: Stack) -> Merged:
         """Give the snapshot that answers for a stack, where a call asks for one thing only."""
@@ -67,7 +70,7 @@ class RefsReader(RefsContainer):
     def _record(self, name: bytes, snapshot_of: SnapshotOf) -> RefRecord | None:
         """Find a ref, without following it; one with an illegal name does not exist."""
         try:
-            stack, local = self._store.find(name)
+            stack, local = self.store.find(name)
         except (RefFormatError, OSError):
             return None
         record = snapshot_of(stack).lookup_ref(local)
@@ -101,9 +104,9 @@ class RefsReader(RefsContainer):
 
     def _read_file_ref(self, name: bytes) -> bytes | None:
         """Read the first object id of ``FETCH_HEAD`` or ``MERGE_HEAD``, which stay files."""
-        size = self._store.hex_size
+        size = self.store.hex_size
         try:
-            with open(os.path.join(self._store.git_dir, os.fsdecode(name)), "rb") as file:
+            with open(os.path.join(self.store.git_dir, os.fsdecode(name)), "rb") as file:
                 value = file.read(size)
             return value if len(a2b_hex(value)) == size // 2 else None
         except (OSError, ValueError):
@@ -160,15 +163,15 @@ class RefsReader(RefsContainer):
           oid: hex object id
         Returns: names, sorted
         """
-        if len(oid) != self._store.hex_size:
+        if len(oid) != self.store.hex_size:
             return []
         object_id = a2b_hex(oid)
         snapshot_of = self._moment()
         return sorted(
             Ref(record.name)
-            for stack in self._store.stacks()
+            for stack in self.store.stacks()
             for record in snapshot_of(stack).refs_with_object(
-                object_id, self._store.unpeeled.pointing_at
+                object_id, self.store.unpeeled.pointing_at
             )
             if self._is_listed(stack, record.name) and is_legal(record.name)
         )
@@ -178,17 +181,17 @@ class RefsReader(RefsContainer):
     def _is_listed(self, stack: Stack, name: bytes) -> bool:
         """Tell whether a ref in a stack is one that lists show: HEAD, or below ``refs/``."""
         if not name.startswith(b"refs/"):
-            return name == HEADREF and stack is self._store.current
-        if not self._store.is_linked:
+            return name == HEADREF and stack is self.store.current
+        if not self.store.is_linked:
             return True
-        return name.startswith(PER_WORKTREE) == (stack is self._store.current)
+        return name.startswith(PER_WORKTREE) == (stack is self.store.current)
 
     def _scan(self, start: bytes, stop: bytes | None, snapshot_of: SnapshotOf) -> _Chunks:
         """Scan the refs that lists show, in order."""
         return merge_chunks(
             [
                 self._scan_stack(stack, snapshot_of(stack), start, stop)
-                for stack in self._store.stacks()
+                for stack in self.store.stacks()
             ]
         )
 
@@ -197,7 +200,7 @@ class RefsReader(RefsContainer):
     ) -> _Chunks:
         if start <= HEADREF and (stop is None or stop > HEADREF):
             head = snapshot.ref_value(HEADREF)
-            if head is not None and stack is self._store.current:
+            if head is not None and stack is self.store.current:
                 yield [HEADREF], [head]
         below = snapshot.ref_values(
             max(start, b"refs/"), b"refs0" if stop is None else min(stop, b"refs0")
@@ -210,7 +213,7 @@ class RefsReader(RefsContainer):
         Those are the ones that belong to another stack, and the ones whose names are illegal, which
         git does not list either.
         """
-        is_linked = self._store.is_linked
+        is_linked = self.store.is_linked
         for names, items in chunks:
             is_suspect = may_be_illegal(names)
             if not (is_linked or is_suspect):
@@ -243,7 +246,7 @@ class RefsReader(RefsContainer):
             yield from merge_chunks(
                 [
                     self._only_listed(stack, snapshot_of(stack).ref_records(start, stop))
-                    for stack in self._store.stacks()
+                    for stack in self.store.stacks()
                 ]
             )
 
@@ -296,8 +299,8 @@ class RefsReader(RefsContainer):
           base: gives only refs below it, and their names without it
         """
         snapshot_of = self._moment()
-        if base is None and not self._store.is_linked:
-            values, odd = snapshot_of(self._store.shared).ref_dict(may_be_illegal)
+        if base is None and not self.store.is_linked:
+            values, odd = snapshot_of(self.store.shared).ref_dict(may_be_illegal)
             for name in tuple(odd):
                 if name != HEADREF and not (name.startswith(b"refs/") and is_legal(name)):
                     del values[name]
@@ -345,17 +348,25 @@ class RefsReader(RefsContainer):
           newest_first: the order; dulwich's is oldest first
         Yields: entries, with hex object ids, the time zone in seconds, and messages without newline
         """
-        stack, local = self._store.find(name)
+        stack, local = self.store.find(name)
         return reflog.entries(self._snapshot_of(stack), local, newest_first=newest_first)
 
     def reflog_exists(self, name: bytes) -> bool:
         """Tell whether a ref has a reflog, be it an empty one."""
-        stack, local = self._store.find(name)
+        stack, local = self.store.find(name)
         return reflog.exists(self._snapshot_of(stack), local)
 
-    def reflogs(self) -> Iterator[Ref]:
-        """Iterate over the names of refs that have reflogs, in order."""
-        store, snapshot_of = self._store, self._moment()
+    def reflogs(self, *, all_worktrees: bool = False) -> Iterator[Ref]:
+        """Iterate over the names of refs that have reflogs.
+
+        Args:
+          all_worktrees: whether those of other worktrees come as well, by their names in this one
+        Yields: names; in order, unless they are those of all worktrees
+        """
+        store, snapshot_of = self.store, self._moment()
+        if all_worktrees:
+            yield from map(Ref, reflog.all_names(store, snapshot_of))
+            return
         current = snapshot_of(store.current) if store.is_linked else None
         for name in reflog.names(snapshot_of(store.shared), current):
             if is_legal(name):

@@ -80,16 +80,20 @@ def names(shared: Merged, current: Merged | None) -> Iterator[bytes]:
     yield from sorted(found)
 
 
-def all_names(store: RefStore) -> Iterator[bytes]:
+def all_names(store: RefStore, snapshot_of: Callable[[Stack], Merged]) -> Iterator[bytes]:
     """Give the refs that have reflogs in any worktree, by their names in this one.
 
     Names that no ref can have are left out.
+
+    Args:
+      store: the repository's refs
+      snapshot_of: gives the snapshot of a stack
     """
     for worktree, stack in store.all_stacks():
         prefix = b""
         if stack is not store.current:
             prefix = b"main-worktree/" if worktree is None else b"worktrees/" + worktree + b"/"
-        for name in stack.snapshot().log_names():
+        for name in snapshot_of(stack).log_names():
             if not is_legal(name):
                 continue
             if not _is_shared(name):

@@ -76,7 +76,7 @@ class RefStore:
         settings = self.settings
         storage = DirectoryStorage(
             os.path.join(git_dir, "reftable"),
-            fsync=settings.durable,
+            fsync=settings.fsync_refs,
             adjust_mode=settings.adjust_mode,
             confirm=self._watch.check,
         )

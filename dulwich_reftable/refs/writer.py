@@ -94,11 +94,11 @@ class RefsWriter(RefsReader):
           SymrefLoop: if the name leads into a loop
         """
         self._check_refname(name)
-        check_value(ref, self._store.hex_size)
+        check_value(ref, self.store.hex_size)
         if self.follow(name)[1] is not None:
             return False
         signature = self._signature(message, committer, timestamp, timezone)
-        zero = ObjectID(b"0" * self._store.hex_size)
+        zero = ObjectID(b"0" * self.store.hex_size)
         return self._update_ref(name, zero, ref, follow=True, signature=signature)
 
     def remove_if_equals(
@@ -156,7 +156,7 @@ class RefsWriter(RefsReader):
     ) -> Signature | None:
         if message is None:
             return None
-        return Signature.of(self._store, message, committer, timestamp, timezone)
+        return Signature.of(self.store, message, committer, timestamp, timezone)
 
     def _update_ref(
         self,
@@ -193,9 +193,7 @@ class RefsWriter(RefsReader):
 
     def _begin(self, signature: Signature | None) -> Transaction:
         batch = self._batch()
-        return (
-            Transaction(self._store, signature) if batch is None else batch.transaction(signature)
-        )
+        return Transaction(self.store, signature) if batch is None else batch.transaction(signature)
 
     # Many refs
 
@@ -238,7 +236,7 @@ class RefsWriter(RefsReader):
         if thread in self._batches:
             yield  # part of the batch around it
             return
-        batch = self._batches[thread] = Batch(self._store)
+        batch = self._batches[thread] = Batch(self.store)
         try:
             yield
         finally:
@@ -341,9 +339,9 @@ class RefsWriter(RefsReader):
         check_name(new)
         if self._batch() is not None:
             raise ReftableError("refs cannot be renamed or copied in a batch")
-        (stack, old_local), (other, new_local) = map(self._store.find, (old, new))
+        (stack, old_local), (other, new_local) = map(self.store.find, (old, new))
         if stack is not other:
             raise TransactionError(old, None, None, "its new name belongs to another worktree")
-        check_size(self._store, new, b"")
+        check_size(self.store, new, b"")
         with as_dulwich(), stack.addition() as addition:
-            reflog.move(self._store, stack, addition, old_local, new_local, signature, keep=keep)
+            reflog.move(self.store, stack, addition, old_local, new_local, signature, keep=keep)

@@ -179,7 +179,7 @@ def fill_twins(twins: Twins, rng: Random) -> None:
                 file.unlink()
             (root / path / "tables.list").touch()
     with dr.Repo(str(twins.roots[0] / "tree")) as repo:
-        store = repo.refs._store
+        store = repo.refs.store
         fill(store.shared, sorted([*SHARED, *OWN, *GONE]), twins, rng)
         fill(store.current, sorted([*OWN, GONE[1]]), twins, rng)
     for path in stacks:

@@ -298,7 +298,7 @@ def test_extensions_in_other_files(
     repo.refs[MAIN] = A
     assert git.run("rev-parse", "--verify", MAIN).strip() == A
     refs = dr.ReftableRefsContainer(repo.controldir())
-    assert refs._store.hex_size == 40
+    assert refs.store.hex_size == 40
     if ref_format == "files":
         return  # what dulwich does by itself
     with dr.installed(), StockRepo(str(git.path)) as stock:

@@ -246,7 +246,7 @@ def test_what_others_do_meanwhile_is_left_alone(repo: dr.Repo) -> None:
         repo.refs.drop_reflog_entry(MAIN, 2, rewrite=True)  # m1; m2 now begins at zero
         return [True] * 3
 
-    assert reflog.expire(repo.refs._store, MAIN, choose) == 0
+    assert reflog.expire(repo.refs.store, MAIN, choose) == 0
     left = list(repo.refs.read_reflog(MAIN))
     assert [(entry.old_sha, entry.message) for entry in left] == [(ZERO, b"m2"), (C, b"new")]
 
@@ -266,8 +266,8 @@ def test_the_callers_function_runs_without_the_lock(repo: dr.Repo) -> None:
 
 def test_nothing_is_written_where_nothing_goes(repo: dr.Repo) -> None:
     repo.refs.set_if_equals(MAIN, None, A, message=b"m")
-    stack = repo.refs._store.shared
+    stack = repo.refs.store.shared
     before = [table.filename for table in stack.snapshot().tables]
     for options in ({}, {"rewrite": True}, {"update_ref": True}):
-        assert reflog.expire(repo.refs._store, MAIN, lambda entries: [False], **options) == 0
+        assert reflog.expire(repo.refs.store, MAIN, lambda entries: [False], **options) == 0
     assert [table.filename for table in stack.snapshot().tables] == before

@@ -45,7 +45,7 @@ LEGAL = [
 
 def write(refs: dr.ReftableRefsContainer, names: Iterable[bytes], oid: bytes = A) -> None:
     """Write refs of any name, each with a reflog."""
-    with refs._store.shared.addition() as addition:
+    with refs.store.shared.addition() as addition:
         index = addition.next_update_index
         records = [RefRecord(name, index, a2b_hex(oid)) for name in names]
         records.append(RefRecord(BAD_SYM, index, target=MAIN))
@@ -94,7 +94,7 @@ def test_nothing_lists_them(refs: dr.ReftableRefsContainer) -> None:
 
 def test_symref_to_an_illegal_name_leads_nowhere(repo: dr.Repo) -> None:
     write(repo.refs, [MAIN, *ILLEGAL])
-    with repo.refs._store.shared.addition() as addition:
+    with repo.refs.store.shared.addition() as addition:
         index = addition.next_update_index
         addition.write([RefRecord(SYM, index, target=b"refs/heads/x.lock")], [])
         addition.commit()

@@ -80,7 +80,7 @@ def looks(
 ) -> list[str]:
     """Act before the look of that number at one of the container's lists; return all looks."""
     seen: list[str] = []
-    ours = {stack.storage for stack in refs._store.stacks()}
+    ours = {stack.storage for stack in refs.store.stacks()}
     real = DirectoryStorage.is_current
 
     def is_current(storage: DirectoryStorage, token: object) -> bool:
@@ -143,7 +143,7 @@ def test_looking_has_an_end(repo: dr.Repo, tmp_path: Path, monkeypatch: pytest.M
 
     def snapshot(stack: Stack) -> Any:
         nonlocal count
-        if stack in refs._store.stacks():
+        if stack in refs.store.stacks():
             count += 1
             other[Ref(b"refs/heads/n%d" % count)] = A
         return real(stack)

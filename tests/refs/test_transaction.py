@@ -266,7 +266,7 @@ def test_an_illegal_target_is_not_written_to(
     """Whoever made the symref by other means; git refuses to follow it, too."""
     bad = b"refs/heads/bad"
     refs.set_symbolic_ref(ALIAS, bad if through_another else MAIN)
-    with refs._store.shared.addition() as addition:
+    with refs.store.shared.addition() as addition:
         index = addition.next_update_index
         addition.write([RefRecord(bad if through_another else ALIAS, index, target=target)], [])
         addition.commit()
@@ -526,7 +526,7 @@ def test_who_starts_a_reflog(refs: dr.ReftableRefsContainer) -> None:
     refs.create_reflog(OTHER)
     about = refs.transaction(message=b"m", **ABOUT)._signature
     transaction = dr.Transaction(
-        refs._store, about, starts_reflog=lambda name: name.startswith(b"refs/tags/")
+        refs.store, about, starts_reflog=lambda name: name.startswith(b"refs/tags/")
     )
     transaction.update(MAIN, B)
     transaction.update(OTHER, A)

@@ -107,7 +107,7 @@ def test_prefixes_are_sought(origin: Git, monkeypatch: pytest.MonkeyPatch) -> No
         repo.refs.compact()
         advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([b"refs/m", b"refs/m/1"]))
         scanned: list[tuple[bytes, bytes | None]] = []
-        snapshot = type(repo.refs._store.shared.snapshot())
+        snapshot = type(repo.refs.store.shared.snapshot())
         scan = snapshot.ref_records
 
         def noted(self: object, start: bytes, stop: bytes | None) -> object:
@@ -182,7 +182,7 @@ def test_history(tmp_path: Path) -> None:
 def test_names_that_would_break_lines_are_not_shown(origin: Git) -> None:
     """A table that somebody made up; nobody can push such names."""
     with dr.Repo(str(origin.path)) as repo:
-        stack = repo.refs._store.shared
+        stack = repo.refs.store.shared
         tip = a2b_hex(repo.refs[b"refs/heads/main"])
         with stack.addition() as addition:
             names = [b"refs/heads/a\nb", b"refs/heads/c\0d", b"refs/heads/e f"]

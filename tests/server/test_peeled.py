@@ -34,7 +34,7 @@ def unpeel(git: Git) -> None:
         values = [
             (name, value) for name, value in repo.refs.iter_refs() if not value.startswith(b"ref:")
         ]
-        with repo.refs._store.shared.addition() as addition:
+        with repo.refs.store.shared.addition() as addition:
             index = addition.next_update_index
             records = [RefRecord(name, index, a2b_hex(value)) for name, value in values]
             addition.write(records, [])

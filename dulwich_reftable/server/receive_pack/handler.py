@@ -322,7 +322,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     def _fsyncs_objects(self) -> bool:
         """Tell whether objects are synced to disk: as the refs that will point to them."""
         refs = self.repo.refs
-        return not isinstance(refs, ReftableRefsContainer) or refs._store.settings.durable
+        return not isinstance(refs, ReftableRefsContainer) or refs.store.settings.fsync_refs
 
     def _patience(self) -> float:
         """Wait for locks as long as a server should; gives the seconds."""
@@ -332,7 +332,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         try:
             self.config.get((b"reftable",), b"lockTimeout")
         except KeyError:
-            for stack in refs._store.stacks():
+            for stack in refs.store.stacks():
                 stack.lock_timeout = self.lock_timeout
         return self.lock_timeout
 

@@ -103,8 +103,8 @@ class PushApplication:
     def _by_transaction(
         self, refs: ReftableRefsContainer, commands: list[Command], atomic: bool
     ) -> None:
-        signature = Signature.of(refs._store, b"push", self._committer)
-        options = refs._store.settings.write
+        signature = Signature.of(refs.store, b"push", self._committer)
+        options = refs.store.settings.write
         for command in pending(commands):
             if not command.deletes and not options.can_hold(command.target):
                 self._refuse_long(command)
@@ -135,7 +135,7 @@ class PushApplication:
     def _transact(
         self, refs: ReftableRefsContainer, commands: list[Command], signature: Signature
     ) -> None:
-        with Transaction(refs._store, signature, starts_reflog=self._is_logged) as transaction:
+        with Transaction(refs.store, signature, starts_reflog=self._is_logged) as transaction:
             for command in commands:
                 new = None if command.deletes else command.new
                 transaction.add_update(command.name, new, old=command.old)
@@ -183,7 +183,7 @@ class PushApplication:
         """Read refs that are no symrefs; what does not exist is left out."""
         if isinstance(self._refs, ReftableRefsContainer):
             found: dict[bytes, bytes] = {}
-            for stack in self._refs._store.stacks():
+            for stack in self._refs.store.stacks():
                 found.update(stack.snapshot().values_of(names))
             return found
         values = {name: self._refs.read_ref(Ref(name)) for name in names}
@@ -230,7 +230,7 @@ class PushApplication:
         if not isinstance(self._refs, ReftableRefsContainer):
             yield from in_the_way(names, ListedRefs(sorted(self._refs.allkeys() - deleted)))
             return
-        ref_store = self._refs._store
+        ref_store = self._refs.store
         created: dict[Stack, list[bytes]] = {}
         for name in names:
             created.setdefault(ref_store.find(name)[0], []).append(name)

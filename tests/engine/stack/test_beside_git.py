@@ -100,7 +100,7 @@ def test_git_goes_back(stacked: Scene, updating: Session) -> None:
 def test_we_hold_the_lock(stacked: Scene) -> None:
     refs = refs_at(stacked.path)
     git = Git(stacked.path)
-    with refs._store.shared.addition():
+    with refs.store.shared.addition():
         with pytest.raises(GitError, match="lock"):
             git.run("update-ref", MAIN, stacked.commits[9])
         assert git.run("rev-parse", MAIN).strip() == stacked.commits[1]
@@ -112,7 +112,7 @@ def test_git_waits_for_us(stacked: Scene) -> None:
     """As long as it is told to."""
     git = Git(stacked.path)
     refs = refs_at(stacked.path)
-    with refs._store.shared.addition():
+    with refs.store.shared.addition():
         session = Session(git, "-c", "reftable.lockTimeout=-1", "update-ref", "--stdin")
         session.tell(b"start")
         session.tell(b"update %s %s" % (MAIN, stacked.commits[9]))
@@ -166,7 +166,7 @@ def test_in_turn(path: Path, pool: ObjectPool) -> None:
 def test_update_index_goes_on(path: Path, pool: ObjectPool) -> None:
     """Each transaction takes the next one, whoever makes it."""
     refs, git = refs_at(path), Git(path)
-    stack = refs._store.shared
+    stack = refs.store.shared
     for number in range(10):
         before = stack.snapshot().max_update_index
         if number % 2:
@@ -181,7 +181,7 @@ def test_git_compacts_what_we_compact(stacked: Scene) -> None:
     directory = stacked.git_dir / "reftable"
     git = Git(stacked.path)
     before = scenes.listed(directory)
-    locks = [refs_at(stacked.path)._store.shared.storage.lock_table(name) for name in before]
+    locks = [refs_at(stacked.path).store.shared.storage.lock_table(name) for name in before]
     with pytest.raises(GitError):
         git.run("pack-refs", "--all")
     for number in range(5):
@@ -200,7 +200,7 @@ def test_worktree_of_git(linked: Scene) -> None:
     git = Git(path.with_name("linked"))
     git.run("update-ref", "refs/bisect/good", linked.commits[3])
     assert refs[b"refs/bisect/good"] == linked.commits[3]
-    with refs._store.current.addition():
+    with refs.store.current.addition():
         with pytest.raises(GitError, match="lock"):
             git.run("update-ref", "refs/bisect/bad", linked.commits[4])
         git.run("update-ref", MAIN, linked.commits[4])

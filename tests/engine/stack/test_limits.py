@@ -21,7 +21,7 @@ ABOUT: Any = {"message": b"about", "committer": b"A <a@b>", "timestamp": 1, "tim
 
 def use_up(refs: dr.ReftableRefsContainer, left: int) -> None:
     """Add a table that leaves so many update indexes."""
-    with refs._store.shared.addition() as addition:
+    with refs.store.shared.addition() as addition:
         record = RefRecord(MAIN, addition.next_update_index, bytes.fromhex(A.decode()))
         addition.write([record], [], MAX_UINT64 - left)
         addition.commit()

@@ -78,7 +78,7 @@ def test_locks_are_for_the_group_as_well(stacked: Scene) -> None:
     """Others of the group can tell how old a lock is, and remove it."""
     scenes.set_config(stacked.path, sharedRepository="group")
     refs = refs_at(stacked.path)
-    with refs._store.shared.addition():
+    with refs.store.shared.addition():
         mode = (stacked.git_dir / "reftable" / "tables.list.lock").stat().st_mode
     assert stat.S_IMODE(mode) & 0o060 == 0o060
 

@@ -208,7 +208,7 @@ MUTATIONS = (
     Mutation(
         "unpeeled-tags-are-not-found",
         "refs/reader.py",
-        "object_id, self._store.unpeeled.pointing_at",
+        "object_id, self.store.unpeeled.pointing_at",
         "object_id",
         "after git refs migrate, a search by object finds no annotated tag",
         ("refs/test_unpeeled.py",),
@@ -248,7 +248,7 @@ MUTATIONS = (
     Mutation(
         "other-worktrees-refs-are-listed",
         "refs/reader.py",
-        "return name.startswith(PER_WORKTREE) == (stack is self._store.current)",
+        "return name.startswith(PER_WORKTREE) == (stack is self.store.current)",
         "return True",
         "a linked worktree lists the refs of the main one",
         ("refs/test_worktrees.py",),

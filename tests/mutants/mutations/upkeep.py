@@ -8,8 +8,8 @@ MUTATIONS = (
     Mutation(
         "fsync-never",
         "config/settings.py",
-        "durable=fsync is None or fsync,",
-        "durable=bool(fsync),",
+        "fsync_refs=fsync is None or fsync,",
+        "fsync_refs=bool(fsync),",
         "by default, a power cut takes updates that were acknowledged",
         ("engine/stack/test_power_cut.py", "config/test_values.py", "repo/test_repo.py"),
     ),
