@@ -91,8 +91,8 @@ def test_a_branch_called_head(git: Git, open_repo: OpenRepo) -> None:
     git.run("branch", "head", "HEAD~1")
     refs = open_repo(git.path).refs
     for name, listed in git.for_each_ref().items():
-        assert refs[name] == listed.value  # type: ignore[index]
-    assert refs[b"refs/heads/head"] != refs[b"HEAD"]  # type: ignore[index]
+        assert refs[name] == listed.value
+    assert refs[b"refs/heads/head"] != refs[b"HEAD"]
 
 
 def test_describing_by_annotated_tags(git: Git, open_repo: OpenRepo) -> None:
@@ -109,9 +109,9 @@ def test_head_of_a_repository_without_commits(git: Git, open_repo: OpenRepo) -> 
     """python-poetry/poetry#6873, src-d/gitbase#225: an unborn HEAD is there and leads nowhere."""
     refs = open_repo(git.path).refs
     assert b"HEAD" in refs
-    assert refs.follow(b"HEAD") == ([b"HEAD", b"refs/heads/main"], None)  # type: ignore[arg-type]
+    assert refs.follow(b"HEAD") == ([b"HEAD", b"refs/heads/main"], None)
     with pytest.raises(KeyError):
-        refs[b"HEAD"]  # type: ignore[index]
+        refs[b"HEAD"]
     assert refs.as_dict() == {}
 
 
@@ -135,12 +135,12 @@ def test_a_deleted_ref_stays_deleted(git: Git, open_repo: OpenRepo) -> None:
     repo = open_repo(git.path)
     for number in range(5):
         name = b"refs/heads/gone%d" % number
-        repo.refs[name] = repo.refs[b"HEAD"]  # type: ignore[index]
+        repo.refs[name] = repo.refs[b"HEAD"]
         git.run("pack-refs", "--all")
-        assert repo.refs.remove_if_equals(name, None)  # type: ignore[arg-type]
+        assert repo.refs.remove_if_equals(name, None)
         git.run("pack-refs", "--all")
         repo.refs.pack_refs(all=True)
-        assert repo.refs.read_ref(name) is None  # type: ignore[arg-type]
+        assert repo.refs.read_ref(name) is None
     assert git.for_each_ref().keys() == {b"HEAD", b"refs/heads/main"}
 
 
@@ -153,8 +153,7 @@ def test_dulwich_pushes_to_a_repository_without_commits(
     origin = Git.init(tmp_path / "root" / "origin.git", bare=True, ref_format=ref_format)
     clone = tmp_path / "clone"
     with running(tmp_path / "root", kind) as server:
-        host, port = server.server_address[:2]
-        url = f"{'git' if kind == 'tcp' else 'http'}://{host}:{port}/origin"
+        url = f"{server.url}origin"
         porcelain.clone(url, str(clone), errstream=io.BytesIO()).close()
         first = commit(clone, "one")
         porcelain.push(str(clone), url, "HEAD:refs/heads/main", **quiet())
@@ -172,8 +171,7 @@ def test_dulwich_pulls_again_and_again(tmp_path: Path, kind: str) -> None:
     work = Git.init(tmp_path / "work")
     clone = tmp_path / "clone"
     with running(tmp_path / "root", kind) as server:
-        host, port = server.server_address[:2]
-        url = f"{'git' if kind == 'tcp' else 'http'}://{host}:{port}/origin.git"
+        url = f"{server.url}origin.git"
         for number in range(3):
             work.run("commit", "-q", "--allow-empty", "-m", f"c{number}")
             work.run("push", "-q", str(origin.path), "main")

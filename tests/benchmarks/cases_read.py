@@ -42,12 +42,12 @@ def _first_lookup(where: _Where, *, with_opening: bool) -> Contender:
             if with_opening:
                 with stopwatch() as watch:
                     for name in names:
-                        dr.ReftableRefsContainer(path)[name]  # type: ignore[index]
+                        dr.ReftableRefsContainer(path)[name]
             else:
                 containers = [dr.ReftableRefsContainer(path) for _ in names]
                 with stopwatch() as watch:
                     for refs, name in zip(containers, names, strict=True):
-                        refs[name]  # type: ignore[index]
+                        refs[name]
             yield watch.each(len(names))
 
     return run
@@ -57,7 +57,7 @@ def _first_lookup_files(bench: Bench) -> Iterator[Reading]:
     while True:
         (name,) = bench.sample(1)
         with stopwatch() as watch:
-            open_files(bench.repositories.files)[name]  # type: ignore[index]
+            open_files(bench.repositories.files)[name]
         yield watch.each()
 
 
@@ -70,12 +70,12 @@ def _lookups(where: _Where, *, warm: bool = True, absent: bool = False) -> Conte
             if not warm:
                 refs = dr.ReftableRefsContainer(where(bench.repositories))
             for name in bench.sample(bench.scale.lookups if warm else 1):
-                refs.read_ref(name)  # type: ignore[arg-type]
+                refs.read_ref(name)
             names = _drawn(bench, absent)
             read_ref = refs.read_ref
             with stopwatch() as watch:
                 for name in names:
-                    read_ref(name)  # type: ignore[arg-type]
+                    read_ref(name)
             yield watch.each(len(names))
 
     return run
@@ -94,7 +94,7 @@ def _lookups_files(*, absent: bool = False) -> Contender:
             names = _drawn(bench, absent)
             with stopwatch() as watch:
                 for name in names:
-                    read_ref(name)  # type: ignore[arg-type]
+                    read_ref(name)
             yield watch.each(len(names))
 
     return run
@@ -131,7 +131,7 @@ def _list_below(bench: Bench) -> Iterator[Reading]:
     refs = dr.ReftableRefsContainer(bench.repositories.one)
     while True:
         with stopwatch() as watch:
-            refs.subkeys(_PREFIX)  # type: ignore[arg-type]
+            refs.subkeys(_PREFIX)
         yield watch.each()
 
 
@@ -139,7 +139,7 @@ def _list_below_files(bench: Bench) -> Iterator[Reading]:
     refs = bench.files()
     while True:
         with stopwatch() as watch:
-            refs.subkeys(_PREFIX)  # type: ignore[arg-type]
+            refs.subkeys(_PREFIX)
         yield watch.each()
 
 

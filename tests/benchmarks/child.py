@@ -70,7 +70,7 @@ def _lookup(path: str, name: str) -> float:
     """Open the refs and look for one."""
     from dulwich_reftable import ReftableRefsContainer
 
-    return _timed(lambda: ReftableRefsContainer(path)[os.fsencode(name)])  # type: ignore[index]
+    return _timed(lambda: ReftableRefsContainer(path)[os.fsencode(name)])
 
 
 def _bulk(kind: str, path: str, source: str) -> float:
@@ -99,7 +99,7 @@ def _migrate(path: str) -> float:
     """Turn a files repository into a reftable one."""
     import dulwich_reftable
 
-    return _timed(lambda: dulwich_reftable.migrate(path, "reftable"))  # type: ignore[attr-defined]
+    return _timed(lambda: dulwich_reftable.migrate(path, "reftable"))
 
 
 def _import(name: str) -> float:
@@ -141,9 +141,10 @@ def _serve(kind: str, path: str) -> None:
     server: socketserver.TCPServer
     if kind == "dulwich":
         from dulwich.repo import Repo
-        from dulwich.server import DictBackend, TCPGitServer
+        from dulwich.server import BackendRepo, DictBackend, TCPGitServer
 
-        server = TCPGitServer(DictBackend({b"/": Repo(path)}), "127.0.0.1", 0)
+        repos: dict[bytes, BackendRepo] = {b"/": Repo(path)}
+        server = TCPGitServer(DictBackend(repos), "127.0.0.1", 0)
     else:
         from dulwich_reftable.server import Folder, GitServer
 

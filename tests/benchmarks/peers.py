@@ -133,9 +133,9 @@ class _DulwichWriter:
     def one(self, edit: Edit) -> None:
         name, new, old = edit
         if new is None:
-            done = self._refs.remove_if_equals(name, old)  # type: ignore[arg-type]
+            done = self._refs.remove_if_equals(name, old)
         else:
-            done = self._refs.set_if_equals(name, old or _ZERO, new)  # type: ignore[arg-type]
+            done = self._refs.set_if_equals(name, old or _ZERO, new)
         if not done:
             raise RuntimeError(f"{name!r} was not as expected")
 
@@ -164,7 +164,7 @@ class _FilesWriter(_DulwichWriter):
 
     def many(self, edits: Iterable[Edit]) -> None:
         """Update refs the fastest way dulwich has for files, which checks no expectation."""
-        self._refs.add_packed_refs({edit.name: edit.new for edit in edits})  # type: ignore[misc]
+        self._refs.add_packed_refs({edit.name: edit.new for edit in edits})
 
 
 class _GitWriter:

@@ -105,8 +105,8 @@ class Repositories:
         """Make a repository with one branch and with objects."""
         path = where / f"small-{ref_format}-{next(self._numbers)}"
         with self._init(path, ref_format) as repo:
-            repo.refs.set_symbolic_ref(b"HEAD", HEAD_TARGET)  # type: ignore[arg-type]
-            repo.refs.set_if_equals(HEAD_TARGET, None, self.commits[0])  # type: ignore[arg-type]
+            repo.refs.set_symbolic_ref(b"HEAD", HEAD_TARGET)
+            repo.refs.set_if_equals(HEAD_TARGET, None, self.commits[0])
         self._lend_objects(path)
         return path
 

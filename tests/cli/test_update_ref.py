@@ -423,9 +423,9 @@ def test_who_gets_a_reflog(
 def test_a_session(scene: Scene, twins: tuple[Git, Git]) -> None:
     """Replies come at once, and what is prepared is locked: as a program would talk to git."""
     _, git = twins
-    command = [sys.executable, "-m", "dulwich_reftable", "update-ref", "-C", git.path, "--stdin"]
+    command = [sys.executable, "-m", "dulwich_reftable", "update-ref", "-C", str(git.path)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=git.env
+        [*command, "--stdin"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=git.env
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -470,8 +470,9 @@ def test_what_reflogs_name(
             ("HEAD", 1), ("refs/heads/topic", 2), ("HEAD", 2), ("refs/heads/main", 3),
         ]):  # fmt: skip
             oid = scene.objects[f"c{new}"].encode()
-            log = {"message": b"m", "timestamp": TIMESTAMP + 100 * second, "timezone": 0}
-            repo.refs.set_if_equals(ref.encode(), None, oid, **log)
+            repo.refs.set_if_equals(
+                ref.encode(), None, oid, None, TIMESTAMP + 100 * second, 0, b"m"
+            )
         # The oldest entry of this one begins at another id than zero.
         repo.refs.drop_reflog_entry(b"refs/heads/topic", 1)
     for branch in ("topic", "main"):

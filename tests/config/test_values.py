@@ -366,8 +366,8 @@ def test_objects_that_are_kept(tmp_path: Path, extension: str, ref_format: str) 
 @pytest.mark.parametrize("shared", ["0750", "0600", "group", "0664", "everybody"])
 def test_files_of_a_new_shared_repository(tmp_path: Path, shared: str) -> None:
     """All have the modes that git gives them, the configuration included."""
-    for path in ("theirs", "ours"):
-        (tmp_path / path).mkdir()
+    for name in ("theirs", "ours"):
+        (tmp_path / name).mkdir()
     shown = {"group": "1", "everybody": "2"}.get(shared, shared)
     template = f"--template={tmp_path / 'ours'}"
     Git(tmp_path).run("init", "-q", f"--shared={shown}", "--bare", template, "theirs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dulwich.config import ConfigFile, StackedConfig
@@ -235,7 +236,7 @@ def test_patterns_match_slashes() -> None:
 
 def test_what_others_do_meanwhile_is_left_alone(repo: dr.Repo) -> None:
     """Entries are chosen without the lock; only those that are as they were shown go."""
-    log = {"committer": b"L <l@example.com>", "timezone": 0}
+    log: dict[str, Any] = {"committer": b"L <l@example.com>", "timezone": 0}
     for number, oid in enumerate((A, B, C)):
         repo.refs.set_if_equals(MAIN, None, oid, message=b"m%d" % number, timestamp=1, **log)
 

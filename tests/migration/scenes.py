@@ -101,8 +101,8 @@ def fill(git: Git, pool: ObjectPool, *, logs: bool = True) -> None:
         git.run("update-ref", name, commits[7])
     if logs:
         git.run("reflog", "expire", "--expire=all", EMPTY_LOG)
-    for name in ("FETCH_HEAD", "MERGE_HEAD"):
-        (git.git_dir / name).write_bytes(commits[1] + b"\n")
+    for pseudo_ref in ("FETCH_HEAD", "MERGE_HEAD"):
+        (git.git_dir / pseudo_ref).write_bytes(commits[1] + b"\n")
 
 
 def _plain(path: Path, pools: Pools, ref_format: str) -> Repository:

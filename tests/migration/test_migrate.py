@@ -10,7 +10,7 @@ from unittest.mock import ANY
 import pytest
 from dulwich.refs import DiskRefsContainer
 from dulwich.repo import Repo as DulwichRepo
-from engine.stack.syscalls import recorded
+from engine.stack.syscalls import Call, recorded
 from support.compare import file_states, shown_reflogs
 from support.git import Git, requires_git
 from support.memory import measured
@@ -184,6 +184,7 @@ def test_all_is_on_disk_before_the_swap(
         "worktrees", tmp_path / "made", pool_of, "files" if to == "reftable" else "reftable"
     )
     synced: list[int] = []
+    calls: list[Call]
     monkeypatch.setattr(os, "sync", lambda: synced.append(len(calls)))
     with recorded(made.git_dirs[0]) as calls:
         made.git.run("config", "core.fsync", "reference")

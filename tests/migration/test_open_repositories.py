@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from dulwich import porcelain
 from dulwich.refs import RefsContainer
-from dulwich.server import DictBackend, TCPGitServer
+from dulwich.server import BackendRepo, DictBackend, TCPGitServer
 from support.git import GIT_VERSION, Git, GitError, requires_git
 from support.pool import ObjectPool
 
@@ -165,9 +165,9 @@ def all_uses(refs: RefsContainer, oid: bytes) -> dict[str, Callable[[], object]]
         writes |= OUR_WRITES
     uses: dict[str, Callable[[], object]] = {}
     for name, read in reads.items():
-        uses[name] = lambda read=read: read(refs)  # type: ignore[misc]
+        uses[name] = lambda read=read: read(refs)
     for name, write in writes.items():
-        uses[name] = lambda write=write: write(refs, oid)  # type: ignore[misc]
+        uses[name] = lambda write=write: write(refs, oid)
     return uses
 
 
@@ -190,7 +190,7 @@ def test_refs_are_elsewhere(
     assert git.for_each_ref() == seen
     with dr.Repo(str(git.path)) as again:
         assert again.ref_format == OTHER[ref_format]
-        again.refs[LATE] = pool.commits[1]  # type: ignore[index, assignment]
+        again.refs[LATE] = pool.commits[1]
     assert git.for_each_ref()[LATE].value == pool.commits[1]
 
 
@@ -284,7 +284,8 @@ def test_snapshot_goes_on(git: Git, repo: dr.Repo, pool: ObjectPool) -> None:
 @pytest.mark.parametrize("ref_format", ["reftable"], indirect=True)
 def test_server_answers_with_an_error(git: Git, repo: dr.Repo, pool: ObjectPool) -> None:
     """One that keeps a repository open must not tell of an empty one, nor take a push."""
-    server = TCPGitServer(DictBackend({"/r": repo}), "127.0.0.1", 0, handlers=HANDLERS)
+    repos: dict[str, BackendRepo] = {"/r": repo}
+    server = TCPGitServer(DictBackend(repos), "127.0.0.1", 0, handlers=HANDLERS)
     server.handle_error = lambda *args: None  # type: ignore[method-assign]  # it prints
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

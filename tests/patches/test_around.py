@@ -15,7 +15,7 @@ import pytest
 from dulwich import bundle, gc, porcelain
 from dulwich.bisect import BisectState
 from dulwich.client import LocalGitClient
-from dulwich.objects import Blob
+from dulwich.objects import Blob, Commit
 from dulwich.repo import Repo
 from dulwich.stash import Stash
 from support.compare import assert_same_reflogs
@@ -107,7 +107,7 @@ def test_stash_without_entries(side: Side) -> None:
 def test_bisection_taken_over_by_git(side: Side) -> None:
     commits = [side.commit("a", text) for text in "3456789"]
     good = porcelain.bisect_start(side.repo, "HEAD", commits[0])
-    first_bad = commits[commits.index(good) + 1]
+    first_bad = commits[commits.index(good or b"") + 1]
     next_one = porcelain.bisect_good(side.repo)
     shown = side.git.for_each_ref()
     assert shown[b"refs/bisect/bad"].value == commits[-1]
@@ -219,6 +219,7 @@ def test_all_reflogs(side: Side) -> None:
     theirs = {name: log for name, log in side.git.reflogs().items() if log}
     assert {name: [tuple(e) for e in log] for name, log in shown.items()} == theirs
     with side.opened() as repo:
+        assert isinstance(repo.refs, dr.ReftableRefsContainer)
         assert_same_reflogs(repo.refs, side.git)
 
 
@@ -260,6 +261,7 @@ def test_expiry_is_gits(
     porcelain.reset(side.repo, "hard", side.git.run("rev-parse", "HEAD~2").strip())
     head = side.git.run("rev-parse", "HEAD").strip()
     with side.opened() as repo:
+        assert isinstance(repo.refs, dr.ReftableRefsContainer)
         for name in (b"refs/heads/main", b"HEAD", b"refs/stash"):
             repo.refs.append_reflog(name, head, head, b"old", WHO, 1_000_000_000, 0)
             later = int(time.time()) + 100
@@ -280,7 +282,7 @@ def test_expiry_is_gits(
             "--expire=now": "expire_time",
             "--expire-unreachable=now": "expire_unreachable_time",
         }
-        limits = {names[option]: 1 << 60 for option in options}
+        limits: dict[str, Any] = {names[option]: 1 << 60 for option in options}
         counted = porcelain.reflog_expire(side.repo, all=True, dry_run=True, **limits)
         assert side.git.reflogs() == before
         done = porcelain.reflog_expire(side.repo, all=True, **limits)
@@ -312,7 +314,8 @@ def test_deleting_an_entry_is_gits(side: Side, tmp_path: Path, rewrite: bool, in
     side.git.run("clone", "-q", "--ref-format=reftable", "--mirror", ".", str(twin))
     for entry in side.git.reflogs()[b"refs/heads/main"]:
         with dr.Repo(str(twin)) as repo:
-            repo.refs.append_reflog(b"refs/heads/twin", *entry[:2], entry.message, *entry[2:5])
+            about = entry.committer, entry.timestamp, entry.timezone
+            repo.refs.append_reflog(b"refs/heads/twin", entry.old, entry.new, entry.message, *about)
             repo.refs[b"refs/heads/twin"] = entry.new
     flags = ["--rewrite"] * rewrite
     Git(twin).run("reflog", "delete", *flags, f"refs/heads/twin@{{{index}}}")
@@ -440,7 +443,7 @@ def test_fetch_and_pull(side: Side, tmp_path: Path, source_format: str) -> None:
         source.run("commit", "-q", "--allow-empty", "-m", "theirs")
         source.run("tag", "-a", "-m", "tag", "v1")
         source.run("branch", "topic")
-        quiet = {"outstream": io.StringIO(), "errstream": io.BytesIO()}
+        quiet: dict[str, Any] = {"outstream": io.StringIO(), "errstream": io.BytesIO()}
         porcelain.fetch(side.repo, "origin", include_tags=True, **quiet)
         listed, theirs = side.git.for_each_ref(), source.for_each_ref()
         assert listed[b"refs/remotes/origin/main"] == theirs[b"refs/heads/main"]
@@ -491,9 +494,9 @@ def test_an_atomic_push_is_all_or_nothing(side: Side, tmp_path: Path) -> None:
             target.run("update-ref", "refs/heads/other", old[b"refs/heads/main"])
             return {b"refs/heads/main": moved, b"refs/heads/other": moved}
 
-        result = LocalGitClient().send_pack(
-            str(target.path), race, repo.generate_pack_data, atomic=True
-        )
+        pack_data: Any = repo.generate_pack_data
+        result = LocalGitClient().send_pack(str(target.path), race, pack_data, atomic=True)
+    assert result.ref_status is not None
     assert set(result.ref_status) == {b"refs/heads/main", b"refs/heads/other"}
     assert all(result.ref_status.values())
     assert target.run("rev-parse", "main") == side.git.run("rev-parse", "main~1")
@@ -560,4 +563,6 @@ def test_a_merge_with_a_conflict_goes_on_with_git(side: Side) -> None:
     side.git.run("rm", "-q", "a")
     side.git.run("commit", "-q", "-m", "merged")
     with side.opened() as repo:
-        assert theirs in repo[repo.head()].parents
+        merged = repo[repo.head()]
+        assert isinstance(merged, Commit)
+        assert theirs in merged.parents

@@ -246,7 +246,7 @@ def test_classes_derived_from_stock_repo(originals: dict[str, object], path: str
             super().__init__(root)
             self.extra = self.get_description()
 
-        def head(self) -> bytes:  # type: ignore[override]
+        def head(self) -> bytes:
             return b"theirs: " + super().head()
 
     with dr.installed(), Theirs(path) as repo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socketserver
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 from dulwich import porcelain
 from dulwich.repo import Repo
-from dulwich.server import DictBackend, TCPGitServer
+from dulwich.server import BackendRepo, DictBackend, TCPGitServer
 from dulwich.web import make_wsgi_chain
 from support.git import Git, GitError, requires_git
 
@@ -31,7 +32,9 @@ class QuietHandler(WSGIRequestHandler):
 @contextmanager
 def serving(repo: Repo, kind: str) -> Iterator[str]:
     """Serve a repository; gives its address."""
-    backend = DictBackend({"/repo": repo})
+    repos: dict[str, BackendRepo] = {"/repo": repo}
+    backend = DictBackend(repos)
+    server: socketserver.TCPServer
     if kind == "tcp":
         server = TCPGitServer(backend, "127.0.0.1", 0)
         port = server.server_address[1]
@@ -39,7 +42,7 @@ def serving(repo: Repo, kind: str) -> Iterator[str]:
     else:
         app = make_wsgi_chain(backend, dumb=kind == "dumb")
         server = make_server("127.0.0.1", 0, app, handler_class=QuietHandler)
-        port = server.server_port
+        port = server.server_address[1]
         scheme = "http"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

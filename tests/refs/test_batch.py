@@ -187,7 +187,7 @@ def test_no_expectation_is_forgotten(refs: dr.ReftableRefsContainer) -> None:
 
 def test_what_others_have_done_is_built_on(refs: dr.ReftableRefsContainer) -> None:
     """Without an expectation the old value in the reflog is the one that was there at the end."""
-    about = {"message": b"m", "committer": b"T <t@example.com>"}
+    about: dict[str, Any] = {"message": b"m", "committer": b"T <t@example.com>"}
     other = dr.ReftableRefsContainer(refs.path)
     with refs.batch_update():
         refs.set_if_equals(ONE, None, B, **about)

@@ -172,7 +172,12 @@ def test_a_message_ends_at_a_nul(repo: dr.Repo) -> None:
 def test_times_that_the_format_does_not_have(repo: dr.Repo, given: float, stored: int) -> None:
     """The update is done all the same: that is no reason to refuse it."""
     for timezone in (0, None):
-        log = {"committer": WHO, "timestamp": given, "timezone": timezone, "message": b"m"}
+        log: dict[str, Any] = {
+            "committer": WHO,
+            "timestamp": given,
+            "timezone": timezone,
+            "message": b"m",
+        }
         repo.refs.set_if_equals(MAIN, None, B if timezone is None else A, **log)
     assert [entry.timestamp for entry in repo.refs.read_reflog(MAIN)] == [stored] * 2
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dulwich.errors import RefFormatError
@@ -20,7 +21,11 @@ ZERO = b"0" * 40
 A, B, C = (digit * 40 for digit in (b"a", b"b", b"c"))
 HEAD, MAIN, OTHER, NEW = b"HEAD", b"refs/heads/main", b"refs/heads/other", b"refs/heads/new"
 ALIAS = b"refs/heads/alias"
-ABOUT = {"committer": b"T <t@example.com>", "timestamp": 1_600_000_000, "timezone": 5400}
+ABOUT: dict[str, Any] = {
+    "committer": b"T <t@example.com>",
+    "timestamp": 1_600_000_000,
+    "timezone": 5400,
+}
 
 Step = tuple[object, ...]  # the method's name, then its arguments
 
@@ -34,7 +39,7 @@ def refs(refs: dr.ReftableRefsContainer) -> dr.ReftableRefsContainer:
     return refs
 
 
-def run(refs: dr.ReftableRefsContainer, steps: Iterable[Step], **about: object) -> None:
+def run(refs: dr.ReftableRefsContainer, steps: Iterable[Step], **about: Any) -> None:
     """Run a transaction of these steps."""
     with refs.transaction(**about) as transaction:
         for method, *arguments in steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.compare import assert_same_reflogs, assert_same_refs
@@ -117,7 +118,11 @@ def test_objects_are_found_in_both_stacks(trees: Trees) -> None:
 
 def test_writing_where_it_belongs(trees: Trees) -> None:
     commits = trees.pool.commits
-    about = {"committer": b"W <w@example.com>", "timestamp": 1_660_000_000, "timezone": -3600}
+    about: dict[str, Any] = {
+        "committer": b"W <w@example.com>",
+        "timestamp": 1_660_000_000,
+        "timezone": -3600,
+    }
     one = trees.refs["one"]
     assert one.set_if_equals(b"HEAD", commits[1], commits[20], message=b"commit: x", **about)
     assert one.add_if_new(b"refs/worktree/new", commits[21], message=b"new", **about)

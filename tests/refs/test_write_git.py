@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.compare import as_far_as_known, shown_reflogs
@@ -61,7 +62,7 @@ class Player:
             self.random.choice([b"", b"x", b" several\n\n words\tand %d " % len(self.model.refs)]),
         )
 
-    def about(self, note: Note | None) -> dict[str, object]:
+    def about(self, note: Note | None) -> dict[str, Any]:
         """The keywords that say a note; without a message there is nothing to log."""
         return note._asdict() if note else {}
 
@@ -222,8 +223,8 @@ class Player:
         """Old entries go, of unreachable objects the newer ones as well."""
         if not (name := self.logged()):
             return
-        limits = sorted(self.random.choices(range(2**32), k=2))
-        limits[0] //= 8
+        earlier, later = sorted(self.random.choices(range(2**32), k=2))
+        limits = earlier // 8, later
         reachable = set(self.random.sample(self.objects, len(self.objects) // 2))
         expected = self.model.expire(name, *limits, reachable.__contains__)
         assert expected == self.refs.expire_reflog(

@@ -81,7 +81,7 @@ def test_symrefs_in_files_that_turn_in_a_circle(
         def read(name: bytes) -> bytes | None:
             if name == b"refs/x/two":
                 git.run("symbolic-ref", "refs/x/two", "refs/x/one")
-            return stored(name)  # type: ignore[arg-type]
+            return stored(name)
 
         monkeypatch.setattr(repo.refs, "read_ref", read)
         advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([]))
@@ -163,16 +163,16 @@ def test_history(tmp_path: Path) -> None:
                 args.append(f"--max-age={since}")
             assert set(listed) == set(git.run("rev-list", *args).split())
             assert len(listed) == len(set(listed))
-            parents = {parent for oid in listed for parent in History(store).parents(oid)}
-            assert edges == parents - set(listed)
+            told = {parent for oid in listed for parent in History(store).parents(oid)}
+            assert edges == told - set(listed)
         edge, inner = cut_by_revisions(History(store), tips[-1:], None, [tips[12]])
         assert edge | inner == below[tips[-1]] - below[tips[12]]
         assert edge.isdisjoint(inner)
         depths = {tips[-1]: 1}
         for tip in git.run("rev-list", "--topo-order", "--parents", tips[-1]).splitlines():
             child, *parents_of = tip.split()
-            for parent in parents_of:
-                depths[parent] = min(depths.get(parent, 99), depths[child] + 1)
+            for above in parents_of:
+                depths[above] = min(depths.get(above, 99), depths[child] + 1)
         for depth in range(1, 8):
             edge, inner = cut_by_depth(History(store), tips[-1:], depth)
             assert edge == {oid for oid in depths if depths[oid] == depth}

@@ -49,8 +49,8 @@ def test_a_refusal_ends_too(root: Path, origin: Git, target: str) -> None:
 
 def test_an_old_client_gets_no_chunks(root: Path, origin: Git) -> None:
     with running(root, "http") as server:
-        host, port = server.server_address[:2]
-        with socket.create_connection((host, int(port)), timeout=30) as client:
+        address = "127.0.0.1", int(server.server_address[1])
+        with socket.create_connection(address, timeout=30) as client:
             client.sendall(b"GET %s HTTP/1.0\r\n\r\n" % ADVERTISEMENT.encode())
             said = client.makefile("rb").read()
     head, _, body = said.partition(b"\r\n\r\n")
@@ -62,7 +62,6 @@ def test_an_old_client_gets_no_chunks(root: Path, origin: Git) -> None:
 def test_libgit2(root: Path, origin: Git, work: Git, tmp_path: Path) -> None:
     pygit2 = pytest.importorskip("pygit2", reason="needs libgit2 by pygit2")
     with running(root, "http") as server:
-        host, port = server.server_address[:2]
-        clone = pygit2.clone_repository(f"http://{host}:{port}/origin.git", str(tmp_path / "clone"))
+        clone = pygit2.clone_repository(f"{server.url}origin.git", str(tmp_path / "clone"))
         clone.remotes["origin"].push(["refs/heads/main:refs/heads/from-libgit2"])
     assert b"refs/heads/from-libgit2" in origin.for_each_ref()

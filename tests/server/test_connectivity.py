@@ -69,8 +69,8 @@ class Family:
                     is_file = mode[-6:-3] in (b"100", b"120")
                     if is_file and type_num in (TREE, COMMIT, TAG):
                         self.ours_only.add(ref)
-                for name in NAMES.values():
-                    self.add(f"{name.decode()}/{kind}", make.tag(oid, name))
+                for type_name in NAMES.values():
+                    self.add(f"{type_name.decode()}/{kind}", make.tag(oid, type_name))
         blob = bytes.fromhex(self.there[BLOB].decode())
         for name, data in {
             "no-name": b"100644 \0" + blob,

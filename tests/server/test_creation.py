@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dulwich.errors import HookError, NotGitRepository
@@ -111,7 +112,7 @@ class Declining(Hook):
 class Decliner(ReceivePackHandler):
     """Serves pushes, and declines them all."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.repo.hooks["update"] = Declining()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from wsgiref.simple_server import make_server
 
 import pytest
 from dulwich.objects import ObjectID
-from dulwich.server import DictBackend, TCPGitServer
+from dulwich.server import BackendRepo, DictBackend, TCPGitServer
 from dulwich.web import WSGIRequestHandlerLogger, make_wsgi_chain
 from support.git import Git, GitError, requires_git
 
@@ -311,14 +312,16 @@ def test_in_version_2_any_object_may_be_wanted(url: str, origin: Git, tmp_path: 
 def stock(origin: Git, kind: str) -> Iterator[str]:
     """Serve by dulwich's own servers, with our handlers in them."""
     repo = dr.Repo(str(origin.path))
-    backend = DictBackend({"/repo": repo})
+    repos: dict[str, BackendRepo] = {"/repo": repo}
+    backend = DictBackend(repos)
+    server: socketserver.TCPServer
     if kind == "tcp":
         server = TCPGitServer(backend, "127.0.0.1", 0, handlers=HANDLERS)
         port, scheme = server.server_address[1], "git"
     else:
         app = make_wsgi_chain(backend, handlers=HANDLERS)
         server = make_server("127.0.0.1", 0, app, handler_class=WSGIRequestHandlerLogger)
-        port, scheme = server.server_port, "http"
+        port, scheme = server.server_address[1], "http"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"{scheme}://127.0.0.1:{port}/repo"

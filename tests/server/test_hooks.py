@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from dulwich.errors import HookError
 from dulwich.hooks import Hook
-from dulwich.server import DictBackend, TCPGitServer
+from dulwich.server import BackendRepo, DictBackend, TCPGitServer
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
@@ -183,7 +183,8 @@ def test_objects_for_hooks(tmp_path: Path, work: Git) -> None:
     pre, update, post = Recording((b"pre\n", b"")), Recording((b"", b"up\n")), Recording(b"post\n")
     with dr.Repo(str(origin.path)) as repo:
         repo.hooks.update({"pre-receive": pre, "update": update, "post-receive": post})
-        server = TCPGitServer(DictBackend({"/r": repo}), "127.0.0.1", 0, handlers=HANDLERS)
+        repos: dict[str, BackendRepo] = {"/r": repo}
+        server = TCPGitServer(DictBackend(repos), "127.0.0.1", 0, handlers=HANDLERS)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -366,7 +367,7 @@ def test_a_working_tree_follows_by_its_hook(
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(CHECKOUT)
     hook.chmod(0o755)
-    told: list[tuple[object, ...]] = []
+    told: list[tuple[Any, ...]] = []
     trees = (home.path, root / "linked")
     for where in (server.url + "home", str(home.path)):
         outcomes = push(work, where, "main", "main:third")[1]

@@ -6,6 +6,7 @@ import random
 import threading
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from dulwich import porcelain
 from dulwich.repo import MemoryRepo
@@ -123,8 +124,8 @@ def test_small_packs_are_unpacked(url: str, origin: Git, work: Git) -> None:
 
 def test_a_repository_in_memory(work: Git) -> None:
     """Handlers serve what dulwich's do."""
-    repo = MemoryRepo()
-    server = TCPGitServer(DictBackend({"/r": repo}), "127.0.0.1", 0, handlers=HANDLERS)
+    repos: dict[str, Any] = {"/r": MemoryRepo()}
+    server = TCPGitServer(DictBackend(repos), "127.0.0.1", 0, handlers=HANDLERS)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -140,7 +141,7 @@ def test_a_repository_in_memory(work: Git) -> None:
 
 def test_dulwich_as_a_client(url: str, origin: Git, work: Git, tmp_path: Path) -> None:
     """It clones, fetches and pushes as git does."""
-    quiet = porcelain.NoneStream()
+    quiet: Any = porcelain.NoneStream()
     with dr.installed(), porcelain.clone(url, str(tmp_path / "got"), errstream=quiet) as got:
         assert got.refs[b"refs/tags/v1"] == work.run("rev-parse", "v1").strip()
         tip = got.get_worktree().commit(b"by dulwich", committer=b"D <d@example.com>")

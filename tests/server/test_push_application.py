@@ -32,7 +32,7 @@ def test_a_lost_race_costs_one_ref(
         if not has_lost:
             has_lost = True
             with dr.Repo(str(origin.path)) as repo:
-                repo.refs[b"refs/heads/lost"] = main  # type: ignore[assignment]
+                repo.refs[b"refs/heads/lost"] = main
         transact(self, *args)
 
     monkeypatch.setattr(PushApplication, "_transact", lose_first)

@@ -178,7 +178,7 @@ def test_refs_that_move_while_they_are_fetched(
         moves = 0
         with dr.Repo(str(origin.path)) as repo:
             while not ended.is_set():
-                repo.refs[b"refs/heads/moving"] = tips[moves % 3]  # type: ignore[assignment]
+                repo.refs[b"refs/heads/moving"] = tips[moves % 3]
                 moves += 1
         return moves
 

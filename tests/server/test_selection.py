@@ -106,7 +106,8 @@ def test_a_long_chain_of_tags_is_read_once(tmp_path: Path, monkeypatch: pytest.M
     with dr.Repo(str(git.path)) as repo:
         store = repo.object_store
         tags = []
-        before, kind = commit, Commit
+        before: bytes = commit
+        kind: type[Commit | Tag] = Commit
         for number in range(40):
             tag = Tag()
             tag.name = b"t%d" % number

@@ -109,7 +109,7 @@ def clearing(origin: Git, until: float, results: Results) -> None:
         results.told[f"{' '.join(way)}: {done.returncode}"] += 1
         with dr.Repo(os.fspath(origin.path)) as repo:
             try:
-                repo.refs.compact()  # type: ignore[attr-defined]
+                repo.refs.compact()
             except dr.LockError:
                 results.told["compaction gave way"] += 1
         turn += 1

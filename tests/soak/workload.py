@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from support.git import Git
 from support.pool import ObjectPool
@@ -32,7 +32,11 @@ COUNTERS = [b"refs/heads/counter%d" % i for i in range(4)]
 PAIRS = [(b"refs/heads/pair%d/left" % i, b"refs/heads/pair%d/right" % i) for i in range(2)]
 TOKENS = [b"refs/heads/token%d" % i for i in range(8)]
 ZERO = b"0" * 40
-WHO = {"committer": b"S O Ak <soak@example.com>", "timestamp": 1_700_000_000, "timezone": 0}
+WHO: dict[str, Any] = {
+    "committer": b"S O Ak <soak@example.com>",
+    "timestamp": 1_700_000_000,
+    "timezone": 0,
+}
 
 
 class Change(NamedTuple):

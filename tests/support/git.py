@@ -159,7 +159,7 @@ class Git:
     # -- running it
 
     def start(
-        self, args: Sequence[str | bytes], stdin: bytes, env: Mapping[str, str] | None
+        self, args: Sequence[str | bytes | Path], stdin: bytes, env: Mapping[str, str] | None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run git and return all of the outcome, a failure too."""
         return subprocess.run(
@@ -173,7 +173,7 @@ class Git:
         )
 
     def run(
-        self, *args: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None
+        self, *args: str | bytes | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None
     ) -> bytes:
         """Run git, which must succeed, and return what it printed."""
         done = self.start(args, stdin, env)

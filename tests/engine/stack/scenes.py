@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from support.git import Git
 from support.pool import ObjectPool
@@ -18,7 +19,11 @@ from dulwich_reftable.engine.stack.stack import Stack
 
 MAIN, NEW, OTHER = b"refs/heads/main", b"refs/heads/new", b"refs/heads/other"
 BISECT = b"refs/bisect/bad"
-ABOUT = {"committer": b"C O <c@example.com>", "timestamp": 1_700_000_000, "timezone": 0}
+ABOUT: dict[str, Any] = {
+    "committer": b"C O <c@example.com>",
+    "timestamp": 1_700_000_000,
+    "timezone": 0,
+}
 
 State = tuple[dict[bytes, bytes], dict[bytes, list[LogUpdate]]]
 """Refs as text, and reflog entries, newest first."""

@@ -88,12 +88,12 @@ def intercepted(below: Path, hook: Hook) -> Iterator[None]:
             setattr(os, kind, by_path(kind))
         for kind in BY_DESCRIPTOR:
             setattr(os, kind, by_descriptor(kind))
-        mmap.mmap = mapped  # type: ignore[assignment,misc]
+        mmap.mmap = mapped  # type: ignore[assignment]
         yield
     finally:
         for kind, function in real.items():
             setattr(os, kind, function)
-        mmap.mmap = real_mmap  # type: ignore[misc]
+        mmap.mmap = real_mmap
 
 
 @contextmanager

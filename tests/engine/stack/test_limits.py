@@ -33,8 +33,8 @@ def files(repo: dr.Repo) -> dict[str, bytes]:
 
 Refs = dr.ReftableRefsContainer
 WRITES: dict[str, Callable[[Refs], object]] = {
-    "set": lambda refs: refs.set_if_equals(MAIN, None, B, **ABOUT),  # type: ignore[arg-type]
-    "add": lambda refs: refs.add_if_new(OTHER, B),  # type: ignore[arg-type]
+    "set": lambda refs: refs.set_if_equals(MAIN, None, B, **ABOUT),
+    "add": lambda refs: refs.add_if_new(OTHER, B),
     "remove": lambda refs: refs.remove_if_equals(MAIN, None),
     "symref": lambda refs: refs.set_symbolic_ref(SYM, MAIN),
     "rename": lambda refs: refs.rename(MAIN, OTHER, message=b"renamed"),
@@ -55,10 +55,10 @@ def test_no_update_index_is_left(repo: dr.Repo) -> None:
             pytest.fail(f"{name} answers {write(refs)!r}")
         assert files(repo) == before, name
     # What changes nothing needs no update index.
-    assert refs.set_if_equals(MAIN, A, A)  # type: ignore[arg-type]
-    assert not refs.set_if_equals(MAIN, B, A)  # type: ignore[arg-type]
-    assert not refs.add_if_new(MAIN, B)  # type: ignore[arg-type]
-    assert not refs.remove_if_equals(MAIN, B)  # type: ignore[arg-type]
+    assert refs.set_if_equals(MAIN, A, A)
+    assert not refs.set_if_equals(MAIN, B, A)
+    assert not refs.add_if_new(MAIN, B)
+    assert not refs.remove_if_equals(MAIN, B)
     assert refs.remove_if_equals(OTHER, None)
     refs.delete_reflog(OTHER)
     with refs.transaction() as transaction:

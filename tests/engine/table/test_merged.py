@@ -225,7 +225,7 @@ class TestMergeChunks:
         for number, sets in enumerate(drawn):
             keys = sorted({b"%02d" % i for part in sets for i in part})
             sizes = [len(part) for part in sets]
-            source = []
+            source: list[tuple[list[bytes], list[str]]] = []
             while keys:
                 size = sizes[len(source) % len(sizes)]
                 source.append((keys[:size], [f"{key!r} of {number}" for key in keys[:size]]))
