@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 from ..engine.errors import CorruptTableError
-from ..engine.format.layout import FOOTER_SIZES, HEADER_SIZES, Buffer, Footer, Header
+from ..engine.format.layout import (
+    FOOTER_SIZES,
+    HEADER_SIZES,
+    LONGEST_HEADER,
+    Buffer,
+    Footer,
+    Header,
+)
 
 __all__ = ["read_ends"]
-
-_LONGEST_HEADER = max(HEADER_SIZES.values())
 
 
 def read_ends(buffer: Buffer) -> tuple[Header | None, Footer | None]:
@@ -36,8 +41,8 @@ def read_ends(buffer: Buffer) -> tuple[Header | None, Footer | None]:
 
 def _header_at(buffer: Buffer, position: int) -> Header | None:
     """Read a header, or its copy in the footer; None if there is none."""
-    data = buffer[position : position + _LONGEST_HEADER]
+    data = buffer[position : position + LONGEST_HEADER]
     try:
-        return Header.decode("", data) if len(data) == _LONGEST_HEADER else None
+        return Header.decode("", data) if len(data) == LONGEST_HEADER else None
     except CorruptTableError:
         return None

@@ -18,18 +18,18 @@ from typing import TypeVar
 
 from ..errors import CorruptTableError
 from .coding import decode_uint24, decode_varint
-from .layout import LOG, OBJ, REF, TYPES, Layout
+from .layout import INDEX, LOG, OBJ, REF, TYPES, Layout
 from .records import (
-    REF_SYMREF,
     LogRecord,
     ObjRecord,
     RefRecord,
+    decode_key_header,
     decode_log,
     decode_obj,
     decode_ref,
     skip_log,
 )
-from .ref_scan import LARGEST_SLICED, plain_steps, ref_records, ref_text, ref_values, seek_ref
+from .ref_scan import LARGEST_SLICED, ref_records, ref_text, ref_values, seek_ref, skip_refs
 
 __all__ = ["Block"]
 
@@ -140,52 +140,21 @@ class Block:
         if i in self._sound_runs:
             return
         restarts = self.restarts
+        start = restarts[i]
         end = restarts[i + 1] if i + 1 < len(restarts) else self.restart_offset
-        if self.kind == LOG:
-            behind = next(at for _, _, at in self._walk(self._skip_log, restarts[i]) if at >= end)
-            if behind != end:
-                raise self._corrupt("records do not agree with the restarts", restarts[i])
-            self._sound_runs.add(i)
-            return
-        data, pos, start = self.data, restarts[i], restarts[i]
-        # Bytes of a ref's value by its type; other kinds have varints only.
-        size = self.layout.hash_size if self.kind == REF else 0
-        steps, behind_key = plain_steps(size), 1 + size
-        is_obj = self.kind == OBJ
-        try:
-            while pos < end:
-                step = steps[data[pos + 1]]
-                if step and data[pos] < 0x80 and data[pos + step - behind_key] < 0x80:
-                    pos += step  # most refs are such
-                    continue
-                start = pos
-                _, pos = decode_varint(data, pos)
-                head, pos = decode_varint(data, pos)
-                pos += head >> 3
-                extra = head & 7
-                if is_obj:
-                    if not extra:
-                        extra, pos = decode_varint(data, pos)
-                    while extra and pos < end:
-                        while data[pos] > 127:
-                            pos += 1
-                        pos += 1
-                        extra -= 1
-                    continue
-                while data[pos] > 127:
-                    pos += 1
-                pos += 1
-                if extra < REF_SYMREF:
-                    pos += extra * size  # deletion, value, value and peeled value
-                elif extra == REF_SYMREF:
-                    length, pos = decode_varint(data, pos)
-                    pos += length
+        if self.kind in (REF, INDEX):
+            try:
+                if self.kind == REF:
+                    behind = skip_refs(self.data, start, end, self.layout.hash_size)
                 else:
-                    raise ValueError(f"reserved ref value type {extra}")
-            if pos != end:
-                raise ValueError("records do not agree with the restarts")
-        except (IndexError, ValueError) as error:
-            raise self._corrupt(str(error) or "record is cut short", start) from error
+                    behind = _skip_positions(self.data, start, end)
+            except (IndexError, ValueError) as error:
+                raise self._corrupt(str(error) or "record is cut short", start) from error
+        else:
+            skip: _Decode[object] = self._skip_log if self.kind == LOG else decode_obj
+            behind = next(at for _, _, at in self._walk(skip, start) if at >= end)
+        if behind != end:
+            raise self._corrupt("records do not agree with the restarts", start)
         self._sound_runs.add(i)
 
     def key_at(self, offset: int) -> bytes:
@@ -411,3 +380,21 @@ def _decode_position(key: bytes, extra: int, data: bytes, pos: int) -> tuple[int
     if extra:
         raise ValueError(f"index record of type {extra}")
     return decode_varint(data, pos)
+
+
+def _skip_positions(data: bytes, pos: int, end: int) -> int:
+    """Skip the records of an index block; returns the position behind the one that reaches ``end``.
+
+    Each level of an index is searched on the way to every block: the plain loop takes longer.
+    """
+    while pos < end:
+        head = data[pos + 1]
+        if head < 0x80 and data[pos] < 0x80:
+            pos += 2 + (head >> 3)
+        else:
+            _, head, pos = decode_key_header(data, pos)
+            pos += head >> 3
+        while data[pos] > 0x7F:
+            pos += 1
+        pos += 1
+    return pos

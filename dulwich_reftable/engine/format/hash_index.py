@@ -16,10 +16,10 @@ from __future__ import annotations
 import sys
 from array import array
 
-from ..errors import CorruptTableError
 from .block import Block
 from .coding import decode_varint
-from .records import REF_VAL1, RefRecord, decode_ref, make_record
+from .records import REF_VAL1, RefRecord, decode_key_header, decode_ref, make_record
+from .ref_scan import split_refs
 
 __all__ = ["BlockHashIndex"]
 
@@ -55,59 +55,22 @@ class BlockHashIndex:
     def __init__(self, block: Block) -> None:
         self._layout = layout = block.layout
         self._position = block.position
-        data, pos, end = block.data, block.first, block.restart_offset
-        hash_size = layout.hash_size
-        names: list[bytes] = []
-        offsets: list[int] = []
-        parents: list[int] = []
-        # The records that can be parents: ever longer shared prefixes, and numbers beside them.
-        lengths, numbers = [-1, 0], [0, 0]
-        name = shared = b""
-        cut = parent = 0
-        start = pos
-        try:
-            while pos < end:
-                start = pos
-                prefix, head = data[pos], data[pos + 1]
-                if prefix < 0x80 and head < 0x80:
-                    pos += 2
-                else:
-                    prefix, head, pos = _header(data, pos)
-                if prefix != cut:
-                    if prefix > len(name):
-                        raise ValueError("prefix is longer than the key before")
-                    shared = name[:prefix]
-                    numbers[-1] = len(names) - 1
-                    while lengths[-1] >= prefix:
-                        lengths.pop()
-                        numbers.pop()
-                    parent = numbers[-1]
-                    lengths.append(prefix)
-                    numbers.append(0)  # which is known when the prefix changes
-                    cut = prefix
-                value_at = pos + (head >> 3)
-                key = shared + data[pos:value_at]
-                if key <= name:
-                    raise ValueError("keys do not ascend")
-                name = key
-                if head & 7 == REF_VAL1 and data[value_at] < 0x80:
-                    pos = value_at + 1 + hash_size
-                else:
-                    _, pos = decode_ref(name, head & 7, data, value_at, hash_size, 0)
-                names.append(name)
-                offsets.append(start)
-                parents.append(parent)
-            if pos != end:
-                raise ValueError("record runs into what is behind it")
-        except (IndexError, ValueError) as error:
-            reason = str(error) or "record is cut short"
-            raise CorruptTableError(layout.filename, block.position + start, reason) from error
+        data, end = block.data, block.restart_offset
+        names, places, peeled, others = split_refs(layout, data, block.first, end, block.position)
+        behind = 1 + layout.hash_size
+        offsets = [block.first, *[place + behind for place in places]]
+        for number in peeled:
+            offsets[number + 1] += layout.hash_size
+        for number, _, record_end in others:
+            offsets[number + 1] = record_end
+        parents = _parents(data, offsets[:-1])
         self.first_name, self.last_name = names[0], names[-1]
         self._fingerprints = _fingerprints(names)
-        places = [end] * (2 * len(names) + 1)
-        places[:-1:2] = offsets
-        places[1::2] = parents
-        self._places = array("H", places)
+        # Offset and parent of each, and the end of the last.
+        numbers = [0] * (2 * len(names) + 1)
+        numbers[::2] = offsets
+        numbers[1::2] = parents
+        self._places = array("H", numbers)
 
     def lookup(self, name: bytes) -> RefRecord | None:
         """Find a ref.
@@ -132,7 +95,7 @@ class BlockHashIndex:
         record = buffer[position + places[2 * number] : position + places[2 * number + 2]]
         prefix, head, at = record[0], record[1], 2
         if prefix > 0x7F or head > 0x7F:
-            prefix, head, at = _header(record, 0)
+            prefix, head, at = decode_key_header(record, 0)
         value_at = at + (head >> 3)
         if record[at:value_at] != name[prefix:]:
             return None
@@ -142,7 +105,7 @@ class BlockHashIndex:
             parent = buffer[start : start + _HEADER_SIZE + prefix]
             shared, at = parent[0], 2
             if shared > 0x7F or parent[1] > 0x7F:
-                shared, _, at = _header(parent, 0)
+                shared, _, at = decode_key_header(parent, 0)
             if parent[at : at + prefix - shared] != name[shared:prefix]:
                 return None
             prefix = shared
@@ -153,11 +116,35 @@ class BlockHashIndex:
         return decode_ref(name, head & 7, record, value_at, hash_size, base)[0]
 
 
-def _header(data: bytes, pos: int) -> tuple[int, int, int]:
-    """Decode the two varints that a record begins with, and give the position behind them."""
-    prefix, pos = decode_varint(data, pos)
-    head, pos = decode_varint(data, pos)
-    return prefix, head, pos
+def _parents(data: bytes, offsets: list[int]) -> list[int]:
+    """Find the parent of each record.
+
+    Args:
+      data: the block
+      offsets: of its records
+    Returns: the number of each one's parent; 0 where it shares nothing
+    """
+    prefixes = [data[offset] for offset in offsets]
+    if max(prefixes) > 0x7F:
+        prefixes = [decode_varint(data, offset)[0] for offset in offsets]
+    parents: list[int] = []
+    # The records that can be parents: ever longer shared prefixes, and numbers beside them.
+    lengths, numbers = [-1, 0], [0, 0]
+    last = parent = 0
+    for number, prefix in enumerate(prefixes):
+        if prefix == last:
+            continue
+        parents += [parent] * (number - len(parents))
+        numbers[-1] = number - 1
+        while lengths[-1] >= prefix:
+            lengths.pop()
+            numbers.pop()
+        parent = numbers[-1]
+        lengths.append(prefix)
+        numbers.append(0)  # it is known when the prefix changes
+        last = prefix
+    parents += [parent] * (len(prefixes) - len(parents))
+    return parents
 
 
 def _fingerprints(names: list[bytes]) -> bytes:

@@ -19,6 +19,7 @@ __all__ = [
     "HEADER_SIZES",
     "INDEX",
     "LOG",
+    "LONGEST_HEADER",
     "OBJ",
     "REF",
     "TYPES",
@@ -47,6 +48,8 @@ HEADER_SIZES = {1: 24, 2: 28}
 
 FOOTER_SIZES = {version: size + _FOOTER.size for version, size in HEADER_SIZES.items()}
 """Bytes of the footer by version: a copy of the header, five positions, a checksum."""
+
+LONGEST_HEADER = max(HEADER_SIZES.values())
 
 HASH_SIZES = {b"sha1": 20, b"s256": 32}
 """Bytes of an object id by hash id. Version 1 has no hash id, and ids of 20 bytes."""
@@ -92,18 +95,18 @@ class Header(NamedTuple):
         """
         if len(data) < _HEADER.size:
             raise CorruptTableError(filename, 0, f"{len(data)} bytes are too few for a table")
-        magic, word, min_update_index, max_update_index = _HEADER.unpack(data[: _HEADER.size])
+        magic, word, min_update_index, max_update_index = _HEADER.unpack_from(data)
         if magic != _MAGIC:
             raise CorruptTableError(filename, 0, "magic number is missing")
         version = word >> 24
         if version not in HEADER_SIZES:
             raise CorruptTableError(filename, 4, f"unknown version {version}")
-        if len(data) < HEADER_SIZES[version]:
-            raise CorruptTableError(filename, 0, f"{len(data)} bytes are too few for a table")
-        hash_id = b"sha1" if version == 1 else data[_HASH_ID]
-        if hash_id not in HASH_SIZES:
-            raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
-        hash_size = HASH_SIZES[hash_id]
+        hash_size = HASH_SIZES[b"sha1"]
+        if version != 1:
+            hash_id = data[_HASH_ID]
+            if hash_id not in HASH_SIZES:
+                raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
+            hash_size = HASH_SIZES[hash_id]
         return cls(version, word & 0xFFFFFF, min_update_index, max_update_index, hash_size)
 
     def encode(self) -> bytes:
@@ -149,7 +152,8 @@ class Footer(NamedTuple):
     def at(cls, buffer: Buffer, position: int, header_size: int) -> Footer:
         """Decode the footer at a position; its checksum may be wrong."""
         data = buffer[position : position + header_size + _FOOTER.size]
-        ref_index, obj, obj_index, log, log_index, checksum = _FOOTER.unpack(data[header_size:])
+        numbers = _FOOTER.unpack_from(data, header_size)
+        ref_index, obj, obj_index, log, log_index, checksum = numbers
         is_sound = checksum == zlib.crc32(data[:-4])
         return cls(
             position, ref_index, obj >> 5, obj & 31, obj_index, log, log_index, checksum, is_sound

@@ -24,6 +24,7 @@ __all__ = [
     "LogUpdate",
     "ObjRecord",
     "RefRecord",
+    "decode_key_header",
     "decode_log",
     "decode_log_key",
     "decode_obj",
@@ -34,6 +35,7 @@ __all__ = [
     "log_key",
     "make_record",
     "skip_log",
+    "skip_ref",
 ]
 
 # Value types of a ref record (format: "ref record").
@@ -127,6 +129,19 @@ class ObjRecord(NamedTuple):
     positions: tuple[int, ...]
 
 
+def decode_key_header(data: bytes, pos: int) -> tuple[int, int, int]:
+    """Decode the two varints that every record begins with.
+
+    Returns: length of the prefix that the key shares with the one before; length of the rest of the
+      key and type, as ``length << 3 | type``; and the position behind both
+    Raises:
+      IndexError, ValueError: if they are malformed
+    """
+    prefix, pos = decode_varint(data, pos)
+    head, pos = decode_varint(data, pos)
+    return prefix, head, pos
+
+
 def encode_ref(record: RefRecord, min_update_index: int) -> tuple[int, bytes]:
     """Encode a ref record's value.
 
@@ -180,6 +195,22 @@ def decode_ref(
         return RefRecord(name, index, None, None, target), end
     if value_type == REF_DELETION:
         return RefRecord(name, index), pos
+    raise ValueError(f"reserved ref value type {value_type}")
+
+
+def skip_ref(value_type: int, data: bytes, pos: int, hash_size: int) -> int:
+    """Give the position behind a ref record's value, without decoding it.
+
+    Raises:
+      IndexError, ValueError: if the value is malformed
+    """
+    while data[pos] > 0x7F:  # the update index
+        pos += 1
+    pos += 1
+    if value_type < REF_SYMREF:
+        return pos + value_type * hash_size  # deletion, one id, two ids
+    if value_type == REF_SYMREF:
+        return _skip_string(data, pos)
     raise ValueError(f"reserved ref value type {value_type}")
 
 

@@ -1,36 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The hot loops over ref records: finding one, and decoding all of them, to text or to records.
+"""The fast ways to read ref records: find one, skip them, decode all of them.
 
-They work on a run of records, which begins with one whose key is not compressed. They agree with
-the plain way, in which a :class:`~.block.Block` reads records of every kind; the tests see to it.
+Each loop works on a run of records, whose first key is not compressed, and is a shortcut for the
+plain loop ``Block.entries``, which reads records of every kind. The tests compare them with it.
+
+=================== ==================================== ==========================
+loop                result                               used by
+=================== ==================================== ==========================
+``seek_ref``        the first record not before a name   a search in a block
+``skip_refs``       where the run ends                   the check of a restart
+``split_refs``      names, and places of their values    scans, the hash index
+``Block.entries``   offset, key and record, one by one   inspection, the tests
+=================== ==================================== ==========================
 """
 
 from __future__ import annotations
 
 from binascii import b2a_hex
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..errors import CorruptTableError
-from .coding import decode_varint, shared_prefix
+from .coding import shared_prefix
 from .layout import Layout
 from .records import (
-    REF_DELETION,
-    REF_SYMREF,
     REF_VAL1,
     REF_VAL2,
     RefRecord,
+    decode_key_header,
     decode_ref,
     make_record,
+    skip_ref,
 )
 
 __all__ = [
     "LARGEST_SLICED",
     "SYMREF_PREFIX",
-    "plain_steps",
+    "RefRun",
     "ref_records",
     "ref_text",
     "ref_values",
     "seek_ref",
+    "skip_refs",
+    "split_refs",
 ]
 
 SYMREF_PREFIX = b"ref: "
@@ -38,10 +50,6 @@ SYMREF_PREFIX = b"ref: "
 
 LARGEST_SLICED = 1 << 16
 """Up to this many bytes of a block, :func:`ref_values` keeps a slice object for each."""
-
-# Suffix length by the second byte of a ref record, where that byte alone says it and the value is
-# one object id; -1 for every record that needs the general path.
-_SHORT_VAL1 = [b >> 3 if b < 0x80 and b & 7 == REF_VAL1 else -1 for b in range(256)]
 
 
 def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecord | None:
@@ -61,7 +69,7 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
       CorruptTableError: if the records are damaged, as far as that is seen
     """
     hash_size = layout.hash_size
-    steps, behind_key = plain_steps(hash_size), 1 + hash_size
+    steps, behind_key = _plain_steps(hash_size), 1 + hash_size
     end = len(run)
     sought = name + b"\0"  # so that there is a byte behind what of the name is matched
     following = sought[0]
@@ -84,8 +92,7 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
             if prefix < 0x80 and head < 0x80:
                 pos += 2
             else:
-                prefix, pos = decode_varint(run, pos)
-                head, pos = decode_varint(run, pos)
+                prefix, head, pos = decode_key_header(run, pos)
             value_at = pos + (head >> 3)
             if prefix <= matched:
                 suffix, rest = run[pos:value_at], name[prefix:]
@@ -107,21 +114,10 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
                 else:
                     matched = shared_prefix(suffix, rest)
                 following = sought[matched]
-            pos = value_at
-            while run[pos] > 127:
-                pos += 1
-            value_type = head & 7
-            if value_type == REF_VAL1:
-                pos += 1 + hash_size
-            elif value_type == REF_VAL2:
-                pos += 1 + 2 * hash_size
-            elif value_type == REF_SYMREF:
-                length, pos = decode_varint(run, pos + 1)
-                pos += length
-            elif value_type == REF_DELETION:
-                pos += 1
+            if head & 7 == REF_VAL1 and run[value_at] < 128:
+                pos = value_at + behind_key
             else:
-                raise ValueError(f"reserved ref value type {value_type}")
+                pos = skip_ref(head & 7, run, value_at, hash_size)
         if pos != end:
             raise ValueError("record runs into what is behind it")
     except (IndexError, ValueError) as error:
@@ -130,140 +126,158 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
     return None
 
 
+def skip_refs(data: bytes, pos: int, end: int, hash_size: int) -> int:
+    """Skip the refs of a run, without their keys.
+
+    Returns: the position behind the record that reaches ``end``
+    Raises:
+      IndexError, ValueError: if a record is malformed, as far as that is seen
+    """
+    steps, behind_key = _plain_steps(hash_size), 1 + hash_size
+    while pos < end:
+        step = steps[data[pos + 1]]
+        if step and data[pos] < 0x80 and data[pos + step - behind_key] < 0x80:
+            pos += step  # most refs are such
+        else:
+            _, head, pos = decode_key_header(data, pos)
+            pos = skip_ref(head & 7, data, pos + (head >> 3), hash_size)
+    return pos
+
+
+class RefRun(NamedTuple):
+    """The refs of a run of records, split but not decoded.
+
+    Attributes:
+      names: ascending
+      places: beside each name, the offset of its value
+      peeled: numbers of the records that hold two object ids behind an update index of one byte
+      others: number, record and end of each record that is neither so nor ``plain``; plain is one
+        object id behind an update index of one byte
+    """
+
+    names: list[bytes]
+    places: list[int]
+    peeled: list[int]
+    others: list[tuple[int, RefRecord, int]]
+
+
+def split_refs(layout: Layout, data: bytes, pos: int, end: int, position: int) -> RefRun:
+    """Find names and places of all refs of a run; this is the hottest loop of the package.
+
+    It takes most pairs of header bytes without decoding varints, and cuts a shared prefix once for
+    all neighbours that share it. The caller makes values of the places, in one expression for all.
+
+    Args:
+      layout: the table
+      data: a block
+      pos: offset of the first record
+      end: offset behind the last record
+      position: of the block in the file
+    Raises:
+      CorruptTableError: if the records are damaged
+    """
+    hash_size, base = layout.hash_size, layout.min_update_index
+    to_end, to_end_of_peeled = 1 + hash_size, 1 + 2 * hash_size
+    run = RefRun([], [], [], [])
+    names, places, peeled, others = run
+    add_name, add_place = names.append, places.append
+    name = shared = b""
+    cut = start = 0
+    try:
+        while pos < end:
+            start = pos
+            prefix = data[pos]
+            head = data[pos + 1]
+            if prefix < 0x80 and head < 0x80:
+                pos += 2
+            else:
+                prefix, head, pos = decode_key_header(data, pos)
+            if prefix != cut:
+                if prefix > len(name):
+                    raise ValueError("prefix is longer than the key before")
+                shared = name[:prefix]
+                cut = prefix
+            place = pos + (head >> 3)
+            key = shared + data[pos:place]
+            if key <= name:
+                raise ValueError("keys do not ascend")
+            name = key
+            add_name(name)
+            add_place(place)
+            value_type = head & 7
+            if value_type == REF_VAL1 and data[place] < 0x80:
+                pos = place + to_end
+            elif value_type == REF_VAL2 and data[place] < 0x80:
+                peeled.append(len(names) - 1)
+                pos = place + to_end_of_peeled
+            else:
+                record, pos = decode_ref(name, value_type, data, place, hash_size, base)
+                others.append((len(names) - 1, record, pos))
+        if pos != end:
+            raise ValueError("record runs into what is behind it")
+    except (IndexError, ValueError) as error:
+        reason = str(error) or "record is cut short"
+        raise CorruptTableError(layout.filename, position + start, reason) from error
+    return run
+
+
 def ref_values(
     layout: Layout, data: bytes, pos: int, end: int, position: int
 ) -> tuple[list[bytes], list[bytes | None]]:
-    """Decode all refs of a run to text, for those who list them.
+    """Decode all refs of a run to text, for listings.
 
-    One turn a ref makes this the hottest loop of the package. What it saves on: hex digits of the
-    whole block at once, taken out by slice objects that exist already; two header bytes that need
-    no varint decoding; a shared prefix that is cut once for a run of records.
+    It makes hex digits of the whole block at once, and takes ids out of them by slice objects that
+    are made once.
 
     Args:
       layout: the table
       data: a block, of at most ``LARGEST_SLICED`` bytes
-      pos: where its records begin
-      end: where they end
+      pos: offset of the first record
+      end: offset behind the last record
       position: of the block in the file
     Returns: names, ascending; and beside each its value: a hex object id, ``b"ref: <target>"`` for
       a symref, or None for a deletion
     Raises:
       CorruptTableError: if the records are damaged
     """
-    hash_size = layout.hash_size
+    names, places, _, others = split_refs(layout, data, pos, end, position)
     digits = b2a_hex(data)
-    id_at = _hex_slices(hash_size, (len(data) | 0xFFF) + 1)
-    short = _SHORT_VAL1
-    names: list[bytes] = []
-    values: list[bytes | None] = []
-    add_name, add_value = names.append, values.append
-    name = head = b""
-    cut = start = 0
-    try:
-        while pos < end:
-            start = pos
-            prefix = data[pos]
-            suffix_length = short[data[pos + 1]]
-            if suffix_length < 0 or prefix > 127:
-                prefix, pos = decode_varint(data, pos)
-                suffix_length, pos = decode_varint(data, pos)
-                value_type = suffix_length & 7
-                suffix_length >>= 3
-            else:
-                pos += 2
-                value_type = REF_VAL1
-            if prefix != cut:
-                if prefix > len(name):
-                    raise ValueError("prefix is longer than the key before")
-                head = name[:prefix]
-                cut = prefix
-            value_at = pos + suffix_length
-            key = head + data[pos:value_at]
-            if key <= name:
-                raise ValueError("keys do not ascend")
-            name = key
-            pos = value_at
-            while data[pos] > 127:  # the update index is of no interest here
-                pos += 1
-            pos += 1
-            if value_type == REF_VAL1:
-                add_name(name)
-                add_value(digits[id_at[pos]])
-                pos += hash_size
-            else:
-                record, pos = decode_ref(name, value_type, data, value_at, hash_size, 0)
-                add_name(name)
-                add_value(ref_text(record))
-        if pos != end:
-            raise ValueError("record runs into what is behind it")
-    except (IndexError, ValueError) as error:
-        reason = str(error) or "record is cut short"
-        raise CorruptTableError(layout.filename, position + start, reason) from error
+    id_behind = _hex_slices(layout.hash_size, (len(data) | 0xFFF) + 1)
+    values: list[bytes | None] = [digits[id_behind[place]] for place in places]
+    for number, record, _ in others:
+        values[number] = ref_text(record)
     return names, values
 
 
 def ref_records(
     layout: Layout, data: bytes, pos: int, end: int, position: int
 ) -> tuple[list[bytes], list[RefRecord]]:
-    """Decode all refs of a run to records, for those who merge or write them.
-
-    What it saves is what :func:`ref_values` saves, but for the hex digits.
+    """Decode all refs of a run to records, for merging and writing.
 
     Args:
       layout: the table
       data: a block
-      pos: where its records begin
-      end: where they end
+      pos: offset of the first record
+      end: offset behind the last record
       position: of the block in the file
     Returns: names, ascending; and beside each its record
     Raises:
       CorruptTableError: if the records are damaged
     """
-    hash_size, base = layout.hash_size, layout.min_update_index
-    short = _SHORT_VAL1
-    names: list[bytes] = []
-    records: list[RefRecord] = []
-    add_name, add_record = names.append, records.append
+    names, places, peeled, others = split_refs(layout, data, pos, end, position)
+    base, one, two = layout.min_update_index, 1 + layout.hash_size, 1 + 2 * layout.hash_size
     make = make_record
-    name = head = b""
-    cut = start = 0
-    try:
-        while pos < end:
-            start = pos
-            prefix = data[pos]
-            suffix_length = short[data[pos + 1]]
-            if suffix_length < 0 or prefix > 127:
-                prefix, pos = decode_varint(data, pos)
-                suffix_length, pos = decode_varint(data, pos)
-                value_type = suffix_length & 7
-                suffix_length >>= 3
-            else:
-                pos += 2
-                value_type = REF_VAL1
-            if prefix != cut:
-                if prefix > len(name):
-                    raise ValueError("prefix is longer than the key before")
-                head = name[:prefix]
-                cut = prefix
-            value_at = pos + suffix_length
-            key = head + data[pos:value_at]
-            if key <= name:
-                raise ValueError("keys do not ascend")
-            name = key
-            delta = data[value_at]
-            if value_type == REF_VAL1 and delta < 128:
-                pos = value_at + 1 + hash_size
-                value = data[value_at + 1 : pos]
-                record = make(RefRecord, (name, base + delta, value, None, None))
-            else:
-                record, pos = decode_ref(name, value_type, data, value_at, hash_size, base)
-            add_name(name)
-            add_record(record)
-        if pos != end:
-            raise ValueError("record runs into what is behind it")
-    except (IndexError, ValueError) as error:
-        reason = str(error) or "record is cut short"
-        raise CorruptTableError(layout.filename, position + start, reason) from error
+    records = [
+        make(RefRecord, (name, base + data[at], data[at + 1 : at + one], None, None))
+        for name, at in zip(names, places, strict=True)
+    ]
+    for number in peeled:
+        at = places[number]
+        value, peeled_value = data[at + 1 : at + one], data[at + one : at + two]
+        fields = (names[number], base + data[at], value, peeled_value, None)
+        records[number] = make(RefRecord, fields)
+    for number, record, _ in others:
+        records[number] = record
     return names, records
 
 
@@ -274,19 +288,21 @@ def ref_text(record: RefRecord) -> bytes | None:
     return None if record.value is None else b2a_hex(record.value)
 
 
-@lru_cache(maxsize=3)
-def plain_steps(hash_size: int) -> list[int]:
-    """Give, by the second byte of a ref record, its length, where other bytes do not matter.
+@lru_cache(maxsize=2)
+def _plain_steps(hash_size: int) -> list[int]:
+    """Give the length of a ref record by its second byte, where other bytes do not matter.
 
-    That is so if the shared prefix and the update index take one byte each; 0 stands where the
-    byte does not say it, and everywhere if there are no object ids.
+    That is so for one object id, if the shared prefix and the update index take one byte each. 0
+    stands for "the second byte does not tell it".
     """
-    if not hash_size:
-        return [0] * 256
-    return [2 + length + 1 + hash_size if length > 0 else 0 for length in _SHORT_VAL1]
+    fixed = 2 + 1 + hash_size
+    return [fixed + (b >> 3) if 7 < b < 0x80 and b & 7 == REF_VAL1 else 0 for b in range(256)]
 
 
 @lru_cache(maxsize=16)
 def _hex_slices(hash_size: int, count: int) -> list[slice]:
-    """Give, for each position in a block, the slice of its hex digits that is an object id."""
-    return [slice(2 * i, 2 * (i + hash_size)) for i in range(count + 1)]
+    """Give, for each place in a block, the slice of its hex digits that is the object id behind it.
+
+    A place is the offset of an update index of one byte.
+    """
+    return [slice(2 * i, 2 * (i + hash_size)) for i in range(1, count + 2)]

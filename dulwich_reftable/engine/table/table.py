@@ -20,6 +20,7 @@ from ..format.layout import (
     FOOTER_SIZES,
     HEADER_SIZES,
     LOG,
+    LONGEST_HEADER,
     OBJ,
     REF,
     Buffer,
@@ -73,7 +74,7 @@ class Table:
     def __init__(self, filename: str, buffer: Buffer) -> None:
         self.filename = filename
         self.size = size = len(buffer)
-        header = Header.decode(filename, buffer[: max(HEADER_SIZES.values())])
+        header = Header.decode(filename, buffer[:LONGEST_HEADER])
         self.version, self.block_size, self.min_update_index, self.max_update_index, _ = header
         self.hash_size = header.hash_size
         header_size = HEADER_SIZES[self.version]
