@@ -2,18 +2,18 @@
 """Reading the values of a configuration as git does.
 
 dulwich reads a boolean only if it is ``true`` or ``false``, and a number only without a unit. So
-what it is shown of a repository that we open is a :class:`GitConfigFile` or a
-:class:`GitStackedConfig`. These read booleans as git does, and give the numbers that dulwich asks
-for in plain digits. What is in the file stays as it is, also when it is written again.
+the repositories that we open give it a :class:`GitConfigFile` or a :class:`GitStackedConfig`. These
+read booleans as git does, and return the numbers that dulwich asks for in plain digits. The values
+in the file stay as they are, also when the file is written again.
 
-Where git dies of a value that its key cannot have, we raise a :class:`ConfigurationError` that
-names the key, the value and the file. Which files count is said by
-:mod:`dulwich_reftable.config.files`.
+Where git dies of a value that is not possible for its key, we raise a :class:`ConfigurationError`
+that names the key, the value and the file. :mod:`dulwich_reftable.config.files` decides which files
+count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -27,6 +27,7 @@ from .types import INT64_MAX, integer, is_true, reflog_policy, shared_repository
 __all__ = [
     "GitConfigFile",
     "GitStackedConfig",
+    "files_of",
     "find_reflog_policy",
     "find_value",
     "get_boolean",
@@ -42,7 +43,7 @@ def _plain(read: Callable[[bytes], int]) -> Callable[[bytes], bytes]:
 
 
 def _word_or_boolean(text: bytes) -> bytes:
-    """Read what is a boolean or one of some words that dulwich knows."""
+    """Read a boolean; any other word is left to dulwich."""
     try:
         return b"true" if is_true(text) else b"false"
     except ValueError:
@@ -86,14 +87,15 @@ _READ_BY_DULWICH: Mapping[tuple[bytes, bytes], Callable[[bytes], bytes]] = {
     (b"pack", b"windowmemory"): _UNSIGNED,
     (b"receive", b"maxinputsize"): _INT64,
 }
-"""What dulwich reads in a narrower way than git, by section and name in small letters.
+"""The values that dulwich reads in a narrower way than git, by section and name in small letters.
 
-The function takes the text of a value, and gives one that dulwich reads as git reads the first.
+Each function takes the text of a value, and returns a text that dulwich reads as git reads the
+first.
 """
 
 
 def _key(section: Any, name: Any) -> tuple[tuple[bytes, ...], bytes]:
-    """Bring the names by which dulwich is asked for a value to one form."""
+    """Bring the section and name that dulwich is asked for to one form."""
     parts = section if isinstance(section, tuple) else (section,)
     first, *rest = (part.encode() if isinstance(part, str) else bytes(part) for part in parts)
     name = name.encode() if isinstance(name, str) else bytes(name)
@@ -101,7 +103,7 @@ def _key(section: Any, name: Any) -> tuple[tuple[bytes, ...], bytes]:
 
 
 class _ReadsAsGit(Config):
-    """What is different from dulwich's own configurations."""
+    """The differences from dulwich's own configurations."""
 
     def get(self, section: Any, name: Any) -> bytes:
         """Get a value; see the base class. A number comes in plain digits."""
@@ -129,7 +131,7 @@ class GitConfigFile(_ReadsAsGit, ConfigFile):
 
 
 class GitStackedConfig(_ReadsAsGit, StackedConfig):
-    """Several of them, the one that counts most first."""
+    """Several configuration files, the most binding first, with values read as git does."""
 
 
 # Values
@@ -138,15 +140,15 @@ class GitStackedConfig(_ReadsAsGit, StackedConfig):
 def find_value(
     config: Config, section: bytes | tuple[bytes, ...], name: bytes, read: Callable[[bytes], _T]
 ) -> _T | None:
-    """Get what a value means; None if it is not set.
+    """Get a value, read as its type; None if it is not set.
 
     Args:
-      config: where
+      config: where to look
       section: of the key
       name: of the key
-      read: takes the text, and gives its meaning; one of :mod:`dulwich_reftable.config.types`
+      read: reads the text as the type; one of :mod:`dulwich_reftable.config.types`
     Raises:
-      ConfigurationError: if it has no meaning; the text names the key, the value and the file
+      ConfigurationError: if the text is not possible; it names the key, the value and the file
     """
     parts, _ = _key(section, name)
     try:
@@ -164,8 +166,13 @@ def get_boolean(config: Config, section: Any, name: Any, default: _T) -> bool | 
 
 
 def find_reflog_policy(config: Config) -> str | None:
-    """Get what ``core.logAllRefUpdates`` says (see ``config_types.reflog_policy``), if anything."""
+    """Get what ``core.logAllRefUpdates`` says (see :func:`reflog_policy`); None if unset."""
     return find_value(config, b"core", b"logAllRefUpdates", reflog_policy)
+
+
+def files_of(config: Config) -> Sequence[Config]:
+    """List the files that a configuration consists of, the most binding first."""
+    return config.backends if isinstance(config, StackedConfig) else [config]
 
 
 def items_of(config: Config, *names: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -176,8 +183,7 @@ def items_of(config: Config, *names: bytes) -> Iterator[tuple[bytes, bytes, byte
       names: of the sections, in small letters
     Yields: the subsection, which may be empty; the key in small letters; the value
     """
-    files = reversed(config.backends) if isinstance(config, StackedConfig) else [config]
-    for file in files:
+    for file in reversed(files_of(config)):
         for section in file.sections():
             if section[0].lower() in names:
                 for key, value in file.items(section):
@@ -205,9 +211,9 @@ def read_value(
 
 def _origin(config: Config, section: tuple[bytes, ...], name: bytes) -> str:
     """Name the file that a value comes from; an included one goes by the name of the outer one."""
-    for backend in config.backends if isinstance(config, StackedConfig) else [config]:
+    for file in files_of(config):
         with suppress(KeyError):
-            ConfigFile.get(cast(ConfigFile, backend), section, name)
-            path = getattr(backend, "path", None)
+            ConfigFile.get(cast(ConfigFile, file), section, name)
+            path = getattr(file, "path", None)
             return f"'{path}'" if path else "the environment"
     return "the configuration"

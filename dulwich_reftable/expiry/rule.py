@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dulwich.config import Config, StackedConfig
+from dulwich.config import Config
 from dulwich.reflog import Entry
 
-from ..config.values import read_value
+from ..config.values import files_of, read_value
 from .times import NEVER, expiry_time
 from .wildmatch import compile_pattern
 
@@ -101,9 +101,7 @@ class ExpirySettings:
         now = int(time.time())
         default = Limits(now - 90 * _DAY, now - 30 * _DAY)
         found: dict[bytes, Limits] = {}
-        # git reads the most general file first, dulwich lists it last.
-        files = reversed(config.backends) if isinstance(config, StackedConfig) else (config,)
-        for file in files:
+        for file in reversed(files_of(config)):  # git reads the least binding file first
             for section in file.sections():
                 if section[0].lower() != b"gc":
                     continue

@@ -10,7 +10,7 @@ worktree; ``main-worktree/`` and ``worktrees/<id>/`` before such a name reach ac
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ __all__ = [
     "Place",
     "check_name",
     "collapse",
+    "directory_prefix",
     "is_legal",
     "is_logged_by_default",
     "is_root_ref",
@@ -30,6 +31,7 @@ __all__ = [
     "may_be_illegal",
     "place_of",
     "prefix_end",
+    "ranges_below",
 ]
 
 PER_WORKTREE = (b"refs/bisect/", b"refs/rewritten/", b"refs/worktree/")
@@ -176,3 +178,33 @@ def prefix_end(prefix: bytes) -> bytes | None:
     """Give the smallest name that sorts behind everything with a prefix; None for the end."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes((stem[-1] + 1,)) if stem else None
+
+
+def ranges_below(prefix: bytes, excluded: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
+    """Divide the names that begin with a prefix into ranges, without the excluded ones.
+
+    Args:
+      prefix: of the names
+      excluded: prefixes; names that begin with one of them are in no range
+    Yields: the first name of a range, and the name to stop before; None for the end
+    """
+    end = prefix_end(prefix)
+    start = prefix
+    for cut in sorted(set(excluded)):
+        if end is not None and cut >= end:
+            break
+        behind = prefix_end(cut)
+        if behind is not None and behind <= start:
+            continue
+        if cut > start:
+            yield start, cut
+        if behind is None or (end is not None and behind >= end):
+            return
+        start = behind
+    yield start, end
+
+
+def directory_prefix(base: bytes) -> bytes:
+    """Give the prefix of the names below a base, which may end in a slash or not."""
+    base = base.rstrip(b"/")
+    return base + b"/" if base else b""

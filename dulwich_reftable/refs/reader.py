@@ -24,7 +24,16 @@ from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Chunk, Merged, merge_chunks
 from . import reflog
-from .names import FILE_REFS, PER_WORKTREE, collapse, is_legal, may_be_illegal, prefix_end
+from .names import (
+    FILE_REFS,
+    PER_WORKTREE,
+    collapse,
+    directory_prefix,
+    is_legal,
+    may_be_illegal,
+    prefix_end,
+    ranges_below,
+)
 from .store import Moment, RefStore
 from .symrefs import (
     MAX_SYMREF_DEPTH,
@@ -242,7 +251,7 @@ class RefsReader(RefsContainer):
                 return
             prefix = b"refs/"
         snapshot_of = self._moment()
-        for start, stop in _ranges(prefix, exclude):
+        for start, stop in ranges_below(prefix, exclude):
             yield from merge_chunks(
                 [
                     self._only_listed(stack, snapshot_of(stack).ref_records(start, stop))
@@ -261,7 +270,7 @@ class RefsReader(RefsContainer):
             not filtered: what is left out is not read.
         Returns: names, each with its value as :meth:`read_ref` gives it, as of this moment
         """
-        return self._pairs(_ranges(prefix, exclude), self._moment())
+        return self._pairs(ranges_below(prefix, exclude), self._moment())
 
     def _pairs(
         self, ranges: Iterable[tuple[bytes, bytes | None]], snapshot_of: SnapshotOf
@@ -286,7 +295,7 @@ class RefsReader(RefsContainer):
         Args:
           base: such as ``b"refs/heads"``, with or without a slash at its end
         """
-        prefix = _below(base)
+        prefix = directory_prefix(base)
         keys: set[Ref] = set()
         for names, _ in self._scan(prefix, prefix_end(prefix), self._moment()):
             keys.update(Ref(name[len(prefix) :]) for name in names)
@@ -307,7 +316,7 @@ class RefsReader(RefsContainer):
                     odd.discard(name)
             prefix = b""
         else:
-            prefix = b"" if base is None else _below(base)
+            prefix = b"" if base is None else directory_prefix(base)
             values, odd = {}, set()
             for names, texts in self._scan(prefix, prefix_end(prefix), snapshot_of):
                 values.update(zip(names, texts, strict=True))
@@ -389,26 +398,3 @@ class RefsSnapshot(RefsReader):
 
     def _moment(self) -> SnapshotOf:
         return self._pinned
-
-
-def _ranges(prefix: bytes, excluded: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
-    """Divide the names below a prefix, by the excluded prefixes, into ranges to scan."""
-    end = prefix_end(prefix)
-    start = prefix
-    for cut in sorted(set(excluded)):
-        if end is not None and cut >= end:
-            break
-        behind = prefix_end(cut)
-        if behind is not None and behind <= start:
-            continue
-        if cut > start:
-            yield start, cut
-        if behind is None or (end is not None and behind >= end):
-            return
-        start = behind
-    yield start, end
-
-
-def _below(base: bytes) -> bytes:
-    base = base.rstrip(b"/")
-    return base + b"/" if base else b""

@@ -13,7 +13,6 @@ to files, functions of dulwich's are patched while such a repository is open
 
 from __future__ import annotations
 
-import errno
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -40,13 +39,11 @@ from ..patches.table import AROUND_REPO
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_legal
 from .files_refs import WatchedFilesRefs
+from .first_config import write_first_config
 from .stubs import write_stubs
 from .tags import way_of
 
 __all__ = ["Repo", "opening"]
-
-_EXTENSIONS = {"refStorage": b"reftable", "reftable": b"true"}
-"""The configuration keys that select the format, and their values."""
 
 _PEELED_KEPT = 1024
 
@@ -379,22 +376,16 @@ class Repo(DulwichRepo):
         check_environment(ref_format, os.fsdecode(controldir))
         if ref_format == "files":
             return cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
-        if ref_format != "reftable" or extension not in _EXTENSIONS:
-            raise ValueError(f"unknown ref format {ref_format!r} or extension {extension!r}")
+        if ref_format != "reftable":
+            raise ValueError(f"unknown ref format {ref_format!r}")
         # dulwich opens the repository before it writes the configuration, and sets HEAD in
-        # between; so this much of the configuration has to be there first. Where there is one
-        # already, so is a repository, which dulwich would refuse only after that.
-        config_path = os.path.join(os.fsdecode(controldir), "config")
-        if os.path.lexists(config_path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), config_path)
-        config = ConfigFile()
-        config.set(b"core", b"repositoryformatversion", b"1")
-        config.set(b"extensions", extension.encode(), _EXTENSIONS[extension])
-        if kwargs.get("object_format") is not None:
-            config.set(b"extensions", b"objectFormat", kwargs["object_format"].encode())
-        if kwargs.get("shared_repository") is not None:
-            config.set(b"core", b"sharedRepository", kwargs["shared_repository"])
-        config.write_to_path(config_path)
+        # between; so the configuration has to say where refs are before that.
+        config_path = write_first_config(
+            os.fsdecode(controldir),
+            extension,
+            kwargs.get("object_format"),
+            kwargs.get("shared_repository"),
+        )
         repo = cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
         shared = shared_permissions(repo.get_config())
         adjust_shared_perm(config_path, shared)

@@ -239,7 +239,7 @@ MUTATIONS = (
     ),
     Mutation(
         "excluded-prefixes-are-read",
-        "refs/reader.py",
+        "refs/names.py",
         "            return\n        start = behind\n",
         "            return\n        start = cut\n",
         "a list shows the refs below an excluded prefix",
