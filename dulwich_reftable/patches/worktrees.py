@@ -81,7 +81,7 @@ def _take_head_file(repo: Repo) -> bool:
 class _Info(WorkTreeInfo):
     """What is known of a worktree of a reftable repository."""
 
-    _kind: type[Repo]
+    _kind: type[Repo] = Repo
 
     def open(self) -> WorkTree:
         """Open the worktree, with the class that the repository was opened with."""
