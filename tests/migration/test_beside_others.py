@@ -172,7 +172,7 @@ def test_update_in_the_moment_of_the_swap_is_noticed(
             files.migrate("reftable")  # it is the writer who fails
         files.migrate("reftable")
     else:
-        with pytest.raises(MigrationError, match="in the moment of the swap") as noticed:
+        with pytest.raises(MigrationError, match="during the swap") as noticed:
             files.migrate("reftable")
         (kept,) = files.git_dirs[0].glob("ref_migration.*")
         assert str(kept) in str(noticed.value)
