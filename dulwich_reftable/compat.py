@@ -25,6 +25,7 @@ from dulwich.config import ConfigDict
 from .engine.errors import ReftableError
 
 __all__ = [
+    "INIT_PARAMETERS",
     "REQUIREMENTS",
     "Place",
     "Requirement",
@@ -121,6 +122,21 @@ class Requirement:
         return constructor
 
 
+INIT_PARAMETERS = (
+    "cls",
+    "path",
+    "controldir",
+    "bare",
+    "object_store",
+    "config",
+    "default_branch",
+    "symlinks",
+    "format",
+    "shared_repository",
+    "object_format",
+)
+"""Parameters of ``Repo._init_maybe_bare``, which ``Repo`` overrides and a patch replaces."""
+
 REQUIREMENTS = (
     Requirement(
         "dulwich.repo:_set_filesystem_hidden",
@@ -134,19 +150,7 @@ REQUIREMENTS = (
     ),
     Requirement(
         "dulwich.repo:Repo._init_maybe_bare",
-        (
-            "cls",
-            "path",
-            "controldir",
-            "bare",
-            "object_store",
-            "config",
-            "default_branch",
-            "symlinks",
-            "format",
-            "shared_repository",
-            "object_format",
-        ),
+        INIT_PARAMETERS,
         "Repo overrides it: init and init_bare call it to make a repository",
     ),
     Requirement(

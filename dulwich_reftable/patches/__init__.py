@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What :func:`dulwich_reftable.install` replaces in dulwich: one table, and one module a topic."""
+"""Patches of dulwich: one table of them, and one module a topic with the functions."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Bisection: ``refs/bisect/*`` and ``BISECT_EXPECTED_REV`` are refs, the rest is files in git, too.
+"""Bisection: ``refs/bisect/*`` and ``BISECT_EXPECTED_REV`` are refs; git keeps the rest in files.
 
-dulwich writes those refs as files, lists the directory they are in and opens them again.
+dulwich writes these refs as files, lists their directory and opens them again.
 """
 
 from __future__ import annotations
@@ -22,45 +22,48 @@ _REFS = (b"refs/bisect/", b"BISECT_EXPECTED_REV")
 
 
 class ReftableBisectState(BisectState):
-    """A bisection in a reftable repository; the methods are those of dulwich's class."""
+    """A bisection in a reftable repository.
+
+    All methods are dulwich's, with the refs shown to them as files.
+    """
 
     def start(self, *args: Any, **kwargs: Any) -> None:
-        """Begin."""
+        """Start a bisection; see the base class."""
         with refs_as_files(self.repo, *_REFS):
             super().start(*args, **kwargs)
 
     def mark_bad(self, rev: ObjectID | None = None) -> ObjectID | None:
-        """Mark a commit as bad, and give the next one to test."""
+        """Mark a commit as bad and return the next one to test; see the base class."""
         with refs_as_files(self.repo, *_REFS):
             return super().mark_bad(rev)
 
     def mark_good(self, rev: ObjectID | None = None) -> ObjectID | None:
-        """Mark a commit as good, and give the next one to test."""
+        """Mark a commit as good and return the next one to test; see the base class."""
         with refs_as_files(self.repo, *_REFS):
             return super().mark_good(rev)
 
     def skip(self, revs: Sequence[ObjectID] | None = None) -> ObjectID | None:
-        """Leave commits out, and give the next one to test."""
+        """Leave commits out and return the next one to test; see the base class."""
         with refs_as_files(self.repo, *_REFS):
             return super().skip(revs)
 
     def reset(self, commit: ObjectID | None = None) -> None:
-        """End."""
+        """End the bisection; see the base class."""
         with refs_as_files(self.repo, *_REFS):
             super().reset(commit)
 
     def _find_next_commit(self) -> ObjectID | None:
-        # porcelain calls this, too.
+        # porcelain calls it, too.
         with refs_as_files(self.repo, *_REFS):
             return super()._find_next_commit()
 
 
 construct = reclassing_constructor(ReftableBisectState)
-"""Make ``BisectState.__init__``."""
+"""Patch ``BisectState.__init__``."""
 
 
 def command_run(original: Callable[..., int]) -> Callable[..., int]:
-    """Make ``dulwich bisect``: it opens ``refs/bisect/bad`` once the first bad commit is found."""
+    """Patch ``dulwich bisect``, which reads the first bad commit from ``refs/bisect/bad``."""
 
     @wraps(original)
     def run(self: object, args: Sequence[str]) -> int:

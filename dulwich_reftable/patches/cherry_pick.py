@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Cherry-picks: a conflict leaves ``CHERRY_PICK_HEAD``, which in git is a ref like any other."""
+"""A cherry-pick with a conflict leaves ``CHERRY_PICK_HEAD``, which git keeps as a ref."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["cherry_pick"]
 
 
 def cherry_pick(original: Callable[..., bytes | None]) -> Callable[..., bytes | None]:
-    """Make ``porcelain.cherry_pick``, which keeps ``CHERRY_PICK_HEAD`` as a file."""
+    """Patch ``porcelain.cherry_pick``, which keeps ``CHERRY_PICK_HEAD`` in a file."""
 
     @wraps(original)
     def pick(repo: Any, *args: Any, **kwargs: Any) -> bytes | None:

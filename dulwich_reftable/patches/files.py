@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Refs that are files for the time of one call.
+"""Refs that are files during one call.
 
-Some of dulwich's commands read and write a few refs as files, in the midst of what else they do.
-Doing all of that anew here would drift away from dulwich's; so they are shown the refs as files in
-the control directory, where git does not look for refs any more, and what they have made of them
-goes back into the stack.
+Some of dulwich's commands read and write a few refs as files. A copy of such a command here would
+drift away from dulwich's. Instead, the refs are written to files in the control directory, where
+git does not look for refs in a reftable repository. The command works on the files, and its changes
+are moved to the stack afterwards.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ..refs.container import ReftableRefsContainer
 __all__ = ["refs_as_files"]
 
 _SHOWN: ContextVar[frozenset[bytes]] = ContextVar("_SHOWN", default=frozenset())
-"""The control directories in which refs are files just now."""
+"""The control directories in which refs are files at the moment."""
 
 
 @contextmanager
 def refs_as_files(repo: Repo, *names: bytes) -> Iterator[None]:
-    """Show refs as files, and take over what was done to them.
+    """Keep refs in files while the context is open; then move the changes to the stack.
 
-    Inside of another one for the same control directory, it leaves everything to that one.
+    A nested context for the same control directory does nothing.
 
     Args:
-      repo: whose refs are in reftables
-      *names: of the refs; one that ends in a slash stands for all below it
+      repo: a repository whose refs are in reftables
+      *names: of the refs; a name that ends in a slash stands for all refs below it
     """
     refs = repo.refs
     assert isinstance(refs, ReftableRefsContainer)
@@ -69,7 +69,7 @@ def refs_as_files(repo: Repo, *names: bytes) -> Iterator[None]:
 
 
 def _take_files(root: bytes, names: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
-    """Read the files, and remove them."""
+    """Yield the names and values of the files, and remove these."""
     for name in names:
         if not name.endswith(b"/"):
             with suppress(FileNotFoundError):

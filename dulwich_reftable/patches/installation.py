@@ -13,7 +13,7 @@ __all__ = ["install", "installed", "uninstall"]
 
 
 class _Holder:
-    """One that needs the patches in place."""
+    """Keeps the patches in place."""
 
 
 _INSTALLED = _Holder()
@@ -21,29 +21,31 @@ _lock = threading.Lock()
 
 
 def install() -> None:
-    """Let all of dulwich handle reftable repositories through us; harmless when done already.
+    """Let all of dulwich handle reftable repositories through us.
 
-    Names that other modules have imported from dulwich before, such as ``from dulwich.porcelain
-    import reflog_expire``, stay what they were; ``Repo`` and all other classes do not mind.
+    A second call does nothing. Functions that another module has imported by name before, as by
+    ``from dulwich.porcelain import reflog_expire``, are not patched there; ``Repo`` and all other
+    classes are.
 
     Raises:
-      UnsupportedDulwichError: if this dulwich is not as expected; then nothing was replaced
+      UnsupportedDulwichError: if this dulwich is not as expected; nothing was patched
     """
     _hold(_INSTALLED)
 
 
 def uninstall() -> None:
-    """Undo :func:`install`; harmless when there was none.
+    """Undo :func:`install`; without one before, this does nothing.
 
-    A :class:`~dulwich_reftable.Repo` that somebody has opened keeps the replacements that are
-    about it until it is closed.
+    An open :class:`~dulwich_reftable.Repo` keeps the patches that it needs until it is closed.
     """
     _release(_INSTALLED)
 
 
 @contextmanager
 def installed() -> Iterator[None]:
-    """Have it installed for a while; may be nested, and used by several threads.
+    """Have it installed while the context is open.
+
+    Contexts may be nested, and several threads may have one each.
 
     Raises:
       UnsupportedDulwichError: as :func:`install`
@@ -58,7 +60,7 @@ def installed() -> Iterator[None]:
 
 def _hold(holder: _Holder) -> None:
     with _lock:
-        STOCK.check()  # before the first replacement of the other part
+        STOCK.check()  # before the first patch of the other set
         AROUND_REPO.hold(holder)
         STOCK.hold(holder)
 

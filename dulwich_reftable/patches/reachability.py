@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What keeps objects alive: reflog entries and other worktrees, too, as in git.
+"""Reflog entries and the refs of other worktrees keep objects alive, as in git.
 
-dulwich asks the refs of one worktree only, and has the reflogs on its list. What it would throw
-away, git takes for there: ``git fsck`` then reports a broken repository, and ``stash@{1}`` or the
+dulwich asks only for the refs of one worktree, and does not read reflogs yet. It would remove
+objects that git relies on: ``git fsck`` then reports a broken repository, and ``stash@{1}`` or the
 checked-out commit of a worktree is gone.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["find_reachable"]
 
 
 def find_reachable(original: Callable[..., set[ObjectID]]) -> Callable[..., set[ObjectID]]:
-    """Make ``dulwich.gc.find_reachable_objects``, on which gc and prune rely."""
+    """Patch ``dulwich.gc.find_reachable_objects``, on which gc and prune rely."""
 
     @wraps(original)
     def find_reachable_objects(
@@ -38,7 +38,7 @@ def find_reachable(original: Callable[..., set[ObjectID]]) -> Callable[..., set[
             roots = _Roots(refs_container, include_reflogs)
         found = original(object_store, roots, include_reflogs, progress)
         if roots is not refs_container:
-            # What only an old entry names may be gone long since.
+            # An object that only an old reflog entry names may be gone already.
             found = {oid for oid in found if oid not in roots.uncertain or oid in object_store}
         return found
 
@@ -46,9 +46,9 @@ def find_reachable(original: Callable[..., set[ObjectID]]) -> Callable[..., set[
 
 
 class _Roots:
-    """As much of a refs container as the search for reachable objects asks for.
+    """The part of a refs container that the search for reachable objects uses.
 
-    Its keys are this worktree's refs, and the ids that are found elsewhere.
+    Its keys are the refs of this worktree, and the ids that other worktrees and reflogs name.
 
     Attributes:
       uncertain: ids that only reflogs name
@@ -60,10 +60,10 @@ class _Roots:
         self._names = own.allkeys()
         elsewhere: set[ObjectID] = set()
         logged: set[ObjectID] = set()
-        for view in _views(refs):
-            elsewhere.update(view.as_dict().values())
-            for name in view.reflogs() if include_reflogs else ():
-                for entry in view.read_reflog(name):
+        for reader in _readers(refs):
+            elsewhere.update(reader.as_dict().values())
+            for name in reader.reflogs() if include_reflogs else ():
+                for entry in reader.read_reflog(name):
                     logged.update((entry.old_sha, entry.new_sha))
         self.uncertain = {oid for oid in logged - elsewhere if oid.strip(b"0")}
         self._values.update((oid, oid) for oid in elsewhere | self.uncertain)
@@ -72,11 +72,11 @@ class _Roots:
         return self._names | self._values.keys()
 
     def __getitem__(self, key: bytes) -> ObjectID:
-        return self._values[key]  # a symref to nowhere is reported, as it would be in files
+        return self._values[key]  # KeyError for a dangling symref, as with files
 
 
-def _views(refs: ReftableRefsContainer) -> Iterator[RefsReader]:
-    """Give the refs as each worktree sees them."""
+def _readers(refs: ReftableRefsContainer) -> Iterator[RefsReader]:
+    """Yield the refs of this worktree, then those of all others."""
     yield refs.snapshot()
     common_dir = os.fsdecode(refs.path)
     others = [common_dir]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""porcelain's reflog commands, which look for files below ``logs/`` and rewrite them."""
+"""Reflog commands; dulwich's look for files below ``logs/`` and rewrite them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ..refs.container import ReftableRefsContainer
 __all__ = ["command_expire", "delete", "expire", "iterate", "show"]
 
 RepoPath = Any
-"""Whatever ``porcelain.open_repo_closing`` takes."""
+"""An argument of ``porcelain.open_repo_closing``: a repository or a path."""
 
 
 def show(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """Make ``porcelain.reflog``, which lists the reflogs by walking a directory."""
+    """Patch ``porcelain.reflog``, which finds reflogs by walking a directory."""
 
     @wraps(original)
     def reflog(
@@ -44,7 +44,7 @@ def show(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]
 
 
 def iterate(original: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
-    """Make ``dulwich.reflog.iter_reflogs``, which is given the path of ``logs`` and walks it."""
+    """Patch ``dulwich.reflog.iter_reflogs``, which takes the path of ``logs`` and walks it."""
 
     @wraps(original)
     def iter_reflogs(logs_dir: str) -> Iterator[bytes]:
@@ -62,9 +62,9 @@ def iterate(original: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[
 
 
 def expire(original: Callable[..., dict[bytes, int]]) -> Callable[..., dict[bytes, int]]:
-    """Make ``porcelain.reflog_expire``, which rewrites the files.
+    """Patch ``porcelain.reflog_expire``, which rewrites the files.
 
-    A limit of None is git's: that of the configuration, or git's default.
+    A limit of None means the one of the configuration, or else git's default.
     """
 
     @wraps(original)
@@ -90,7 +90,10 @@ def expire(original: Callable[..., dict[bytes, int]]) -> Callable[..., dict[byte
 
 
 def command_expire(original: Callable[..., None]) -> Callable[..., None]:
-    """Make ``dulwich reflog expire``, which takes "now" for a time, and knows few forms of it."""
+    """Patch ``dulwich reflog expire``, which understands fewer times than git.
+
+    It takes "now" for the current second; in git it means that all entries expire.
+    """
 
     @wraps(original)
     def run_expire(self: object, parsed_args: argparse.Namespace) -> None:
@@ -108,7 +111,7 @@ def command_expire(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def delete(original: Callable[..., None]) -> Callable[..., None]:
-    """Make ``porcelain.reflog_delete``, which rewrites the file."""
+    """Patch ``porcelain.reflog_delete``, which rewrites the file."""
 
     @wraps(original)
     def reflog_delete(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The stash: the reflog of ``refs/stash``, which dulwich reads and edits as a file."""
+"""The stash is the reflog of ``refs/stash``; dulwich reads and edits it as a file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class ReftableStash(Stash):
         return refs
 
     def stashes(self) -> list[Entry]:
-        """Give the entries, the newest first."""
+        """Return the entries, newest first."""
         return list(self._refs().read_reflog(self._ref, newest_first=True))
 
     def drop(self, index: int) -> None:
-        """Remove an entry; the stash goes with its last one.
+        """Remove an entry; with the last one, remove ``refs/stash``.
 
         Args:
-          index: of the entry, 0 being the newest
+          index: of the entry; 0 is the newest
         Raises:
           ValueError: if there is no such entry
         """
@@ -37,10 +37,10 @@ class ReftableStash(Stash):
         refs.drop_reflog_entry(self._ref, index, rewrite=True)
         newest = next(refs.read_reflog(self._ref, newest_first=True), None)
         if newest is None:
-            del refs[self._ref]  # and its empty reflog
+            del refs[self._ref]  # this also deletes its empty reflog
         elif index == 0:
             refs[self._ref] = ObjectID(newest.new_sha)
 
 
 construct = reclassing_constructor(ReftableStash)
-"""Make ``Stash.__init__``."""
+"""Patch ``Stash.__init__``."""

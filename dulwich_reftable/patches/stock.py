@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""dulwich's own ``Repo``, taught to open reftable repositories and to make new ones as git would.
+"""dulwich's own ``Repo`` opens reftable repositories, and makes new ones in the format git would.
 
-The class stays the one that everybody has imported. An object of it becomes one of ours while it is
-opened, if the configuration says something of the format of refs; any other is left alone.
+The class stays the one that everybody has imported. If the configuration names a ref format, the
+object gets our class while it is opened; any other object stays dulwich's.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["construct", "get_config", "init"]
 
 
 def construct(original: Callable[..., None]) -> Callable[..., None]:
-    """Make ``Repo.__init__``, which has a container of files before it reads the configuration."""
+    """Patch ``Repo.__init__``, which makes a files container before it reads the configuration."""
 
     @wraps(original)
     def __init__(self: DulwichRepo, *args: Any, **kwargs: Any) -> None:
         if isinstance(self, Repo):
-            original(self, *args, **kwargs)  # ours does the rest
+            original(self, *args, **kwargs)  # its own constructor has called opening()
             return
         with opening(self):
             original(self, *args, **kwargs)
@@ -37,7 +37,7 @@ def construct(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def get_config(original: Callable[..., ConfigFile]) -> Callable[..., ConfigFile]:
-    """Make ``Repo.get_config``, the constructor's first step that knows where the repository is."""
+    """Patch ``Repo.get_config``, which the constructor calls once it knows the directory."""
 
     @wraps(original)
     def get_config(self: DulwichRepo) -> ConfigFile:
@@ -53,16 +53,16 @@ def get_config(original: Callable[..., ConfigFile]) -> Callable[..., ConfigFile]
 
 
 def init(original: Callable[..., DulwichRepo]) -> Callable[..., DulwichRepo]:
-    """Make ``Repo._init_maybe_bare``, by which all new repositories are made, as files ones."""
+    """Patch ``Repo._init_maybe_bare``, which makes every new repository with files refs."""
 
     @wraps(original)
     def _init_maybe_bare(
         cls: type[DulwichRepo], path: Any, controldir: Any, bare: bool, **kwargs: Any
     ) -> DulwichRepo:
         if issubclass(cls, Repo):
-            return original(cls, path, controldir, bare, **kwargs)  # it has been told the format
+            return original(cls, path, controldir, bare, **kwargs)  # its caller chose the format
         config = kwargs.get("config") or config_in_force()
-        # Whoever asks for a repository of version 0 cannot mean one with extensions.
+        # A repository of version 0 cannot have extensions.
         if kwargs.get("format") not in (None, 1) or default_ref_format(config) == "files":
             return original(cls, path, controldir, bare, **kwargs)
         ours: type[Repo] = combined(cls, Repo)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Objects of dulwich's classes that become ours when they turn out to deal with reftables.
+"""Objects of dulwich's classes get a subclass of ours when they deal with a reftable repository.
 
-Which class an object is to have is known only while its constructor runs; and dulwich's other
-modules have the class itself in hand, so that no other one can be given to them by name.
+Only the constructor of an object learns which repository it deals with. Other modules of dulwich
+have imported the class itself, so it cannot be exchanged for a subclass under its name. Therefore
+the constructor is patched, and changes the class of the object.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ def is_reftable(repo: object) -> bool:
 
 
 def reclass(instance: object, ours: type) -> None:
-    """Make an object one of our class, or of a class that is both its own and ours.
+    """Change an object's class to ours, or to a combination of its own class and ours.
 
     Args:
-      instance: of our class's base, or of another class derived from that
+      instance: object of the base of our class, or of another subclass of that base
       ours: class that overrides methods of its base and adds no data
     """
     if not isinstance(instance, ours):
@@ -33,10 +34,10 @@ def reclass(instance: object, ours: type) -> None:
 
 
 def combined(theirs: type, ours: type) -> Any:
-    """Give the class that is both: their methods first, then ours, then dulwich's.
+    """Return a subclass of two classes. Their methods come first, then ours, then dulwich's.
 
     Args:
-      theirs: our class's base, or another class derived from that
+      theirs: the base of our class, or another subclass of that base
       ours: class that overrides methods of its base
     """
     if theirs is ours.__base__:
@@ -52,10 +53,10 @@ def _make_combined(theirs: Hashable, ours: Hashable) -> Any:
 
 
 def reclassing_constructor(ours: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give the maker of a constructor whose first argument is a repository.
+    """Return what makes the replacement of a constructor that takes a repository first.
 
     Args:
-      ours: class to be, if the repository's refs are in reftables
+      ours: class that objects get if the refs of the repository are in reftables
     """
 
     def make(original: Callable[..., None]) -> Callable[..., None]:

@@ -13,10 +13,12 @@ dulwich itself.
 
 from __future__ import annotations
 
-from ..compat import Requirement
+from ..compat import INIT_PARAMETERS, Requirement
 from .patch_set import Patch, PatchSet
 
 __all__ = ["AROUND_REPO", "STOCK"]
+
+_BUNDLE_PARAMETERS = ("repo", "refs", "prerequisites", "version", "capabilities", "progress")
 
 AROUND_REPO = PatchSet(
     (
@@ -53,7 +55,7 @@ AROUND_REPO = PatchSet(
             "dulwich.worktree:list_worktrees",
             ("repo",),
             "worktrees:list_all",
-            "what is checked out is read from each worktree's file HEAD, which is a stub",
+            "the checked-out ref is read from the file HEAD of each worktree, which is a stub",
         ),
         Patch(
             "dulwich.worktree:add_worktree",
@@ -108,9 +110,9 @@ AROUND_REPO = PatchSet(
         ),
         Patch(
             "dulwich.bundle:create_bundle_from_repo",
-            ("repo", "refs", "prerequisites", "version", "capabilities", "progress"),
+            _BUNDLE_PARAMETERS,
             "transfer:create_bundle",
-            "the peeled value of an annotated tag, if known, is taken for its own",
+            "the peeled value of an annotated tag, if known, is taken for the value of the ref",
         ),
     )
 )
@@ -139,31 +141,19 @@ STOCK = PatchSet(
             "dulwich.repo:Repo.get_config",
             ("self",),
             "stock:get_config",
-            "it is where the constructor learns the format, too late to ask HEAD for a branch",
+            "the constructor learns the format here, too late to ask HEAD for a branch",
         ),
         Patch(
             "dulwich.repo:Repo._init_maybe_bare",
-            (
-                "cls",
-                "path",
-                "controldir",
-                "bare",
-                "object_store",
-                "config",
-                "default_branch",
-                "symlinks",
-                "format",
-                "shared_repository",
-                "object_format",
-            ),
+            INIT_PARAMETERS,
             "stock:init",
-            "new repositories are files ones, whatever git is told to make",
+            "new repositories have files refs, whatever format git would choose",
         ),
         Patch(
             "dulwich.reflog:iter_reflogs",
             ("logs_dir",),
             "reflogs:iterate",
-            "reflogs are found by walking a directory, for whoever knows its path alone",
+            "reflogs are found by walking a directory, of which only the path is known",
         ),
         Patch(
             "dulwich.client:LocalGitClient.send_pack",
@@ -181,15 +171,15 @@ STOCK = PatchSet(
         ),
         Patch(
             "dulwich.cli:create_bundle_from_repo",
-            ("repo", "refs", "prerequisites", "version", "capabilities", "progress"),
+            _BUNDLE_PARAMETERS,
             "transfer:create_bundle",
-            "the command line has dulwich.bundle's function under a name of its own",
+            "the command line imports the function of dulwich.bundle by its name",
         ),
         Patch(
             "dulwich.cli:cmd_reflog._run_expire",
             ("self", "parsed_args"),
             "reflogs:command_expire",
-            "what was logged this second or later outlives --expire=now, which git has go, too",
+            "entries of this second or later survive --expire=now; in git they do not",
         ),
         Patch(
             "dulwich.cli:cmd_bisect.run",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Pushes to a local repository, and bundles: both take the peeled value for that of the ref.
+"""Pushes to a local repository, and bundles: both take a peeled value for the value of the ref.
 
-In files, dulwich knows peeled values of packed refs only, so that it seldom shows; here it knows
-them all.
+With files, dulwich knows only the peeled values of packed refs, so the fault seldom shows. With
+reftables it knows all of them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = ["create_bundle", "send_pack"]
 
 
 def send_pack(original: Callable[..., SendPackResult]) -> Callable[..., SendPackResult]:
-    """Make ``LocalGitClient.send_pack``, whose atomic pushes compare peeled with stored ids.
+    """Patch ``LocalGitClient.send_pack``, whose atomic pushes compare peeled with stored ids.
 
-    With a transaction at hand, an atomic push is one.
+    The replacement makes an atomic push one transaction.
     """
 
     @wraps(original)
@@ -88,7 +88,7 @@ def _is_zero(value: bytes) -> bool:
 
 
 def create_bundle(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Make ``create_bundle_from_repo``, which puts commits in the place of annotated tags."""
+    """Patch ``create_bundle_from_repo``, which replaces annotated tags by the tagged commits."""
 
     @wraps(original)
     def create_bundle_from_repo(repo: Any, *args: Any, **kwargs: Any) -> Any:
@@ -100,7 +100,7 @@ def create_bundle(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Unpeeled:
-    """A repository, or its refs, that does not say what refs peel to."""
+    """A proxy for a repository or its refs container that hides peeled values."""
 
     def __init__(self, wrapped: Any) -> None:
         self._wrapped = wrapped

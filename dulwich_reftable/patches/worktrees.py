@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Linked worktrees: each has a stack of its own beside its control files.
 
-dulwich reads and writes the file ``HEAD`` of each worktree, which here is a stub.
+dulwich reads and writes the file ``HEAD`` of each worktree; with reftables this file is a stub.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["add", "init_new", "list_all"]
 
 
 def init_new(original: Callable[..., Repo]) -> Callable[..., Repo]:
-    """Make ``Repo._init_new_working_directory``, which writes a new worktree's file ``HEAD``."""
+    """Patch ``Repo._init_new_working_directory``, which writes the file ``HEAD`` of a worktree."""
 
     @wraps(original)
     def _init_new_working_directory(
@@ -38,7 +38,7 @@ def init_new(original: Callable[..., Repo]) -> Callable[..., Repo]:
         kind = cls if issubclass(cls, type(main_repo)) else type(main_repo)
 
         def open_new(path: str) -> Repo:
-            """Do what calling the class is expected to do, when all files have been written."""
+            """Open the worktree, as calling the class does; all its files are written by now."""
             repo = kind(path)
             if main_repo._relies_on_install:
                 repo._rely_on_install()
@@ -51,7 +51,7 @@ def init_new(original: Callable[..., Repo]) -> Callable[..., Repo]:
 
 
 def add(original: Callable[..., Repo]) -> Callable[..., Repo]:
-    """Make ``add_worktree``, which writes a detached ``HEAD`` to the file."""
+    """Patch ``add_worktree``, which writes a detached ``HEAD`` to the file."""
 
     @wraps(original)
     def add_worktree(repo: Repo, *args: Any, **kwargs: Any) -> Repo:
@@ -64,7 +64,7 @@ def add(original: Callable[..., Repo]) -> Callable[..., Repo]:
 
 
 def _take_head_file(repo: Repo) -> bool:
-    """Move a detached HEAD from the file to the stack; tell whether that changed HEAD."""
+    """Move a detached HEAD from the file to the stack; return whether that changed HEAD."""
     with open(os.path.join(repo.controldir(), "HEAD"), "rb") as file:
         value = file.read().strip()
     if value.startswith(SYMREF):
@@ -79,17 +79,17 @@ def _take_head_file(repo: Repo) -> bool:
 
 
 class _Info(WorkTreeInfo):
-    """What is known of a worktree of a reftable repository."""
+    """A worktree of a reftable repository, as dulwich lists it."""
 
     _kind: type[Repo] = Repo
 
     def open(self) -> WorkTree:
-        """Open the worktree, with the class that the repository was opened with."""
+        """Open the worktree with the class of the repository that listed it."""
         return WorkTree(self._kind(self.path), self.path)
 
 
 def list_all(original: Callable[..., list[WorkTreeInfo]]) -> Callable[..., list[WorkTreeInfo]]:
-    """Make ``list_worktrees``, which reads the files ``HEAD``."""
+    """Patch ``list_worktrees``, which reads the files ``HEAD``."""
 
     @wraps(original)
     def list_worktrees(repo: Repo) -> list[WorkTreeInfo]:
@@ -101,7 +101,7 @@ def list_all(original: Callable[..., list[WorkTreeInfo]]) -> Callable[..., list[
         for at, info in enumerate(found):
             reclass(info, _Info)
             info._kind = type(repo)  # type: ignore[attr-defined]
-            # The first is the worktree that was asked.
+            # The first is the worktree of this repository object.
             name = b"worktrees/%s/HEAD" % names[info.path] if at else HEADREF
             value = refs.read_ref(Ref(name))
             info.branch = None
@@ -117,7 +117,7 @@ def list_all(original: Callable[..., list[WorkTreeInfo]]) -> Callable[..., list[
 
 
 def _names_by_path(controldir: str) -> dict[str, bytes]:
-    """Give the worktrees' names by the paths that their control files tell."""
+    """Return the names of the worktrees by the paths that their control files name."""
     names = {}
     directory = os.path.join(controldir, "worktrees")
     for name in worktree_ids(controldir):
@@ -125,7 +125,7 @@ def _names_by_path(controldir: str) -> dict[str, bytes]:
             with open(os.path.join(directory, name, "gitdir"), "rb") as file:
                 gitfile = os.fsdecode(file.read().strip())
         except OSError:
-            continue  # dulwich leaves it out, too
+            continue  # dulwich does not list it either
         if not os.path.isabs(gitfile):
             gitfile = os.path.abspath(os.path.join(directory, name, gitfile))
         names[os.path.dirname(gitfile)] = os.fsencode(name)
