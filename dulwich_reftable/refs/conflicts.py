@@ -29,6 +29,7 @@ __all__ = [
     "ConflictFinder",
     "ListedRefs",
     "StandingRefs",
+    "find_conflicts",
     "in_the_way",
     "refuse_conflicts",
     "worktree_views",
@@ -209,6 +210,30 @@ def refuse_conflicts(names: Sequence[bytes], standing: StandingRefs) -> None:
             raise RefConflictError(name, other)
     for name, other in in_the_way(names, standing):
         raise RefConflictError(name, other)
+
+
+def find_conflicts(names: Sequence[bytes], standing: StandingRefs) -> dict[bytes, bytes]:
+    """Find the refs that cannot be created.
+
+    Args:
+      names: of the refs to be created; of two that collide, the first one can be created
+      standing: the refs that are there and stay
+    Returns: each name that cannot be created, with the ref in its way
+    """
+    ordered = sorted(names)
+    found = dict(in_the_way(ordered, standing))
+    rivals: dict[bytes, list[bytes]] = {}
+    find = ConflictFinder().find
+    for name in ordered:
+        for other in find(name):
+            rivals.setdefault(name, []).append(other)
+            rivals.setdefault(other, []).append(name)
+    if rivals:
+        for name in names:
+            if name not in found:
+                for rival in rivals.get(name, ()):
+                    found.setdefault(rival, name)
+    return found
 
 
 class ConflictFinder:

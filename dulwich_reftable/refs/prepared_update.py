@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import os
 from binascii import a2b_hex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..engine.errors import TransactionError
+from ..engine.errors import RefConflictError, ReftableError, TransactionError
 from ..engine.format.records import LogRecord, RefRecord, log_key
 from ..engine.stack.addition import Addition, next_update_indexes
 from ..engine.stack.snapshot import Snapshot
@@ -26,7 +26,8 @@ from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
 from ..engine.table.overlay import Overlay
 from ..engine.table.writer import WriteOptions
-from .conflicts import refuse_conflicts, worktree_views
+from .conflicts import StandingRefs, find_conflicts, refuse_conflicts, worktree_views
+from .errors import BadRefNameError
 from .names import check_name
 from .signature import Signature
 from .store import RefStore
@@ -107,7 +108,12 @@ class _StackUpdate:
 
     def drop(self) -> None:
         """Forget the step."""
-        self.values, self.claimed, self.refs, self.logs = {}, set(), {}, {}
+        self.values = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the records of the step, but not the values that were read."""
+        self.claimed, self.refs, self.logs = set(), {}, {}
 
     def write(self, addition: Addition) -> None:
         """Write the table, if there is anything to write."""
@@ -119,6 +125,10 @@ class _StackUpdate:
                 (self.refs[name] for name in sorted(self.refs)),
                 (self.logs[key] for key in sorted(self.logs)),
             )
+
+
+_Chain = list[tuple[_StackUpdate, bytes]]
+"""The refs that symrefs lead along, by their stacks and their names there."""
 
 
 class UnlockedStackError(Exception):
@@ -157,6 +167,7 @@ class PreparedUpdate:
         }
         self._unlocked: dict[Stack, Snapshot] = {}  # of other stacks, taken once
         self._head: tuple[bytes | None] | None = None
+        self._conflicts: dict[bytes, bytes] = {}  # names that cannot be created, and what hinders
 
     def add(self, updates: Collection[RefUpdate]) -> None:
         """Work out the updates of one step.
@@ -169,12 +180,56 @@ class PreparedUpdate:
         self._head = None
         self._preload(updates)
         for update in updates:
-            self._apply(update)
+            self._apply(update, *self._examine(update))
+        for names, standing in self._created():
+            refuse_conflicts(names, standing)
+
+    def add_possible(self, updates: Collection[RefUpdate]) -> dict[bytes, ReftableError]:
+        """Work out those updates of one step that are possible.
+
+        Of two new refs in each other's way, the first one is possible.
+
+        Returns: by the names of the other updates why they are not possible:
+          :class:`TransactionError`, :class:`RefConflictError` or :class:`BadRefNameError`
+        Raises:
+          UnlockedStackError: if a stack is concerned that is not locked
+        """
+        self._head = None
+        self._preload(updates)
+        rejected = self._apply_possible(updates)
+        places = {name: place for place, name in enumerate(self._created_names())}
+        for names, standing in self._created():
+            in_order = sorted(names, key=places.__getitem__)
+            self._conflicts.update(find_conflicts(in_order, standing))
+        if self._conflicts:
+            for part in self._parts.values():
+                part.restart()
+            rejected = self._apply_possible(updates)
+            self._conflicts = {}
+        return rejected
+
+    def _apply_possible(self, updates: Collection[RefUpdate]) -> dict[bytes, ReftableError]:
+        rejected: dict[bytes, ReftableError] = {}
+        for update in updates:
+            try:
+                chain, before = self._examine(update)
+            except (TransactionError, RefConflictError, BadRefNameError) as error:
+                rejected[update.name] = error
+            else:
+                self._apply(update, chain, before)
+        return rejected
+
+    def _created_names(self) -> Iterator[bytes]:
+        """Give the refs that this step creates, as they are named in their stacks."""
+        for part in self._parts.values():
+            yield from part.created()
+
+    def _created(self) -> Iterator[tuple[list[bytes], StandingRefs]]:
+        """Give the refs that this step creates, sorted, each time with the refs beside them."""
         created = {stack: part.created() for stack, part in self._parts.items()}
         if any(created.values()):
             deleted = {stack: part.deleted() for stack, part in self._parts.items()}
-            for view in worktree_views(self._store, created, deleted, self.refs_of):
-                refuse_conflicts(*view)
+            yield from worktree_views(self._store, created, deleted, self.refs_of)
 
     def keep(self) -> None:
         """End the step."""
@@ -245,15 +300,13 @@ class PreparedUpdate:
             self._parts[stack] = _StackUpdate(stack.storage.location, snapshot, snapshot)
         return self._parts[stack]
 
-    def _resolve(
-        self, name: bytes, follow: bool
-    ) -> tuple[list[tuple[_StackUpdate, bytes]], bytes | None]:
+    def _resolve(self, name: bytes, follow: bool) -> tuple[_Chain, bytes | None]:
         """Follow symrefs.
 
         Returns: the chain of refs as (part, name), and the value of the last; a chain that loops
           is only its first ref
         """
-        chain: list[tuple[_StackUpdate, bytes]] = []
+        chain: _Chain = []
 
         def read(name: bytes) -> bytes | None:
             if chain:
@@ -291,13 +344,28 @@ class PreparedUpdate:
             return
         raise TransactionError(update.name, update.old, before)
 
-    def _apply(self, update: RefUpdate) -> None:
-        """Check one update and put down its records."""
+    def _examine(self, update: RefUpdate) -> tuple[_Chain, bytes | None]:
+        """Find the ref of one update and check it.
+
+        Returns: the chain of refs that leads to it, and its value
+        Raises:
+          TransactionError: if the ref is not as expected
+          RefConflictError: if it is known to be in the way of another ref
+          BadRefNameError: if it is a symref to no ref name
+        """
         chain, before = self._resolve(update.name, update.follow)
+        self._check(update, before)
+        if self._conflicts and update.new is not None:
+            other = self._conflicts.get(chain[-1][1])
+            if other is not None:
+                raise RefConflictError(update.name, other)
+        return chain, before
+
+    def _apply(self, update: RefUpdate, chain: _Chain, before: bytes | None) -> None:
+        """Put down the records of one update."""
         part, name = chain[-1]
         for concerned, local in chain:
             concerned.claim(local, update.name)
-        self._check(update, before)
         if update.verify_only:
             return
         signature = update.signature

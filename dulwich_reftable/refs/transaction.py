@@ -47,6 +47,12 @@ class Transaction:
       signature: for reflog entries; None to write none
       starts_reflog: tells of a ref that has no reflog whether an entry starts one; None to go by
         the repository's settings
+      allow_failure: whether to leave out updates that are not possible, and to do the others
+        (git: ``REF_TRANSACTION_ALLOW_FAILURE``)
+
+    Attributes:
+      rejected: after :meth:`prepare` with ``allow_failure``, the updates that were left out: why,
+        by their names
     """
 
     def __init__(
@@ -55,7 +61,10 @@ class Transaction:
         signature: Signature | None = None,
         *,
         starts_reflog: Callable[[bytes], bool] | None = None,
+        allow_failure: bool = False,
     ) -> None:
+        self.rejected: dict[bytes, ReftableError] = {}
+        self._allow_failure = allow_failure
         self._store = store
         self._signature = signature
         self._starts_reflog = starts_reflog or (lambda name: store.settings.starts_reflogs)
@@ -222,7 +231,10 @@ class Transaction:
     def _prepare_update(self, snapshots: Mapping[Stack, Snapshot]) -> PreparedUpdate:
         """Work out what is to be written to locked stacks."""
         prepared = PreparedUpdate(self._store, snapshots, self._peel, self._starts_reflog)
-        prepared.add(self._updates.values())
+        if self._allow_failure:
+            self.rejected = prepared.add_possible(self._updates.values())
+        else:
+            prepared.add(self._updates.values())
         return prepared
 
     def commit(self) -> None:
