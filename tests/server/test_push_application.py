@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.server.receive_pack.push_application import PushApplication
+from dulwich_reftable.engine.table.merged import Merged
+from dulwich_reftable.server.receive_pack.reftable_push import ReftablePush
 from dulwich_reftable.server.upload_pack import version_2
 
 from . import wire
@@ -22,12 +24,12 @@ pytestmark = requires_git
 def test_a_lost_race_costs_one_ref(
     url: str, origin: Git, work: Git, monkeypatch: pytest.MonkeyPatch, mine: str
 ) -> None:
-    """Somebody is faster between the look at the refs and the lock: all others are updated."""
+    """Somebody is faster before the lock is taken: all others are updated."""
     main = work.run("rev-parse", "main").strip()
-    transact = PushApplication._transact
+    transact = ReftablePush._transact
     has_lost = False
 
-    def lose_first(self: PushApplication, *args: Any) -> None:
+    def lose_first(self: ReftablePush, *args: Any) -> None:
         nonlocal has_lost
         if not has_lost:
             has_lost = True
@@ -35,7 +37,7 @@ def test_a_lost_race_costs_one_ref(
                 repo.refs[b"refs/heads/lost"] = main
         transact(self, *args)
 
-    monkeypatch.setattr(PushApplication, "_transact", lose_first)
+    monkeypatch.setattr(ReftablePush, "_transact", lose_first)
     code, outcomes, said = push(
         work, url, "main~1:refs/heads/a", f"main~1:{mine}", "main~1:refs/heads/z"
     )
@@ -48,6 +50,28 @@ def test_a_lost_race_costs_one_ref(
         assert outcomes[mine] == "!refname conflict"
         assert f"'refs/heads/lost' exists; cannot create '{mine}'" in said
     assert refs_of(origin)[b"refs/heads/lost"] == main
+
+
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+def test_a_push_reads_its_refs_once(
+    url: str, origin: Git, work: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the lock, where the answer stays true; also where some of them are refused."""
+    origin.run("update-ref", "refs/heads/old", "main~1")
+    looks = []
+    values_of = Merged.values_of
+
+    def noted(self: Merged, names: Collection[bytes]) -> dict[bytes, bytes]:
+        looks.append(sorted(names))
+        return values_of(self, names)
+
+    monkeypatch.setattr(Merged, "values_of", noted)
+    code, outcomes, _ = push(
+        work, url, "main~1:refs/heads/old/a", "main~1:refs/heads/new", "main~1:refs/heads/new/b"
+    )
+    assert code == 1
+    assert {*outcomes.values()} == {"*", "!refname conflict"}
+    assert looks == [[b"refs/heads/new", b"refs/heads/new/b", b"refs/heads/old/a"]]
 
 
 @pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)

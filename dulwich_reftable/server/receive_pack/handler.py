@@ -4,7 +4,7 @@
 In git's order: the refs are advertised, the commands read, the pack is received into quarantine and
 its completeness checked; hidden refs and ``pre-receive`` may refuse; the objects move into the
 repository; each command passes the repository's rules and ``update``; what is left is done in one
-transaction (:mod:`.push_application`); and the client is told of each ref what became of it.
+transaction (:mod:`.reftable_push`); and the client is told of each ref what became of it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ from ..pkt_lines import FLUSH, read_line
 from ..service import Service
 from .commands import Command, Policy, pending, refuse
 from .connectivity import Connectivity
+from .files_push import FilesPush
 from .fsck import ObjectChecker
 from .hooks import Hooks
 from .incoming import IncomingPack
-from .push_application import PushApplication
 from .quarantine import Quarantine
+from .reftable_push import ReftablePush
 from .settings import ReceiveSettings
 from .working_trees import WorkingTree
 
@@ -302,9 +303,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                 break
         if atomic and any(command.refusal is not None for command in commands):
             refuse(commands, b"atomic push failure")
-        application = PushApplication(
-            repo, hooks, policy.is_logged, self.committer, self._patience(), self._tell
-        )
+        kind = ReftablePush if isinstance(repo.refs, ReftableRefsContainer) else FilesPush
+        application = kind(repo, hooks, policy.is_logged, self.committer, self._wait_for_locks())
         try:
             quarantine.secure()
         except OSError as error:
@@ -314,6 +314,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             quarantine.secure()
         except OSError as error:
             _log.error("objects of a push could not be kept from a gc: %s", error)
+        for text in application.explanations:
+            self._tell(text)
         by_target = {command.target: command for command in commands if not command.is_done}
         for command in commands:
             if command.is_done:  # by another name of the same ref
@@ -324,8 +326,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         refs = self.repo.refs
         return not isinstance(refs, ReftableRefsContainer) or refs.store.settings.fsync_refs
 
-    def _patience(self) -> float:
-        """Wait for locks as long as a server should; gives the seconds."""
+    def _wait_for_locks(self) -> float:
+        """Have the refs wait for locks as long as a server should; gives the seconds."""
         refs = self.repo.refs
         if not isinstance(refs, ReftableRefsContainer):
             return self.lock_timeout

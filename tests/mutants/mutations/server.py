@@ -8,9 +8,9 @@ MUTATIONS = (
     # Pushes
     Mutation(
         "lost-race-blames-every-ref",
-        "server/receive_pack/push_application.py",
-        "guilty = [c for c in left if error.ref in (c.name, c.target)] or left",
-        "guilty = left",
+        "server/receive_pack/reftable_push.py",
+        "            error = rejected.get(command.name)\n",
+        "            error = next(iter(rejected.values()), None)\n",
         "where somebody else was faster with one ref, all others of the push are refused, too",
         ("server/test_push_application.py",),
     ),
@@ -24,9 +24,9 @@ MUTATIONS = (
     ),
     Mutation(
         "stale-old-value",
-        "server/receive_pack/push_application.py",
-        "                transaction.add_update(command.name, new, old=command.old)\n",
-        "                transaction.add_update(command.name, new)\n",
+        "server/receive_pack/reftable_push.py",
+        "                    transaction.add_update(command.name, new, old=command.old)\n",
+        "                    transaction.add_update(command.name, new)\n",
         "of two pushes at once, the second overwrites the first",
         ("server/test_races.py",),
     ),
