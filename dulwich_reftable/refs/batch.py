@@ -25,7 +25,7 @@ __all__ = ["Batch"]
 
 
 class Batch(Transaction):
-    """Transactions that are committed together; it has no updates of its own.
+    """Transactions that are committed together; they are its steps.
 
     Args:
       store: the repository's refs
@@ -34,29 +34,29 @@ class Batch(Transaction):
     def __init__(self, store: RefStore) -> None:
         super().__init__(store)
         self._steps: list[tuple[RefUpdate, ...]] = []
-        self._told: list[Callable[[], None]] = []
+        self._calls_after: list[Callable[[], None]] = []
         self._prepared = PreparedUpdate(store, None, self._peel, self._starts_reflog)
 
     def refs_of(self, stack: Stack) -> Merged:
-        """Give the refs of a stack as the batch sees them: as its calls so far leave them."""
+        """Give the refs of a stack as the steps so far leave them."""
         return self._prepared.refs_of(stack)
 
     def transaction(self, signature: Signature | None) -> Transaction:
-        """Begin a transaction whose commit makes it a part of the batch.
+        """Begin a transaction that becomes a step of the batch when it is committed.
 
         Args:
           signature: for reflog entries; None to write none
         """
         return _Step(self._store, signature, self)
 
-    def tell(self, call: Callable[[], None]) -> None:
-        """Make a call when the batch is written."""
-        self._told.append(call)
+    def call_after(self, call: Callable[[], None]) -> None:
+        """Call a function once the batch is written."""
+        self._calls_after.append(call)
 
     def commit(self) -> None:
         """Write all steps."""
         super().commit()
-        for call in self._told:
+        for call in self._calls_after:
             call()
 
     def prepare_step(self, updates: tuple[RefUpdate, ...]) -> None:
@@ -69,7 +69,7 @@ class Batch(Transaction):
             raise
 
     def keep_step(self, updates: tuple[RefUpdate, ...]) -> None:
-        """Make the step that was prepared a part of the batch."""
+        """Add the step that was prepared to the batch."""
         self._prepared.keep()
         self._steps.append(updates)
 
@@ -77,7 +77,7 @@ class Batch(Transaction):
         """Forget the step that was prepared."""
         self._prepared.drop()
 
-    def _concerned(self) -> set[Stack]:
+    def _stacks_to_lock(self) -> set[Stack]:
         return self._prepared.stacks() if self._steps else set()
 
     def _prepare_update(self, snapshots: Mapping[Stack, Snapshot]) -> PreparedUpdate:
@@ -91,7 +91,7 @@ class Batch(Transaction):
 
 
 class _Step(Transaction):
-    """One of a batch's transactions."""
+    """A transaction that is a step of a batch."""
 
     def __init__(self, store: RefStore, signature: Signature | None, batch: Batch) -> None:
         super().__init__(store, signature)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """``ReftableRefsContainer``: dulwich's ref API on a reftable stack.
 
-Reading is :class:`~dulwich_reftable.refs.reader.RefsReader`'s, here on the latest snapshot; writing
-is :class:`~dulwich_reftable.refs.writer.RefsWriter`'s. What is left is to open a repository's
-stacks, to change reflogs, and the upkeep.
+:class:`~dulwich_reftable.refs.reader.RefsReader` reads refs and
+:class:`~dulwich_reftable.refs.writer.RefsWriter` writes them. This module opens the stacks of a
+repository, gives the reader the latest snapshots, changes reflogs, and does the upkeep.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ __all__ = ["ReftableRefsContainer"]
 class ReftableRefsContainer(RefsWriter):
     """Refs in a reftable stack.
 
-    One container may serve many threads. It opens nothing but what it is asked for, and creates
-    nothing before it is told to write.
+    One container may serve many threads. It opens a stack when it first needs it, and creates
+    nothing before the first write.
 
     Args:
       path: the repository's (common) control directory
-      logger: as of every ``RefsContainer``; called after an update that has a message, which is
-        in the reflog by then. Usually None.
+      logger: as for every ``RefsContainer``; called after an update that has a message. The
+        reflog has its entry by then, so None is right for most callers.
       worktree_path: control directory of a linked worktree, for its own refs
       settings: of the repository; None to read them from its configuration
-      peel: gives what an annotated tag finally points to, by hex object ids, and None for any other
-        object; without it, refs are stored unpeeled
-      identity: gives who is at work, as ``b"Name <address>"``; None asks the configuration
+      peel: takes a hex object id and gives the id that an annotated tag finally points to, None for
+        any other object; without it, refs are stored unpeeled
+      identity: gives the committer, as ``b"Name <address>"``; None to read the configuration
 
     Attributes:
-      path, worktree_path: the control directories, as bytes, which they are in dulwich's containers
+      path, worktree_path: the control directories, as bytes, as in dulwich's containers
 
     Raises:
-      ConfigurationError: if a setting cannot be
+      ConfigurationError: if the value of a setting is not possible
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ReftableRefsContainer(RefsWriter):
     def snapshot(self) -> RefsSnapshot:
         """Give the refs as they are now, read-only, for as long as the snapshot is kept.
 
-        Updates of a batch are not among them before the batch is written.
+        It does not have the updates of a batch that is not written yet.
         """
         return RefsSnapshot(self.store)
 
@@ -122,7 +122,7 @@ class ReftableRefsContainer(RefsWriter):
           old: hex object id before; None for no ref
           new: hex object id after
           message: in any number of lines
-          committer: ``b"Name <address>"``; None for who is at work
+          committer: ``b"Name <address>"``; None for the configured one
           timestamp: seconds since the epoch; None for now
           timezone: seconds east of UTC; None for the local zone
         """
@@ -140,7 +140,7 @@ class ReftableRefsContainer(RefsWriter):
         Args:
           name: of the ref
           index: of the entry, 0 being the newest
-          rewrite: whether the next newer entry shall go on where the next older one ended
+          rewrite: whether the next newer entry's old id becomes the new id of the next older one
         Raises:
           ValueError: if there is no such entry
         """
@@ -153,18 +153,19 @@ class ReftableRefsContainer(RefsWriter):
         expire_unreachable_time: int | None = None,
         reachable_checker: Callable[[bytes], bool] | None = None,
     ) -> int:
-        """Remove old entries; the reflog goes on existing when it has lost all.
+        """Remove old entries; a reflog that loses all of them stays, empty.
 
-        This is dulwich's rule (``dulwich.reflog.expire_reflog``): each entry has one limit, by
-        whether its new id can be reached. git's differs, and looks at the configuration, too;
-        ``porcelain.reflog_expire`` and ``dulwich-reftable reflog expire`` go by that one.
+        This is dulwich's rule (``dulwich.reflog.expire_reflog``): the limit of an entry depends on
+        whether its new id can be reached. git has another rule, and reads limits from the
+        configuration; ``porcelain.reflog_expire`` and ``dulwich-reftable reflog expire`` follow
+        git.
 
         Args:
           name: of the ref
-          expire_time: entries before it go, in seconds since the epoch; None to keep them
-          expire_unreachable_time: unreachable entries before it go; None to keep them
-          reachable_checker: tells of a hex object id whether it can be reached; None: all can
-        Returns: how many entries went
+          expire_time: entries before it are removed, in seconds since the epoch; None to keep them
+          expire_unreachable_time: unreachable entries before it are removed; None to keep them
+          reachable_checker: tells whether a hex object id can be reached; None: all can
+        Returns: how many entries were removed
         """
 
         def is_expired(entry: Entry) -> bool:
@@ -185,7 +186,7 @@ class ReftableRefsContainer(RefsWriter):
         """Compact the stack into one table and clean up, as ``git pack-refs`` does.
 
         Args:
-          all: makes no difference; there are no loose refs
+          all: has no effect, as there are no loose refs
         """
         self.compact()
         self.clean()
@@ -195,11 +196,12 @@ class ReftableRefsContainer(RefsWriter):
         self.remove_if_equals(Ref(name), None)
 
     def verify(self) -> list[Finding]:
-        """Look for damage, in the stacks of all worktrees.
+        """Look for damage in the stacks of all worktrees.
 
-        Returns: what is wrong, each of which is a line as text; nothing if all is well
+        Returns: the faults, each of which is a line as text; an empty list if there are none
         """
-        from ..verification import verify  # here, since few ask for it
+        # Imported late: few programs verify, and verification imports this package.
+        from ..verification import verify
 
         return list(verify(self.store))
 
@@ -214,23 +216,23 @@ class ReftableRefsContainer(RefsWriter):
                 stack.compact()
 
     def auto_compact(self) -> None:
-        """Merge tables where their sizes are no geometric sequence; gives way to everybody."""
+        """Merge tables whose sizes are no geometric sequence; skipped where somebody has a lock."""
         with as_dulwich():
             for stack in self.store.stacks():
                 stack.auto_compact()
 
     def clean(self) -> None:
-        """Remove the files that writers left when they died.
+        """Remove the files of writers that died.
 
         Raises:
-          LockError: if somebody else writes
+          LockError: if somebody else holds the lock
         """
         with as_dulwich():
             for stack in self.store.stacks():
                 stack.clean()
 
     def close(self) -> None:
-        """Let go of the open tables; the container opens them again if it is used again."""
+        """Close the open tables; the container opens them again when it is used again."""
         self.store.close()
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Kinds of our errors that are also dulwich's.
+"""Errors that are also of dulwich's classes.
 
-dulwich's servers and porcelain catch its own kinds: ``RefFormatError`` for a bad name,
-``FileLocked`` for a taken lock, ``OSError`` for a write that failed. What leaves the refs container
-is of those kinds too, so that they report it rather than crash.
+dulwich's servers and porcelain catch its own classes: ``RefFormatError`` for a bad name,
+``FileLocked`` for a taken lock, ``OSError`` for a write that failed. The errors that the refs
+container raises derive from these too, so that dulwich reports them and does not crash.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class BadRefNameError(ReftableError, RefFormatError):
 
 
 class RefLockedError(LockError, FileLocked):
-    """A lock stayed taken; the kind of :class:`LockError` that dulwich knows.
+    """A lock stayed taken: a :class:`LockError` that dulwich knows as ``FileLocked``.
 
     Attributes:
-      filename, lockfilename: as of dulwich's ``FileLocked``
+      filename, lockfilename: as in dulwich's ``FileLocked``
     """
 
     def __init__(self, lock_path: str, age: float | None, waited: float) -> None:
@@ -45,13 +45,13 @@ class RefLockedError(LockError, FileLocked):
         self.lockfilename = lock_path
 
     def __str__(self) -> str:
-        # An OSError that has a file name would make up a message of its own.
+        # OSError makes a message of its own if it has a file name.
         return str(self.args[0])
 
 
 @contextmanager
 def as_dulwich() -> Iterator[None]:
-    """Turn the engine's lock errors into ones that are dulwich's as well."""
+    """Turn the engine's lock errors into :class:`RefLockedError`."""
     try:
         yield
     except RefLockedError:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Ref names: which are legal, and whose they are: everybody's or one worktree's.
+"""Ref names: which are legal, and whether they are shared or belong to one worktree.
 
-Legal is what git accepts (``git check-ref-format``), plus root refs such as ``ORIG_HEAD``. Root
-refs and what is below ``refs/bisect/``, ``refs/worktree/`` and ``refs/rewritten/`` belong to one
-worktree; ``main-worktree/`` and ``worktrees/<id>/`` before such a name reach across
-(git: ``parse_worktree_ref``).
+Legal names are those that git accepts (``git check-ref-format``), and root refs such as
+``ORIG_HEAD``. Root refs and refs below ``refs/bisect/``, ``refs/worktree/`` and ``refs/rewritten/``
+belong to one worktree. With ``main-worktree/`` or ``worktrees/<id>/`` before it, such a name is
+that of another worktree's ref (git: ``parse_worktree_ref``).
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ _KINDS = bytes(
     ord("A" if byte in b"/." else "!" if byte < 0x21 or byte in b"\x7f~^:?*[\\{" else "0")
     for byte in range(256)
 )
-"""For each byte, what it means to :func:`may_be_illegal`."""
+"""The class of each byte, for :func:`may_be_illegal`."""
 
 _HARMLESS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+/"
 
 
 class Owner(Enum):
-    """Whose a ref is."""
+    """The stack that a ref belongs to: the shared one, or that of a worktree."""
 
     SHARED = "shared"
     CURRENT = "current"
@@ -81,7 +81,7 @@ class Place(NamedTuple):
     """Where a ref is kept.
 
     Attributes:
-      owner: whose it is
+      owner: which stack it belongs to
       name: its name in that stack
       worktree: id of the worktree, for ``Owner.OTHER``
     """
@@ -99,29 +99,29 @@ def is_root_ref(name: bytes) -> bool:
 
 
 def is_well_formed(name: bytes) -> bool:
-    """Tell whether git bears with a name, be it of one component (``check_refname_format``)."""
+    """Tell whether git accepts a name, also of one component (``check_refname_format``)."""
     return name not in (b"", b"@") and not _ILLEGAL.search(name)
 
 
 def is_legal(name: bytes) -> bool:
-    """Tell whether a ref may have this name; prefixes of worktrees are none of its business."""
+    """Tell whether a ref in a stack may have this name; it has no prefix of a worktree there."""
     if not name.startswith(b"refs/"):
         return is_root_ref(name)
-    # Most names are made of harmless bytes only, which is told faster than by an expression.
+    # Most names consist of harmless bytes only; this check is faster than the expression.
     if not name.translate(None, _HARMLESS):
         return b"//" not in name and name[-1:] != b"/"
     return is_well_formed(name)
 
 
 def may_be_illegal(names: Sequence[bytes]) -> bool:
-    """Tell of many names below ``refs/`` at once whether one of them may be illegal.
+    """Tell whether one of many names below ``refs/`` may be illegal.
 
-    It costs a few nanoseconds a name, and is wrong about legal names that are rare: those with a
-    brace, or a component that ends in a dot.
+    It costs a few nanoseconds a name. It answers True for some rare legal names, too: those with a
+    brace, or with a component that ends in a dot.
     """
-    # Slashes and dots become capitals, and what is harmless gets no case. Text is in title case
-    # unless a capital follows another one: so do "//", "..", "/.", and, as the names are joined by
-    # slashes, a slash or a dot at the end of a name.
+    # Slashes and dots become capitals, and harmless bytes become digits, which have no case. The
+    # text is in title case unless a capital follows another one. That is so for "//", ".." and
+    # "/.", and for a slash or a dot at the end of a name, as slashes join the names.
     text = b"/".join(names)
     kinds = text.translate(_KINDS)
     return (
@@ -133,16 +133,16 @@ def may_be_illegal(names: Sequence[bytes]) -> bool:
 
 
 def is_logged_by_default(name: bytes) -> bool:
-    """Tell whether git starts a reflog for a ref, not told to otherwise, where it keeps any.
+    """Tell whether git starts a reflog for a ref where ``core.logAllRefUpdates`` is true.
 
-    Those are the reflogs of branches, remote-tracking branches, notes and HEAD
+    It does so for branches, remote-tracking branches, notes and HEAD
     (git: ``should_autocreate_reflog``).
     """
     return name == b"HEAD" or name.startswith((b"refs/heads/", b"refs/remotes/", b"refs/notes/"))
 
 
 def check_name(name: bytes) -> None:
-    """Refuse a name that no ref can have, in whichever worktree.
+    """Check that a ref of this or another worktree may have a name.
 
     Raises:
       BadRefNameError: if it is illegal
@@ -153,7 +153,11 @@ def check_name(name: bytes) -> None:
 
 
 def place_of(name: bytes) -> Place:
-    """Tell where a ref is kept."""
+    """Tell where a ref is kept.
+
+    Raises:
+      BadRefNameError: if the name is one of a worktree with an impossible id
+    """
     if name.startswith(b"refs/"):
         return Place(Owner.CURRENT if name.startswith(PER_WORKTREE) else Owner.SHARED, name)
     if name.startswith(b"main-worktree/"):
@@ -170,12 +174,12 @@ def place_of(name: bytes) -> Place:
 
 
 def collapse(name: bytes) -> bytes:
-    """Make runs of slashes one slash, as a file system would."""
+    """Leave out empty components, as a file system would."""
     return b"/".join(part for part in name.split(b"/") if part)
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
-    """Give the smallest name that sorts behind everything with a prefix; None for the end."""
+    """Give the smallest name after all names with a prefix; None if there is none."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes((stem[-1] + 1,)) if stem else None
 

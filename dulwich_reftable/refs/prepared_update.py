@@ -2,7 +2,7 @@
 """What a transaction writes: the records of refs and reflogs, stack by stack.
 
 The update is prepared under the locks. That follows symrefs, checks what each ref update expects,
-refuses names in each other's way, and works out which reflogs get an entry. If a ref turns out to
+refuses names that conflict, and works out which reflogs get an entry. If a ref turns out to
 be in a stack that is not locked, :class:`UnlockedStackError` says so; the transaction locks that
 stack as well and prepares the update anew.
 
@@ -38,19 +38,29 @@ __all__ = ["PreparedUpdate", "RefUpdate", "UnlockedStackError"]
 
 @dataclass(slots=True)  # there may be very many of them
 class RefUpdate:
-    """One update of a ref: what it is to be, and what it has to be before.
+    """One update of a ref: its new value, and the value that it is expected to have before.
 
     Values are text: hex object id, ``b"ref: <target>"``, or None for "no such ref".
+
+    Attributes:
+      name: of the ref
+      new: value to set; None deletes the ref
+      expects: whether ``old`` is checked
+      old: expected value
+      follow: whether a symref is followed, and the ref at the end of the chain updated
+      signature: for the reflog entry; None to write none
+      verify_only: whether the ref is only checked
+      old_is_resolved: whether an object id as ``old`` is expected at the end of a symref's chain
     """
 
     name: bytes
     new: bytes | None
-    expects: bool  # whether ``old`` is to be found
+    expects: bool
     old: bytes | None
-    follow: bool  # whether to update what a symref points to
+    follow: bool
     signature: Signature | None
     verify_only: bool = False
-    old_is_resolved: bool = False  # whether an id as ``old`` is what a symref leads to
+    old_is_resolved: bool = False
 
 
 @dataclass
@@ -59,8 +69,8 @@ class _StackUpdate:
 
     location: str  # of the stack, for messages
     base: Snapshot
-    refs_before: Merged  # the base, and what the steps before have made of it
-    values: dict[bytes, bytes | None] = field(default_factory=dict)  # before
+    refs_before: Merged  # the base, and the steps before this one
+    values: dict[bytes, bytes | None] = field(default_factory=dict)  # before this step
     claimed: set[bytes] = field(default_factory=set)
     refs: dict[bytes, RefRecord] = field(default_factory=dict)
     logs: dict[bytes, LogRecord] = field(default_factory=dict)
@@ -79,7 +89,7 @@ class _StackUpdate:
         """Claim a ref and its reflog for the update of one; a second claim is an error."""
         if name in self.claimed:
             raise TransactionError(
-                updated, None, None, f"'{os.fsdecode(name)}' is concerned by another update, too"
+                updated, None, None, f"'{os.fsdecode(name)}' is part of another update, too"
             )
         self.claimed.add(name)
 
@@ -88,7 +98,7 @@ class _StackUpdate:
         self.logs[log_key(name, self.update_index)] = record
 
     def created(self) -> list[bytes]:
-        """Give the refs that were not there."""
+        """Give the names of the refs that the step creates."""
         return [
             name
             for name, record in self.refs.items()
@@ -99,7 +109,7 @@ class _StackUpdate:
         return {name for name, record in self.refs.items() if record.is_deletion}
 
     def keep(self, options: WriteOptions) -> None:
-        """End the step; the next one stands on it."""
+        """Finish the step; the next one sees its refs."""
         if self.refs or self.logs:
             if not isinstance(self.refs_before, Overlay):
                 self.refs_before = Overlay(self.base, options)
@@ -132,7 +142,7 @@ _Chain = list[tuple[_StackUpdate, bytes]]
 
 
 class UnlockedStackError(Exception):
-    """A stack is concerned that was not foreseen: lock it as well and begin again."""
+    """An update touches a stack that is not locked: lock it as well and begin again."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
@@ -145,7 +155,7 @@ class PreparedUpdate:
     Args:
       store: the repository's refs
       snapshots: of the locked stacks; None to prepare without locks, on the latest ones
-      peel: as the store's; it is asked often
+      peel: as the store's; it is called once for each ref and should have a cache
       starts_reflog: tells of a ref that has no reflog whether it gets one; names are those in
         their stack
     """
@@ -170,12 +180,12 @@ class PreparedUpdate:
         self._conflicts: dict[bytes, bytes] = {}  # names that cannot be created, and what hinders
 
     def add(self, updates: Collection[RefUpdate]) -> None:
-        """Work out the updates of one step.
+        """Add a step: check its updates and make their records.
 
         Raises:
           TransactionError: if an expectation is not met
-          RefConflictError: if two refs would be in each other's way
-          UnlockedStackError: if a stack is concerned that is not locked
+          RefConflictError: if a ref would be a directory of another one
+          UnlockedStackError: if it touches a stack that is not locked
         """
         self._head = None
         self._preload(updates)
@@ -232,17 +242,17 @@ class PreparedUpdate:
             yield from worktree_views(self._store, created, deleted, self.refs_of)
 
     def keep(self) -> None:
-        """End the step."""
+        """Finish the step."""
         for part in self._parts.values():
             part.keep(self._store.settings.write)
 
     def drop(self) -> None:
-        """Forget the step that was begun."""
+        """Forget the step that was added last."""
         for part in self._parts.values():
             part.drop()
 
     def stacks(self) -> set[Stack]:
-        """Give the stacks that are concerned."""
+        """Give the stacks that the update touches."""
         return set(self._parts)
 
     def fits(self, snapshots: Mapping[Stack, Snapshot]) -> bool:
@@ -261,10 +271,10 @@ class PreparedUpdate:
         return self._unlocked[stack]
 
     def write(self, additions: Mapping[Stack, Addition]) -> None:
-        """Write the tables; they are not listed yet.
+        """Write the tables; no list names them yet.
 
         Args:
-          additions: to all of the stacks
+          additions: to the stacks of this update
         Raises:
           RecordError: if a name or a message is too large for a block
           StorageError: if writing failed
@@ -273,7 +283,7 @@ class PreparedUpdate:
             part.write(additions[stack])
 
     def _preload(self, updates: Collection[RefUpdate]) -> None:
-        """Find all refs at once where there are many."""
+        """Look up the refs of all updates in one pass over each stack."""
         if len(updates) < 2:
             return
         names: dict[Stack, list[bytes]] = {}
@@ -286,7 +296,7 @@ class PreparedUpdate:
             part.values.update(part.refs_before.values_of(wanted))
 
     def _branch_of_head(self) -> bytes | None:
-        """Give the branch that HEAD points to, which only reflogs ask for."""
+        """Give the branch that HEAD points to; only reflog entries need it."""
         if self._head is None:
             value = self.refs_of(self._store.current).ref_value(b"HEAD")
             self._head = (symref_target(value),)
@@ -301,10 +311,10 @@ class PreparedUpdate:
         return self._parts[stack]
 
     def _resolve(self, name: bytes, follow: bool) -> tuple[_Chain, bytes | None]:
-        """Follow symrefs.
+        """Find the refs that an update of a ref touches.
 
-        Returns: the chain of refs as (part, name), and the value of the last; a chain that loops
-          is only its first ref
+        Returns: the chain of symrefs from it on, as (part, name), and the value of the last ref; of
+          a chain that is a circle or too long, only the first ref
         """
         chain: _Chain = []
 
@@ -325,7 +335,7 @@ class PreparedUpdate:
         return chain, value
 
     def _id_of(self, name: bytes) -> bytes | None:
-        """Give the object id that a ref finally points to; it is read where no lock is held."""
+        """Give the object id that a ref finally points to; its stack need not be locked."""
 
         def read(name: bytes) -> bytes | None:
             stack, local = self._store.find(name)
@@ -334,7 +344,11 @@ class PreparedUpdate:
         return resolved_id(name, read)
 
     def _check(self, update: RefUpdate, before: bytes | None) -> None:
-        """See that a ref is as expected."""
+        """Check that a ref is as expected.
+
+        Raises:
+          TransactionError: if it is not
+        """
         if not update.expects or update.old == before:
             return
         may_lead_there = (
@@ -390,7 +404,7 @@ class PreparedUpdate:
             if target_id is None:
                 return  # git, too, logs nothing for a symref to nowhere
             new = target_id
-        # The refs on the way are logged as well, and HEAD if this is the branch it points to.
+        # The symrefs of the chain get an entry as well, and HEAD if it points to this branch.
         logged = chain[:-1] if after is None and not was_symref else chain
         if name == self._branch_of_head() and not any(local == b"HEAD" for _, local in chain):
             head_part = self._part(self._store.current)
@@ -410,6 +424,6 @@ class PreparedUpdate:
         target = symref_target(value)
         if target is not None:
             return RefRecord(name, index, target=target)
-        # Branches are commits, which peel to nothing; looking each of them up would be a waste.
+        # Branches point to commits, which are not peeled: their objects need not be read.
         peeled = None if name.startswith(b"refs/heads/") else self._peel(value)
         return RefRecord(name, index, a2b_hex(value), a2b_hex(peeled) if peeled else None)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Who, when and why: what reflog entries say beside the object ids, and how dulwich's form maps.
+"""Log signatures: committer, time and message of a reflog entry, in dulwich's form and on disk.
 
-dulwich has the committer as ``b"Name <address>"``, the time zone in seconds and a message without
-newline; on disk there are name and address, the decimal ``±hhmm``, and a line. Ids are hex digits
-on dulwich's side and raw bytes on disk.
+In dulwich the committer is ``b"Name <address>"``, the time zone is in seconds, and the message has
+no newline. On disk there are name and address, the decimal ``±hhmm``, and a line with its newline.
+Object ids are hex digits in dulwich and raw bytes on disk.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["Signature", "entry_of", "message_line"]
 
 _BLANKS = re.compile(rb"[ \t\r\n]+")
 _LATEST = (1 << 63) - 1
-"""The latest time that git reads, in seconds since the epoch."""
+"""The latest time that git can read, in seconds since the epoch."""
 
 _WIDEST_ZONE = 327 * 60 + 59
-"""The minutes of the widest time zone that the format has room for."""
+"""The largest offset of a time zone that the format has room for, in minutes."""
 
 
 class Signature(NamedTuple):
-    """All of a reflog entry but its ids.
+    """All of a reflog entry except its object ids.
 
     Attributes:
       name: committer's name
@@ -55,16 +55,16 @@ class Signature(NamedTuple):
         timestamp: int | None = None,
         timezone: int | None = None,
     ) -> Signature:
-        """Make a signature.
+        """Make a signature from dulwich's form.
 
         Args:
-          store: tells who is at work, and how long a message may be
+          store: tells the committer and the largest size of a message
           message: in any number of lines
-          committer: ``b"Name <address>"``; None for who is at work
+          committer: ``b"Name <address>"``; None for the configured one
           timestamp: seconds since the epoch; None for now. The format has no time before 1970:
             an earlier one becomes 0
-          timezone: seconds east of UTC; None for the local zone. Odd seconds, such as those of old
-            local times, are cut off, as by git
+          timezone: seconds east of UTC; None for the local zone. It is cut to whole minutes, as in
+            git
         Raises:
           InvalidUserIdentity: if the committer is malformed
         """
@@ -94,15 +94,15 @@ class Signature(NamedTuple):
 def message_line(message: bytes, block_size: int) -> bytes:
     """Make a message one line, the way git does.
 
-    Runs of white space become a blank and those at the ends go (git: ``copy_reflog_msg``); what is
-    longer than half a block is cut.
+    Runs of white space become a blank, and there is none at the ends (git: ``copy_reflog_msg``). A
+    message longer than half a block is cut.
     """
     text = _BLANKS.sub(b" ", message.split(b"\0", 1)[0]).strip(b" ")
     return text[: block_size // 2] + b"\n"
 
 
 def entry_of(update: LogUpdate) -> Entry:
-    """Give an entry as dulwich has it."""
+    """Give an entry in dulwich's form."""
     return Entry(
         b2a_hex(update.old_id),
         b2a_hex(update.new_id),
@@ -117,7 +117,7 @@ def _local_zone(timestamp: float) -> int:
     """Give the local time zone at some time, in seconds east of UTC."""
     try:
         return time.localtime(timestamp).tm_gmtoff
-    except (OverflowError, ValueError, OSError):  # a year that the calendar does not have
+    except (OverflowError, ValueError, OSError):  # the calendar has no such year
         return time.localtime().tm_gmtoff
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What all parts of a refs container stand on: the stacks, the settings, and two questions.
+"""``RefStore``: the stacks that a repository keeps its refs in, and how to use them.
 
-The shared stack holds the shared refs and the main worktree's own; each linked worktree has a
-stack of its own beside its ``HEAD``. The questions are asked of the repository: what an object
-peels to, and who is at work.
+The shared stack holds the shared refs and the main worktree's own. Each linked worktree has a stack
+of its own in its control directory. A store also has the settings, and two functions of the
+repository: one peels objects, the other names the committer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .unpeeled import UnpeeledTags
 __all__ = ["Moment", "RefStore", "worktree_ids"]
 
 _LOOKS = 5
-"""How often two stacks are looked at until one stays as it was while the other is read."""
+"""How often to read two stacks until the first did not change while the second was read."""
 
 
 class RefStore:
@@ -35,13 +35,13 @@ class RefStore:
       settings: the repository's
       peel: takes a hex object id and gives what an annotated tag finally points to, None for any
         other object or one that does not exist
-      identity: gives who is at work, as ``b"Name <address>"``
+      identity: gives the committer, as ``b"Name <address>"``
 
     Attributes:
       shared: the stack of shared refs, and of the main worktree's own
       current: the stack of this worktree's own refs
-      is_linked: whether those are two
-      unpeeled: what tags point to that tables do not tell
+      is_linked: whether these two are different stacks
+      unpeeled: finds tags that tables hold unpeeled
       common_dir, git_dir, settings, peel, identity: as given
     """
 
@@ -69,7 +69,7 @@ class RefStore:
 
     @property
     def hex_size(self) -> int:
-        """Digits of an object id."""
+        """How many hex digits an object id has."""
         return 2 * self.settings.write.hash_size
 
     def _open(self, git_dir: str) -> Stack:
@@ -88,7 +88,7 @@ class RefStore:
         )
 
     def stacks(self) -> tuple[Stack, ...]:
-        """Give the stacks that this worktree's refs are in."""
+        """Give the stacks that hold the refs of this worktree."""
         return (self.shared, self.current) if self.is_linked else (self.shared,)
 
     def all_stacks(self) -> Iterator[tuple[bytes | None, Stack]]:
@@ -110,7 +110,7 @@ class RefStore:
         """Give the stack that a ref is kept in, and its name there.
 
         Raises:
-          BadRefNameError: if the name is of a worktree that cannot be
+          BadRefNameError: if the name is one of a worktree with an impossible id
           StorageError: if there is no such worktree
         """
         if name.startswith(b"refs/") and not self.is_linked:
@@ -133,11 +133,11 @@ class RefStore:
 
 
 class Moment:
-    """The snapshots of one moment, one a stack; call it to get that of a stack.
+    """Snapshots of all stacks, taken at one moment; call it to get the snapshot of a stack.
 
-    Where this worktree's refs are in two stacks, their snapshots were the latest ones at the same
-    time, unless others write faster than we can look. Those of other worktrees are taken when they
-    are first asked for.
+    Where this worktree's refs are in two stacks, both snapshots were the latest ones at the same
+    time, unless others write faster than they can be read. The snapshots of other worktrees are
+    taken when they are first used.
 
     Args:
       store: the repository's refs
@@ -164,6 +164,6 @@ class Moment:
 
 
 def worktree_ids(common_dir: str) -> list[str]:
-    """List the names that the linked worktrees have in a repository's control directory."""
+    """List the ids of the linked worktrees, which are directories below ``worktrees``."""
     directory = os.path.join(common_dir, "worktrees")
     return sorted(os.listdir(directory)) if os.path.isdir(directory) else []

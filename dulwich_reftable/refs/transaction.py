@@ -36,16 +36,16 @@ class Transaction:
 
     Leaving the context commits; leaving it by an exception does nothing. Names are full ref names,
     ids hex digits. Expectations: ``old=None`` expects nothing, the zero id expects that there is no
-    such ref, anything else is the value that must be there (``b"ref: <target>"`` for a symref that
-    is not followed).
+    such ref, any other value must be the ref's (``b"ref: <target>"`` for a symref that is not
+    followed).
 
-    Who wants to know that a commit will succeed before doing something else calls :meth:`prepare`
-    in between.
+    Call :meth:`prepare` first to take the locks and make all checks before something else is done
+    that depends on them.
 
     Args:
       store: the repository's refs
       signature: for reflog entries; None to write none
-      starts_reflog: tells of a ref that has no reflog whether an entry starts one; None to go by
+      starts_reflog: tells, by its name, whether a ref without a reflog gets one; None to follow
         the repository's settings
       allow_failure: whether to leave out updates that are not possible, and to do the others
         (git: ``REF_TRANSACTION_ALLOW_FAILURE``)
@@ -69,9 +69,9 @@ class Transaction:
         self._signature = signature
         self._starts_reflog = starts_reflog or (lambda name: store.settings.starts_reflogs)
         self._updates: dict[tuple[bytes, bool], RefUpdate] = {}
-        # To read an object costs more than all else about a ref: each is asked for once.
+        # Reading an object costs more than everything else: each is read once.
         self._peel = cache(store.peel)
-        self._held = ExitStack()  # what is to be let go of in the end
+        self._held = ExitStack()  # the locked stacks
         self._additions: list[Addition] = []
         self._is_prepared = False
         self._is_over = False
@@ -118,7 +118,7 @@ class Transaction:
         self.add_update(name, None, old=old, follow=False)
 
     def verify(self, name: bytes, old: bytes) -> None:
-        """Expect a value and leave it; symrefs are followed.
+        """Check the value of a ref and leave the ref alone; symrefs are followed.
 
         Raises:
           BadRefNameError: if the name is illegal
@@ -149,12 +149,12 @@ class Transaction:
         Args:
           name: of the ref
           new: hex object id, ``b"ref: <target>"``, or None to delete
-          old: what must be there
-          follow: whether to update what a symref points to
-          verify_only: whether to check ``old`` and leave it at that
+          old: value that the ref must have; None for any
+          follow: whether to update the ref that a symref leads to
+          verify_only: whether only to check ``old``
           signature: for the reflog; None for the transaction's
-          old_is_resolved: of a symref that is not followed, whether an object id as ``old`` is what
-            it leads to, as git has it
+          old_is_resolved: whether an object id as ``old`` is compared with the object that a symref
+            leads to, where the symref is not followed; git's ``update-ref`` does so
         Raises:
           BadRefNameError: if the name is illegal
           ValueError: if ``new`` is neither an object id nor a symref
@@ -184,28 +184,28 @@ class Transaction:
     # Committing
 
     def prepare(self) -> None:
-        """Take the locks, check all expectations, and write the tables, but list them not yet.
+        """Take the locks, check all expectations and write the tables, but do not list them yet.
 
-        Nobody else can write to these stacks until :meth:`commit` or :meth:`abort`, and nobody sees
-        anything of the updates. No updates can be added any more. If this fails, the transaction is
-        over, and nothing was written.
+        Until :meth:`commit` or :meth:`abort`, nobody else can write to these stacks, nobody sees
+        the updates, and no update can be added. If this fails, the transaction is over, and nothing
+        was written.
 
         Raises:
           TransactionError: if an expectation is not met
-          RefConflictError: if two refs would be in each other's way
+          RefConflictError: if a ref would be a directory of another one
           LockError: if a lock stayed taken
           RecordError: if a name or a message is too large for a block
           StorageError: if writing failed
         """
         self._require_open()
         try:
-            stacks = self._concerned()
+            stacks = self._stacks_to_lock()
             with as_dulwich():
                 while True:
                     try:
                         self._lock_and_write(stacks)
                     except UnlockedStackError as missing:
-                        self._let_go()
+                        self._release()
                         stacks.add(missing.stack)
                     else:
                         break
@@ -224,12 +224,12 @@ class Transaction:
         self._prepare_update(snapshots).write(additions)
         self._additions = list(additions.values())
 
-    def _concerned(self) -> set[Stack]:
-        """Give the stacks to be locked, as far as can be told."""
+    def _stacks_to_lock(self) -> set[Stack]:
+        """Give the stacks to lock, as far as they are known before symrefs are followed."""
         return {self._store.find(update.name)[0] for update in self._updates.values()}
 
     def _prepare_update(self, snapshots: Mapping[Stack, Snapshot]) -> PreparedUpdate:
-        """Work out what is to be written to locked stacks."""
+        """Prepare the records to write to the locked stacks."""
         prepared = PreparedUpdate(self._store, snapshots, self._peel, self._starts_reflog)
         if self._allow_failure:
             self.rejected = prepared.add_possible(self._updates.values())
@@ -238,10 +238,10 @@ class Transaction:
         return prepared
 
     def commit(self) -> None:
-        """Do it.
+        """Make the updates, all of them or none.
 
         Raises:
-          ReftableError: whatever :meth:`prepare` raises, if that was not called before
+          ReftableError: as :meth:`prepare`, if that was not called before
           StorageError: if writing failed
         """
         if not self._is_prepared:
@@ -253,13 +253,13 @@ class Transaction:
             self.abort()
 
     def abort(self) -> None:
-        """Forget all updates, and let go of what was prepared; harmless when it is over."""
+        """Forget all updates and release the locks; does nothing if the transaction is over."""
         self._is_over = True
         self._is_prepared = False
         self._updates.clear()
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._additions = []
         self._held.close()
 
@@ -270,10 +270,10 @@ class Transaction:
 
 
 def _in_order(stacks: set[Stack]) -> list[Stack]:
-    """Sort stacks in one order for everybody, so that no two writers wait for each other."""
+    """Sort stacks by path, so that no two writers lock them in opposite orders."""
     if len(stacks) < 2:
         return list(stacks)
-    # Worktrees know the same directory by different paths.
+    # Two worktrees may have different paths for the same directory.
     return sorted(stacks, key=lambda stack: os.path.realpath(stack.storage.location))
 
 
@@ -283,14 +283,14 @@ def is_zero(value: bytes) -> bool:
 
 
 def check_value(value: bytes, hex_size: int) -> None:
-    """Refuse what cannot be a ref's value.
+    """Check the value of a ref.
 
     Args:
       value: hex object id, or ``b"ref: <target>"``
       hex_size: digits of an object id
     Raises:
-      ValueError: if it is neither, or the zero id
-      BadRefNameError: if the target is no ref name
+      ValueError: if it is neither, or is the zero id
+      BadRefNameError: if the target is an illegal name
     """
     target = symref_target(value)
     if target is not None:
@@ -300,7 +300,7 @@ def check_value(value: bytes, hex_size: int) -> None:
 
 
 def check_size(store: RefStore, name: bytes, value: bytes) -> None:
-    """Refuse a ref that no block can hold, before anybody looks for what is in its way.
+    """Check that a block can hold a ref; this comes before the check for conflicts.
 
     Args:
       store: the repository's refs

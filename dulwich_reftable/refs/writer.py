@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Writing refs: dulwich's ``RefsContainer`` methods that change something, and some of our own.
+"""Writing refs: the methods of dulwich's ``RefsContainer`` that change refs, and some of our own.
 
-Every write is a transaction, be it of one ref, so that what is expected is checked under the lock
-and the reflog entry stands in the same table as the ref.
+Every write is a transaction, even that of one ref. So expectations are checked under the lock, and
+the reflog entry is in the same table as the ref.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ Logger = Callable[[bytes, bytes, bytes, "bytes | None", "int | None", "int | Non
 
 
 class RefsWriter(RefsReader):
-    """What can be done to a repository's refs.
+    """The methods of a refs container that write.
 
     Args:
-      store: the repository's refs
+      store: the stacks that the refs are in
       logger: called after an update that has a message; None for nobody
     """
 
     def __init__(self, store: RefStore, logger: Logger | None) -> None:
         super().__init__(store)
         self._logger = logger
-        self._batches: dict[int, Batch] = {}  # by the thread that has begun them
+        self._batches: dict[int, Batch] = {}  # by the thread that began them
 
     # One ref
 
@@ -59,10 +59,10 @@ class RefsWriter(RefsReader):
         """Set a ref if it is as expected; symrefs are followed.
 
         Args:
-          name: of the ref; a set through a loop of symrefs replaces this one
+          name: of the ref; if it leads into a loop of symrefs, this ref is replaced
           old_ref: value that it must have; None for any, the zero id for "no such ref"
           new_ref: hex object id, or ``b"ref: <target>"``
-          committer: ``b"Name <address>"`` for the reflog; None for who is at work
+          committer: ``b"Name <address>"`` for the reflog; None for the configured one
           timestamp: seconds since the epoch; None for now
           timezone: seconds east of UTC; None for the local zone
           message: for the reflog; None for no entry
@@ -70,7 +70,7 @@ class RefsWriter(RefsReader):
         Raises:
           BadRefNameError: if the name is illegal
           ValueError: if the value is neither an object id nor a symref
-          RefConflictError: if another ref is in the way
+          RefConflictError: if another ref is a directory of this one, or below it
           LockError, StorageError: if it could not be written
         """
         signature = self._signature(message, committer, timestamp, timezone)
@@ -112,8 +112,8 @@ class RefsWriter(RefsReader):
     ) -> bool:
         """Delete a ref, and its reflog, if it is as expected; symrefs are not followed.
 
-        Args and errors are those of :meth:`set_if_equals`; the message goes to the reflog of HEAD,
-        if it points to the ref.
+        Args and errors are those of :meth:`set_if_equals`. The message goes to the reflog of HEAD,
+        if HEAD points to the ref.
 
         Returns: False if the ref was not as expected, and nothing was written
         """
@@ -137,10 +137,10 @@ class RefsWriter(RefsReader):
         self._update_ref(name, None, symref_to(other), follow=False, signature=signature)
 
     def _check_refname(self, name: Ref) -> None:
-        self._tolerated(name)
+        self._checked_name(name)
 
-    def _tolerated(self, name: bytes) -> Ref:
-        """Check a name; bear with empty components, which dulwich warns of, by leaving them out."""
+    def _checked_name(self, name: bytes) -> Ref:
+        """Check a name; empty components are left out, with dulwich's warning."""
         if b"//" in name:
             super()._check_refname(Ref(name))
             name = collapse(name)
@@ -168,7 +168,7 @@ class RefsWriter(RefsReader):
         signature: Signature | None,
     ) -> bool:
         """Update one ref; tell whether the ref was as expected."""
-        name = self._tolerated(name)
+        name = self._checked_name(name)
         before = self.read_ref(Ref(name)) if self._logger is not None else None
         transaction = self._begin(None)
         transaction.add_update(name, new, old=old, follow=follow, signature=signature)
@@ -179,16 +179,16 @@ class RefsWriter(RefsReader):
         if self._logger is not None and signature is not None:
             who = signature.name + b" <" + signature.email + b">"
             line = signature.message.rstrip(b"\n")
-            tell = partial(self._log, name, before, new, who, signature.time, None, line)
+            log = partial(self._log, name, before, new, who, signature.time, None, line)
             batch = self._batch()
             if batch is None:
-                tell()
+                log()
             else:
-                batch.tell(tell)
+                batch.call_after(log)
         return True
 
     def _batch(self) -> Batch | None:
-        """Give the batch that this thread has begun."""
+        """Give the batch that this thread began; None if there is none."""
         return self._batches.get(get_ident()) if self._batches else None
 
     def _begin(self, signature: Signature | None) -> Transaction:
@@ -206,12 +206,12 @@ class RefsWriter(RefsReader):
     ) -> Transaction:
         """Begin updates of several refs, all or nothing; a context manager.
 
-        In a :meth:`batch_update` it becomes a part of the batch; nothing is locked before that
+        In a :meth:`batch_update` it becomes a step of the batch; nothing is locked before the batch
         ends.
 
         Args:
           message: for the reflogs; None for no entries
-          committer: ``b"Name <address>"``; None for who is at work
+          committer: ``b"Name <address>"``; None for the configured one
           timestamp: seconds since the epoch; None for now
           timezone: seconds east of UTC; None for the local zone
         """
@@ -221,15 +221,15 @@ class RefsWriter(RefsReader):
     def batch_update(self) -> Iterator[None]:
         """Gather this thread's updates and write them at the end, all of them or none.
 
-        They leave what they would leave one after another, reflogs included, in one table. Each
-        call finds refs as the calls before it have made them, and so do reads by this thread;
-        everybody else sees nothing before the end. What an update expects is checked when it is
-        called, and once more at the end, under the lock. An exception that leaves the context
-        drops all updates. Renames, copies and changes of reflogs alone cannot be part of it.
+        They have the same result as one after another, reflogs included, but in one table. A call
+        sees the results of the calls before it, and so do reads by this thread; other threads and
+        processes see nothing before the end. Expectations are checked at the call, and once more at
+        the end, under the lock. An exception that leaves the context drops all updates. Renames,
+        copies and changes of reflogs alone cannot be part of a batch.
 
         Raises:
           TransactionError: at the end, if somebody else changed one of the refs meanwhile
-          RefConflictError: at the end, if somebody else created a ref that is in the way
+          RefConflictError: at the end, if somebody else created a ref that conflicts
           LockError, StorageError: at the end, if it could not be written
         """
         thread = get_ident()
@@ -271,13 +271,13 @@ class RefsWriter(RefsReader):
         with self.transaction(message, committer, when, zone) as transaction:
             for name, value in other.items():
                 stale.discard(name)
-                full = self._tolerated(base + b"/" + name)
+                full = self._checked_name(base + b"/" + name)
                 transaction.add_update(full, value, follow=value is not None)
             for name in stale:
                 transaction.delete(base + b"/" + name)
 
     def add_packed_refs(self, new_refs: Mapping[Ref, ObjectID | None]) -> None:
-        """Set refs, in one transaction, without following symrefs or asking what was there.
+        """Set refs in one transaction, whatever their values were; symrefs are not followed.
 
         Args:
           new_refs: object ids by names; None deletes
@@ -303,20 +303,20 @@ class RefsWriter(RefsReader):
     ) -> None:
         """Rename a ref, with its reflog.
 
-        HEAD is not moved, but its reflog tells if it pointed to the ref (git: ``git branch -m``
-        moves it afterwards).
+        HEAD is not changed. Its reflog gets an entry, if it points to the ref (``git branch -m``
+        moves HEAD afterwards).
 
         Args:
           old: its name
-          new: name to be; there must be no such ref
-          message: for the reflogs; None for no entries but the old ones
-          committer: ``b"Name <address>"``; None for who is at work
+          new: its new name; there must be no such ref
+          message: for the reflogs; None for no new entries
+          committer: ``b"Name <address>"``; None for the configured one
           timestamp: seconds since the epoch; None for now
           timezone: seconds east of UTC; None for the local zone
         Raises:
           BadRefNameError: if the name is illegal
           TransactionError: if there is no ref ``old``, it is a symref, or there is a ref ``new``
-          RefConflictError: if another ref is in the way
+          RefConflictError: if another ref is a directory of this one, or below it
         """
         signature = self._signature(message, committer, timestamp, timezone)
         self._move(old, new, signature, keep=False)
