@@ -8,7 +8,8 @@ import pytest
 
 import dulwich_reftable as dr
 
-from .sides import sides as sides  # a fixture
+from .sides import side as side  # a fixture
+from .sides import sides as sides
 
 
 @pytest.fixture

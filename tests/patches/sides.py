@@ -100,6 +100,26 @@ def make_side(root: Path, ref_format: str, *, explicit: bool) -> Side:
 
 
 @pytest.fixture(params=["path", "repo"])
+def side(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Side]:
+    """A reftable repository with two commits; used by its path, or by an object of our class."""
+    fix_identity(monkeypatch)
+    explicit = request.param == "repo"
+    made = make_side(tmp_path, "reftable", explicit=explicit)
+    if not explicit:
+        dr.install()
+    made.commit("a", "one")
+    made.commit("a", "two")
+    yield made
+    assert_no_strays(made.path / ".git")
+    assert made.git.complaints() == b""
+    if explicit:
+        made.repo.close()
+    dr.uninstall()
+
+
+@pytest.fixture(params=["path", "repo"])
 def sides(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[Side]]:

@@ -1,11 +1,10 @@
-"""Where dulwich goes around the refs container: what it leaves is what git expects, and back."""
+"""Where dulwich bypasses the refs container, it leaves what git expects, and understands git's."""
 
 from __future__ import annotations
 
 import io
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +22,9 @@ from support.git import Git, GitError, requires_git
 
 import dulwich_reftable as dr
 
-from .sides import WHO, Side, assert_no_strays, fix_identity, make_side
+from .sides import WHO, Side, assert_no_strays
 
 pytestmark = requires_git
-
-
-@pytest.fixture(params=["path", "repo"])
-def side(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Side]:
-    """A reftable repository with two commits; used by its path, or by an object of our class."""
-    fix_identity(monkeypatch)
-    explicit = request.param == "repo"
-    made = make_side(tmp_path, "reftable", explicit=explicit)
-    if not explicit:
-        dr.install()
-    made.commit("a", "one")
-    made.commit("a", "two")
-    yield made
-    assert_no_strays(made.path / ".git")
-    assert made.git.complaints() == b""
-    if explicit:
-        made.repo.close()
-    dr.uninstall()
 
 
 # The stash
@@ -153,7 +132,7 @@ def test_a_bisection_that_fails(side: Side) -> None:
 
 
 def diverge(side: Side) -> bytes:
-    """Change the file ``a`` on main, and remove it on another branch; gives the latter's commit."""
+    """Change the file ``a`` on main, and remove it on another branch; return the commit of that."""
     porcelain.checkout(side.repo, "main", new_branch="side")
     porcelain.remove(side.repo, [str(side.path / "a")])
     theirs = porcelain.commit(side.repo, message=b"theirs", author=WHO, committer=WHO)
@@ -163,7 +142,7 @@ def diverge(side: Side) -> bytes:
 
 
 def conflict(side: Side) -> bytes:
-    """Meet a conflict in the file ``a``; gives the commit that could not be picked."""
+    """Meet a conflict in the file ``a``; return the commit that could not be picked."""
     theirs = diverge(side)
     with pytest.raises(porcelain.Error, match="Conflicts"):
         porcelain.cherry_pick(side.repo, theirs)
@@ -253,7 +232,7 @@ def test_expiry_is_gits(
     options: list[str],
     by_command: bool,
 ) -> None:
-    """So it is by the command line, which has "now" include this second, as git has it."""
+    """The command line does the same; "now" includes the current second, as in git."""
     for text in ("3", "4"):
         side.commit("a", text)
     (side.path / "a").write_text("to be stashed")

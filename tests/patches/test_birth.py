@@ -1,4 +1,4 @@
-"""Which format new repositories get, with us installed: the one that git would give them."""
+"""With us installed, new repositories get the ref format that git would give them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def user_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def choose(
     config: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, setting: str | None
 ) -> None:
-    """Ask for a format in the ways that a user has."""
+    """Choose a format by the environment and the configuration, as a user does."""
     if variable is not None:
         monkeypatch.setenv("GIT_DEFAULT_REF_FORMAT", variable)
     if setting is not None:
@@ -49,7 +49,7 @@ def choose(
 
 
 def format_of(path: Path) -> str:
-    """Let git tell."""
+    """The format that git says a repository has."""
     return Git(path).run("rev-parse", "--show-ref-format").decode().strip()
 
 

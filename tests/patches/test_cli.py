@@ -45,7 +45,7 @@ def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Git:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[Run]:
-    """Run a command and give what it says; it logs most of that."""
+    """Run a command and return its output, most of which is logged."""
     caplog.set_level(logging.INFO)
 
     def run_one(*args: str, code: int = 0) -> str:
@@ -65,7 +65,7 @@ def run(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
 
 
 def test_as_a_module(git: Git) -> None:
-    """The command of its own process."""
+    """The command, run in a process of its own."""
     command = [sys.executable, "-m", "dulwich_reftable", "dulwich"]
     root = str(Path(cli.__file__).parents[1])
     env = {**os.environ, "PYTHONPATH": root}

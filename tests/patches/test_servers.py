@@ -31,7 +31,7 @@ class QuietHandler(WSGIRequestHandler):
 
 @contextmanager
 def serving(repo: Repo, kind: str) -> Iterator[str]:
-    """Serve a repository; gives its address."""
+    """Serve a repository and yield its address."""
     repos: dict[str, BackendRepo] = {"/repo": repo}
     backend = DictBackend(repos)
     server: socketserver.TCPServer
@@ -170,7 +170,7 @@ def test_push(url: str, origin: Git, tmp_path: Path) -> None:
 
 
 def test_a_push_that_is_in_the_way(url: str, origin: Git, tmp_path: Path) -> None:
-    """The client is told; the server goes on."""
+    """The client gets an error message, and the server goes on."""
     client(tmp_path).run("clone", "-q", url, "work")
     work = Git(tmp_path / "client" / "work")
     with pytest.raises(GitError, match="failed to write"):
@@ -208,7 +208,7 @@ def test_cloning_turns_the_new_repository_into_sha256(
 
 @pytest.mark.parametrize("kind", ["dumb"])
 def test_dumb_http(url: str, origin: Git, tmp_path: Path) -> None:
-    """What is handed out as ``HEAD`` is the real one."""
+    """The file ``HEAD`` that is served names the real branch."""
     with urllib.request.urlopen(f"{url}/HEAD") as answer:
         assert answer.read() == b"ref: refs/heads/main\n"
     here = client(tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,29 +13,9 @@ from support.git import Git, requires_git
 
 import dulwich_reftable as dr
 
-from .sides import WHO, Side, assert_no_strays, fix_identity, make_side
+from .sides import WHO, Side, assert_no_strays
 
 pytestmark = requires_git
-
-
-@pytest.fixture(params=["path", "repo"])
-def side(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Side]:
-    """A reftable repository with two commits; used by its path, or by an object of our class."""
-    fix_identity(monkeypatch)
-    explicit = request.param == "repo"
-    made = make_side(tmp_path, "reftable", explicit=explicit)
-    if not explicit:
-        dr.install()
-    made.commit("a", "one")
-    made.commit("a", "two")
-    yield made
-    assert_no_strays(made.path / ".git")
-    assert made.git.complaints() == b""
-    if explicit:
-        made.repo.close()
-    dr.uninstall()
 
 
 def listed(side: Side) -> dict[str, WorkTreeInfo]:

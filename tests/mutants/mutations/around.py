@@ -55,6 +55,14 @@ MUTATIONS = (
         ("patches/test_install.py",),
     ),
     Mutation(
+        "dulwich-is-not-checked",
+        "compat.py",
+        "\n\ncheck_requirements()\n",
+        "\n",
+        "with a changed dulwich, overrides are not called, or fail in the midst of a push",
+        ("test_compat.py",),
+    ),
+    Mutation(
         "reflog-of-another-ref",
         "patches/reflogs.py",
         "            if not all or not isinstance(refs, ReftableRefsContainer):\n",
