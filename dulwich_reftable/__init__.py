@@ -64,7 +64,7 @@ _LATER = {
     "migrate": ".migration",
     "uninstall": ".patches.installation",
 }
-"""What is imported when it is asked for: it stands on much of dulwich."""
+"""Names that are imported on first use, because they import much of dulwich."""
 
 
 def __getattr__(name: str) -> object:

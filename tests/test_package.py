@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +32,9 @@ def test_what_few_programs_need_is_not_imported_for_all() -> None:
     for name in ("cli", "migration", "server", "patches.stash"):
         assert f"dulwich_reftable.{name}" not in loaded
     assert "dulwich.porcelain" not in loaded
+
+
+def test_the_version_is_in_one_place() -> None:
+    project = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    assert '\nversion = { attr = "dulwich_reftable.__version__" }\n' in project
+    assert '\nversion = "' not in project

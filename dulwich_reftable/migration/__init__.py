@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Moving a repository's refs and reflogs from one format to the other, and nothing else of it."""
+"""Moves the refs and reflogs of a repository from one format to the other."""
 
 from .report import Migration, MigrationError
 from .run import migrate

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Setting and unsetting a variable in the text of a configuration file.
+"""Sets and unsets a variable in the text of a configuration file.
 
-All other bytes stay: comments, order, indentation. dulwich's ``ConfigFile`` would write what it
-understood and lose the rest. Where a new variable goes, and that a section that has become empty
-goes with its last variable, follows git (``config.c``).
+All other bytes stay: comments, order, indentation. dulwich's ``ConfigFile`` writes only what it has
+parsed, and loses comments. A new variable goes where git puts it, and a section goes with its last
+variable, as in git (``config.c``).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _REST_OF_LINE = re.compile(rb"[ \t\r]*\n")
 class _Item(NamedTuple):
     """A section header (``key`` is empty), a variable, or a comment (``key`` is ``b"#"``).
 
-    ``start`` is the beginning of its line, if it is the first on it; ``end`` is behind its line's
-    end.
+    ``start`` is where its line begins, or where the item begins if others stand before it on the
+    line; ``end`` is behind the newline.
     """
 
     section: bytes
@@ -40,16 +40,16 @@ class _Item(NamedTuple):
 
 
 def set_variable(text: bytes, section: bytes, key: bytes, value: bytes) -> bytes:
-    """Set a variable, in place of its last value if it has one.
+    """Set a variable; replace its last value if it has one.
 
     Args:
-      text: of the file
-      section: of the variable; one without subsections
-      key: its name
-      value: that needs no quotes
+      text: the file's contents
+      section: the section, which has no subsections
+      key: the variable's name
+      value: a value that needs no quotes
     Returns: the new text
     Raises:
-      ConfigurationError: if the text is no configuration
+      ConfigurationError: if the text is not a configuration
     """
     items = _parse(text)
     line = b"\t" + key + b" = " + value + b"\n"
@@ -65,15 +65,15 @@ def set_variable(text: bytes, section: bytes, key: bytes, value: bytes) -> bytes
 
 
 def unset_variable(text: bytes, section: bytes, key: bytes) -> bytes:
-    """Remove all values of a variable, and sections that have nothing else in them.
+    """Remove all values of a variable, and the sections that become empty.
 
     Args:
-      text: of the file
-      section: of the variable; one without subsections
-      key: its name
+      text: the file's contents
+      section: the section, which has no subsections
+      key: the variable's name
     Returns: the new text
     Raises:
-      ConfigurationError: if the text is no configuration
+      ConfigurationError: if the text is not a configuration
     """
     items = _parse(text)
     removed: list[_Item] = []

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Which files of a control directory belong to which format, and whether they have changed.
+"""The files of each format in a control directory, and whether somebody has changed them.
 
-The control directory of the repository holds the shared refs and the main worktree's own; that of
-each linked worktree its own. In the files format that is ``HEAD`` and the other root refs,
-``packed-refs`` (of the repository only), ``refs/`` and ``logs/``; in the other one ``reftable/``,
-and stubs in the places of ``HEAD`` and ``refs/heads``. Everything else is no business of ours.
+The repository's control directory holds the shared refs and those of the main worktree. Each linked
+worktree has a control directory for its own refs. The files format consists of ``HEAD`` and the
+other root refs, ``refs/``, ``logs/`` and, in the repository's directory only, ``packed-refs``. The
+reftable format consists of ``reftable/``, with stubs in the places of ``HEAD`` and ``refs/heads``.
+A migration leaves all other files alone.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class GitDir(NamedTuple):
     """A control directory.
 
     Attributes:
-      path: where it is
-      inner: its path within that of the repository: empty, or ``worktrees/<id>``
+      path: its full path
+      inner: its path inside the repository's control directory: empty, or ``worktrees/<id>``
     """
 
     path: str
@@ -45,24 +46,24 @@ class GitDir(NamedTuple):
 
     @property
     def is_main(self) -> bool:
-        """Whether it is the repository's own."""
+        """Whether this is the repository's own control directory."""
         return not self.inner
 
     def holds(self, name: bytes) -> bool:
-        """Tell whether a ref with a legal name is kept here."""
+        """Tell whether this directory holds the ref with that (legal) name."""
         return self.is_main or place_of(name).owner is Owner.CURRENT
 
     def file(self, *parts: str) -> str:
-        """Give the path of a file in it."""
+        """Give the path of a file in this directory."""
         return os.path.join(self.path, *parts)
 
     def within(self, tree: str) -> GitDir:
-        """Give the directory that stands for this one in a tree that is laid out alike."""
+        """Give the counterpart of this directory in a tree with the same layout."""
         return GitDir(os.path.join(tree, self.inner) if self.inner else tree, self.inner)
 
 
 def git_dirs(common_dir: str) -> list[GitDir]:
-    """Find the control directories of a repository: its own first, then the linked worktrees'."""
+    """List the control directories of a repository: its own, then those of linked worktrees."""
     worktrees = os.path.join(common_dir, "worktrees")
     return [
         GitDir(common_dir, ""),
@@ -75,7 +76,7 @@ def git_dirs(common_dir: str) -> list[GitDir]:
 
 
 def root_files(git_dir: GitDir) -> list[os.DirEntry[str]]:
-    """Find the files of root refs, ``HEAD`` among them."""
+    """List the files of root refs, including ``HEAD``."""
     with os.scandir(git_dir.path) as entries:
         return sorted(
             (
@@ -88,12 +89,12 @@ def root_files(git_dir: GitDir) -> list[os.DirEntry[str]]:
 
 
 def walk(top: str, name: str) -> Iterator[tuple[bytes, os.DirEntry[str]]]:
-    """Walk through a directory, as git does: entries by name, each directory where it stands.
+    """Walk through a directory tree in git's order: entries by name, directories in their place.
 
     Args:
-      top: a directory, which need not exist
-      name: that it has among refs: ``refs``, or nothing
-    Yields: full name and entry of everything that is no directory; links are not followed
+      top: the directory; it may be missing
+      name: the prefix of the names: ``refs``, or nothing
+    Yields: full name and entry of each file; symbolic links count as files
     """
     left = _listed(top, os.fsencode(name))
     while left:
@@ -105,7 +106,7 @@ def walk(top: str, name: str) -> Iterator[tuple[bytes, os.DirEntry[str]]]:
 
 
 def _listed(directory: str, name: bytes) -> list[tuple[bytes, os.DirEntry[str]]]:
-    """List a directory, last name first."""
+    """List a directory in reverse order of names."""
     prefix = name + b"/" if name else b""
     try:
         with os.scandir(directory) as entries:
@@ -116,13 +117,13 @@ def _listed(directory: str, name: bytes) -> list[tuple[bytes, os.DirEntry[str]]]
 
 
 def refuse_oddities(common_dir: str) -> None:
-    """Refuse what is no plain file or directory where one has to be.
+    """Refuse symbolic links, and anything else that is not a plain file or directory.
 
-    A symbolic link there shares refs with another repository (``git-new-workdir``), which would
-    not know of the new format; and a pipe would keep us waiting.
+    A symbolic link shares refs with another repository (``git-new-workdir``), which would not learn
+    of the new format. Reading a pipe would block.
 
     Raises:
-      MigrationError: if there is such a thing
+      MigrationError: if a file or directory of refs is neither
     """
     for git_dir in git_dirs(common_dir):
         for is_right, names in (
@@ -131,17 +132,19 @@ def refuse_oddities(common_dir: str) -> None:
         ):
             for path in map(git_dir.file, names):
                 if os.path.islink(path):
-                    raise MigrationError(f"'{path}' is a symbolic link: it may be another's, too")
+                    raise MigrationError(
+                        f"'{path}' is a symbolic link: another repository may use it"
+                    )
                 if os.path.lexists(path) and not is_right(path):
-                    raise MigrationError(f"'{path}' is not what it should be")
+                    raise MigrationError(f"'{path}' has the wrong file type")
 
 
 class Fingerprint(NamedTuple):
-    """What would betray a change of refs and reflogs in files.
+    """Digests of the state of all ref and reflog files; they show any change.
 
     Attributes:
-      heads: sum of the files ``HEAD``
-      others: sum of all others; it is the same when they have been moved to another directory
+      heads: digest of the ``HEAD`` files
+      others: digest of all other files; moving them to another directory does not change it
     """
 
     heads: bytes
@@ -149,15 +152,15 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(common_dir: str, *, is_retired: bool = False) -> Fingerprint:
-    """Sum up the files that hold refs and reflogs, in order to see whether anybody changes one.
+    """Digest the names, sizes and times of all ref and reflog files.
 
-    It takes no memory to speak of, however many files there are.
+    Memory use does not grow with the number of files.
 
     Args:
-      common_dir: control directory of a repository, or one that is laid out like it
-      is_retired: whether nobody can lock refs there any more
+      common_dir: control directory of a repository, or a directory with the same layout
+      is_retired: whether the files were moved away, so that lock files no longer matter
     Raises:
-      RefLockedError: if somebody is about to change a ref
+      RefLockedError: if somebody holds the lock of a ref
     """
     heads, others = sha256(), sha256()
     for git_dir in git_dirs(common_dir):
@@ -175,7 +178,7 @@ def fingerprint(common_dir: str, *, is_retired: bool = False) -> Fingerprint:
 
 
 def _ref_files(git_dir: GitDir) -> Iterator[tuple[bytes, os.DirEntry[str]]]:
-    """Find the files of refs and reflogs, each with its name in the control directory."""
+    """List the files of refs and reflogs, with their names in the control directory."""
     with os.scandir(git_dir.path) as entries:
         yield from [(b"packed-refs", entry) for entry in entries if entry.name == "packed-refs"]
     for entry in root_files(git_dir):

@@ -18,7 +18,7 @@ __all__ = ["Migrator", "open_stack"]
 
 
 def open_stack(path: str, settings: Settings) -> Stack:
-    """Open the stack of a control directory."""
+    """Open the stack in a control directory, as the only one of a repository."""
     return RefStore(path, path, settings, lambda oid: None, lambda: b"").shared
 
 
@@ -27,9 +27,9 @@ class Migrator(ABC):
 
     Args:
       common_dir: the repository's control directory
-      settings: of the repository
-      peel: tells what an annotated tag finally points to, where its ref does not
-      tally: counts, and takes what is broken
+      settings: the repository's ref settings
+      peel: finds the object that an annotated tag finally points to
+      tally: counts what is migrated, and collects what cannot be
     """
 
     def __init__(self, common_dir: str, settings: Settings, peel: Peel, tally: Tally) -> None:
@@ -41,21 +41,25 @@ class Migrator(ABC):
 
     @abstractmethod
     def lock(self, held: ExitStack) -> None:
-        """Keep others from writing, as far as that can be done."""
+        """Take the locks that keep others from writing.
+
+        Args:
+          held: releases the locks at its end
+        """
 
     @abstractmethod
     def prepare(self, tree: str) -> None:
-        """Write what the new format consists of.
+        """Write the files of the new format into a directory.
 
         Args:
-          tree: directory that it is put into, laid out like a control directory
+          tree: the directory, which has the layout of a control directory
         Raises:
-          MigrationError: if something cannot be carried over
+          MigrationError: if a ref or reflog cannot be migrated
         """
 
     @abstractmethod
     def check(self) -> None:
-        """Make sure that nobody has written to the repository meanwhile.
+        """Check that nobody has written to the repository since :meth:`prepare`.
 
         Raises:
           MigrationError: if somebody has
@@ -63,12 +67,12 @@ class Migrator(ABC):
 
     @abstractmethod
     def put(self, staging: StagingDirectory) -> None:
-        """Put what was prepared in place."""
+        """Move the prepared files into place."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the files that were read: some file systems keep one that is open."""
+        """Close the files that were read: some file systems keep an open file."""
 
     @abstractmethod
     def is_late(self, staging: StagingDirectory) -> bool:
-        """Tell whether somebody has written in the old format after :meth:`check`."""
+        """Tell whether somebody has written in the old format since :meth:`check`."""

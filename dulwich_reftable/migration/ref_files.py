@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Reading refs out of files: the loose ones into a sorted list, ``packed-refs`` as a stream.
+"""Reads refs from files: loose refs into a sorted list, ``packed-refs`` as a stream.
 
-There are few loose refs and there may be a million packed ones, so only the former are held in
-memory; the two are merged on the way, and a loose ref hides the packed one of its name. What git
-holds to be broken is reported and left out.
+Loose refs are few, packed refs may be a million: only the loose refs are held in memory. The two
+are merged by name, and a loose ref hides the packed ref of the same name. A ref that git considers
+broken is reported and left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .report import MigrationError, Tally
 __all__ = ["Peel", "RefFiles"]
 
 Peel = Callable[[bytes], "bytes | None"]
-"""Takes a hex object id; gives what an annotated tag finally points to, None for all else."""
+"""Takes a hex object id; gives the hex id that an annotated tag finally points to, or None."""
 
 _LONGEST_VALUE = 1 << 16
 _HEADER = b"# pack-refs with:"
@@ -34,11 +34,11 @@ _BLANKS = b" \t\n\r"
 
 
 class _Packed(NamedTuple):
-    """What the header of ``packed-refs`` promises.
+    """The traits that the header of ``packed-refs`` declares.
 
     Attributes:
-      is_sorted: whether its lines are in the order of names
-      peels: the prefix of those names whose tags are all peeled; None for no name
+      is_sorted: whether the lines are sorted by name
+      peels: prefix of the names whose tags are all peeled; None if no tags are
     """
 
     is_sorted: bool = False
@@ -51,8 +51,8 @@ class RefFiles:
     Args:
       git_dir: the directory
       hash_size: bytes of an object id
-      peel: tells of a loose tag what it points to
-      tally: takes what is broken
+      peel: peels the tags whose peeled value no file tells
+      tally: collects broken refs
     """
 
     def __init__(self, git_dir: GitDir, hash_size: int, peel: Peel, tally: Tally) -> None:
@@ -63,7 +63,7 @@ class RefFiles:
         self._packed_path = git_dir.file("packed-refs")
 
     def count(self) -> int | None:
-        """Tell how many lines of refs there are in ``packed-refs``; None if it cannot be told."""
+        """Count the refs in ``packed-refs``; None if there is no such file."""
         if not self._git_dir.is_main or not os.path.exists(self._packed_path):
             return None
         with open(self._packed_path, "rb") as file:
@@ -73,8 +73,8 @@ class RefFiles:
         """Read all refs.
 
         Args:
-          update_index: that the records are given
-        Yields: records, in the order of their names
+          update_index: the update index of all records
+        Yields: records in the order of their names
         Raises:
           MigrationError: if ``packed-refs`` cannot be read
         """
@@ -114,16 +114,18 @@ class RefFiles:
         return records
 
     def _read(self, name: bytes, entry: os.DirEntry[str]) -> bytes | None:
-        """Read a loose ref, as text; what is broken is reported, and gives None."""
+        """Read the value of a loose ref; report a broken one, and give None."""
         path = entry.path
         if not is_legal(name):
             if not any(_is_overlooked(part) for part in name.split(b"/")):
-                self._broken(path, "is no legal name of a ref")
+                self._broken(path, "is not a legal ref name")
             return None
         if not self._git_dir.holds(name):
-            self._tally.notes.append(f"'{path}': a ref of this name does not belong there")
+            self._tally.notes.append(
+                f"'{path}': a ref of this name does not belong in this directory"
+            )
             return None
-        value, reason = None, "holds neither an object id nor the name of a ref"
+        value, reason = None, "contains neither an object id nor a symref"
         try:
             if entry.is_symlink():
                 target = os.fsencode(os.readlink(path))
@@ -139,7 +141,7 @@ class RefFiles:
         return value
 
     def _peeled(self, name: bytes, value: bytes) -> bytes | None:
-        """Ask what a ref peels to; branches are commits, which peel to nothing."""
+        """Peel a ref; branches are not looked at, because they are commits."""
         peeled = None if name.startswith(b"refs/heads/") else self._peel(value)
         return None if peeled is None else a2b_hex(peeled)
 
@@ -155,7 +157,7 @@ class RefFiles:
             return
         lines = self._lines()
         if not header.is_sorted:
-            # Whoever wrote no such promise has mostly sorted it all the same.
+            # Files without that trait are mostly sorted all the same.
             names = (name for _, name, _ in self._lines())
             if not all(before < name for before, name in pairwise(names)):
                 lines = iter(sorted(lines, key=lambda line: line[1]))
@@ -163,10 +165,12 @@ class RefFiles:
         last = b""
         for value, name, peeled in lines:
             if name <= last:
-                raise MigrationError(f"'{self._packed_path}' is not sorted, or has a ref twice")
+                raise MigrationError(
+                    f"'{self._packed_path}' is not sorted, or contains a ref twice"
+                )
             last = name
             if not is_legal(name) or name[:5] != b"refs/" or value == zero:
-                self._broken(self._packed_path, f"'{os.fsdecode(name)}' can be no ref")
+                self._broken(self._packed_path, f"'{os.fsdecode(name)}' is not a legal ref")
                 continue
             try:
                 oid, peeled_to = a2b_hex(value), None if peeled is None else a2b_hex(peeled)
@@ -187,7 +191,7 @@ class RefFiles:
         return _Packed(b"sorted" in traits, peels)
 
     def _lines(self) -> Iterator[tuple[bytes, bytes, bytes | None]]:
-        """Read the file; gives (value, name, peeled value if it is told)."""
+        """Read the file. Yields value, name, and the peeled value or None."""
         size = self._hex_size
         last: tuple[bytes, bytes, bytes | None] | None = None
         with open(self._packed_path, "rb") as file:
@@ -200,18 +204,20 @@ class RefFiles:
                     last = last[0], last[1], line[1 : size + 1]
                 elif line[:1] != b"#" and line.strip():
                     shown = line[:80].decode("utf-8", "backslashreplace").rstrip()
-                    raise MigrationError(f"'{self._packed_path}' has a line that is none: {shown}")
+                    raise MigrationError(
+                        f"'{self._packed_path}' has a line that cannot be parsed: {shown}"
+                    )
         if last is not None:
             yield last
 
 
 def _is_overlooked(part: bytes) -> bool:
-    """Tell whether git takes no notice of a file or directory of this name."""
+    """Tell whether git ignores files and directories of this name."""
     return part.startswith(b".") or part.endswith(os.fsencode(LOCK_SUFFIX))
 
 
 def _parse(data: bytes, hex_size: int) -> bytes | None:
-    """Read what a loose ref holds, as git does (``files_read_raw_ref``)."""
+    """Parse the contents of a loose ref as git does (``files_read_raw_ref``)."""
     if data.startswith(b"ref:"):
         target = data[len(b"ref:") :].strip(_BLANKS)
         return symref_to(target) if target else None

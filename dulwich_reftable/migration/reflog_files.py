@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Reflogs in files: a file each below ``logs/``, a line each entry, oldest first.
+"""Reads reflogs from files: one file below ``logs/`` per ref, one line per entry, oldest first.
 
-Each entry is given an update index of its own, as the format document wants it ("Importing logs"):
-reflog by reflog in the order of git's walk through ``logs/``, which is what ``git refs migrate``
-does, so that the tables are equal. A table wants them by name and newest first; so the files are
-read twice, once to count, and never more than one is in memory.
+Each entry gets an update index of its own (format document, "Importing logs"). The indexes are
+given in the order of git's walk through ``logs/``, as ``git refs migrate`` does it, so that our
+tables equal git's. A table holds entries by name, newest first. So each file is read twice, first
+to count its entries, and only one file is in memory at a time.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class ReflogFiles:
     Args:
       git_dir: the directory
       hash_size: bytes of an object id
-      block_size: of the table; it limits how long messages may be
-      first_index: the update index of the first entry
-      tally: takes what is broken
+      block_size: of the table, in bytes; it limits the length of messages
+      first_index: update index of the first entry
+      tally: counts the reflogs and their entries, and collects what is broken
 
     Attributes:
-      last_index: the update index of the last entry; ``first_index`` if there is none
-      entries: how many there are
+      last_index: update index of the last entry; ``first_index`` if there are no entries
+      entries: number of entries
     """
 
     def __init__(
@@ -64,11 +64,13 @@ class ReflogFiles:
             if not entry.is_file(follow_symlinks=False) or not is_well_formed(
                 os.fsencode(entry.name)
             ):
-                continue  # git does not look at such files
+                continue  # git ignores such files
             if not is_legal(name):
-                tally.broken.append(f"'{entry.path}': is no reflog of a ref with a legal name")
+                tally.broken.append(f"'{entry.path}': is the reflog of an illegal ref name")
             elif not git_dir.holds(name):
-                tally.notes.append(f"'{entry.path}': a reflog of this name does not belong there")
+                tally.notes.append(
+                    f"'{entry.path}': a reflog of this name does not belong in this directory"
+                )
             else:
                 count = self._count(entry.path, tally)
                 self._reflogs.append(_Reflog(name, entry.path, index, count))
@@ -85,16 +87,15 @@ class ReflogFiles:
         count = sum(1 for _ in self._pattern.finditer(data))
         lines = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
         if lines != count:
-            tally.notes.append(f"'{path}': {lines - count} of {lines} lines are no entries")
+            tally.notes.append(f"'{path}': {lines - count} of {lines} lines are not reflog entries")
         return count
 
     def records(self) -> Iterator[LogRecord]:
         """Read all reflogs.
 
-        Yields: records in the order of their keys; the one of an empty reflog only says that it
-          exists
+        Yields: records in the order of their keys; an empty reflog gives an existence marker
         Raises:
-          MigrationError: if a file changes meanwhile
+          MigrationError: if a file has changed since it was counted
         """
         for name, path, first, count in self._reflogs:
             with open(path, "rb") as file:
@@ -118,9 +119,11 @@ class ReflogFiles:
 
 
 def format_entry(update: LogUpdate) -> bytes | None:
-    """Give an entry as a line.
+    """Format an entry as a line of a reflog file.
 
-    Returns: the line, None if it cannot be one
+    Args:
+      update: the entry
+    Returns: the line with its newline; None if a file cannot hold the committer
     """
     _, _, name, email, time, zone, message = update
     who = name + b" <" + email + b">"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What a migration tells: how far it is, what came of it, and what it cannot carry over.
+"""The progress of a migration, its result, and its errors.
 
-What cannot be carried over is collected rather than raised where it is found, so that all of it is
-told at once. Nothing of the repository has changed by then.
+Refs and reflogs that cannot be migrated are collected, and then reported in one error. The
+repository has not changed by then.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["WRITTEN_MEANWHILE", "Migration", "MigrationError", "Progress", "Tall
 _T = TypeVar("_T")
 
 Progress = Callable[[str, int, "int | None"], object]
-"""Is called with what is being written (``"refs"`` or ``"reflogs"``), how many refs or entries are
-done, and how many there are, None if that is not known. The last call of a phase has both equal.
+"""Takes the phase (``"refs"`` or ``"reflogs"``), the number of refs or entries that are done, and
+their total number, or None if that is unknown. In the last call of a phase both numbers are equal.
 Each linked worktree has phases of its own.
 """
 
@@ -30,14 +30,14 @@ _TOLD = 20
 
 
 class MigrationError(ReftableError):
-    """The repository was not migrated, and is in the format in which it was.
+    """The repository was not migrated; it still has its old format.
 
-    Or, and then the message says so: it was migrated, but somebody wrote to the files in the
-    moment of the swap, and what was written is kept beside.
+    There is one exception, which the message tells: the repository was migrated, but somebody wrote
+    to the old files during the swap. These files are kept in a directory that the message names.
 
     Attributes:
-      broken: refs and reflogs that the other format cannot take, a sentence each; empty if
-        something else is the reason
+      broken: the refs and reflogs that the new format cannot hold, one sentence each; empty if
+        there is another reason
     """
 
     def __init__(self, reason: str, broken: Iterable[str] = ()) -> None:
@@ -50,18 +50,18 @@ class MigrationError(ReftableError):
 
 @dataclass(frozen=True)
 class Migration:
-    """What came of a migration.
+    """The result of a migration.
 
     Attributes:
       ref_format: the new format, ``"reftable"`` or ``"files"``
       path: the repository's control directory; after a dry run the directory with the result, which
-        is laid out like a control directory
-      refs: how many refs were carried over: symrefs, ``HEAD`` and other root refs included, and
-        those of linked worktrees
-      reflogs: how many reflogs
-      entries: how many entries in them
-      worktrees: how many linked worktrees
-      notes: what was left behind, because git does not see it either, a sentence each
+        has the layout of a control directory
+      refs: number of refs, including symrefs, root refs such as ``HEAD``, and those of linked
+        worktrees
+      reflogs: number of reflogs
+      entries: number of reflog entries
+      worktrees: number of linked worktrees
+      notes: what was left behind because git does not see it either, one sentence each
     """
 
     ref_format: str
@@ -75,7 +75,11 @@ class Migration:
 
 @dataclass
 class Tally:
-    """What is counted and found on the way."""
+    """Counts what is migrated, and collects notes and what is broken.
+
+    Args:
+      progress: told of the progress now and then
+    """
 
     progress: Progress | None = None
     refs: int = 0
@@ -85,7 +89,7 @@ class Tally:
     broken: list[str] = field(default_factory=list)
 
     def watched(self, phase: str, items: Iterable[_T], total: int | None) -> Iterator[_T]:
-        """Pass items through, and tell of the progress now and then."""
+        """Pass items through, and report the progress every now and then."""
         if self.progress is None:
             yield from items
             return
@@ -98,10 +102,10 @@ class Tally:
         self.progress(phase, done, done)
 
     def raise_broken(self) -> None:
-        """Give up if something cannot be carried over.
+        """Raise if anything is broken.
 
         Raises:
-          MigrationError: that names it
+          MigrationError: names all that is broken
         """
         if self.broken:
             raise MigrationError("these cannot be migrated; nothing was changed:", self.broken)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Moving a repository from one ref format to the other: what git's ``refs migrate`` does, and more.
+"""Migrates a repository from one ref format to the other, as ``git refs migrate`` does.
 
-The new format is prepared beside the old one, in a directory of its own, under whatever locks keep
-others from writing. Then it is made sure that nobody has written all the same, the formats are
-swapped (:mod:`.swap`), and it is made sure once more. ``config.lock`` is held all the time: it
-keeps two migrations apart, and is what becomes the new configuration.
+Unlike git's, this migration includes linked worktrees. The new format is prepared in a directory
+beside the old one, under the locks that keep others from writing. Then the old format is checked
+for changes, the formats are swapped (:mod:`.swap`), and the old one is checked once more.
+``config.lock`` is held all the time: it keeps two migrations apart, and becomes the new
+configuration.
 """
 
 from __future__ import annotations
@@ -48,32 +49,34 @@ def migrate(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Migration:
-    """Move a repository's refs and reflogs to the other format, linked worktrees included.
+    """Move the refs and reflogs of a repository and its linked worktrees to the other format.
 
-    Everything or nothing: a ref that git holds to be broken, or a name that the other format cannot
-    take, is reported, and so is a repository that others write to meanwhile; the old format stays.
-    A migration that was killed leaves a repository that works, in the old format or in the new one.
-    It may leave locks, which have to be removed by hand; the next migration, be it to the format
-    that the repository has by then, clears the rest away.
+    The migration does everything or nothing. It raises, and the old format stays, if git considers
+    a ref broken, if the new format cannot hold a name, or if others write to the repository during
+    the migration. A migration that is killed leaves a complete repository, in the old format or in
+    the new one. It may leave lock files, which have to be removed by hand. The next migration, to
+    either format, removes all other remains.
 
-    Processes that have opened the repository before and write after it, such as a push that is
-    under way, do not know of it. They fail, or write where nobody looks any more. Only what is
-    written to files in the moment of the swap is noticed: that raises, and it is kept.
+    Other objects that have the repository open do not follow the migration. Those of this package
+    raise :class:`~dulwich_reftable.RefsMovedError` when they are used: a
+    :class:`~dulwich_reftable.Repo` and its ``refs``, in this process and in others. Git processes
+    and stock dulwich do not notice: if they opened the repository before the migration, and write
+    after it, they fail, or write where nobody reads any more. An update of a file in the moment of
+    the swap is noticed: the migration raises, and keeps the file.
 
     Args:
-      path_or_repo: the repository. A :class:`~dulwich_reftable.Repo` goes on working, with new
-        ``refs``; other objects that have the repository open, of whichever class, have to be
-        opened again.
+      path_or_repo: the repository. If it is a :class:`~dulwich_reftable.Repo`, that object goes on
+        working, with new ``refs``. All others have to be opened again.
       to: the new format, ``"reftable"`` or ``"files"``
-      dry_run: whether to leave the repository as it is, and the result in a directory, which is
-        the caller's to remove
+      dry_run: whether to leave the repository as it is, and the result in a directory, which the
+        caller has to remove
       progress: called with ``"refs"`` or ``"reflogs"``, the number of refs or entries that are
-        done, and their number in all, None if that is not known
-    Returns: what was done
+        done, and their total number, or None if that is unknown
+    Returns: the numbers of refs and reflogs, and notes
     Raises:
-      ValueError: if the format is not known
-      MigrationError: if the repository has that format, or cannot be migrated
-      LockError: if somebody else is writing, or was killed while writing
+      ValueError: if the format is unknown
+      MigrationError: if the repository already has the format, or cannot be migrated
+      LockError: if somebody else holds a lock, or was killed while holding it
       StorageError: if reading or writing failed
     """
     if to not in _MIGRATORS:
@@ -154,7 +157,7 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
         migrator.lock(locks)
 
         def clear() -> None:
-            """Remove what is prepared or retired, when nothing of ours has any of it open."""
+            """Close all files of ours, then remove what is prepared or retired."""
             locks.close()
             migrator.close()
             if isinstance(repo.refs, ReftableRefsContainer):
@@ -171,7 +174,7 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
         try:
             migrator.put(staging)
             if settings.fsync_refs and hasattr(os, "sync"):
-                os.sync()  # of many files at once, which costs less than one by one
+                os.sync()  # all at once costs less than file by file
             migrator.check()
             config.commit()
             if settings.fsync_refs:
@@ -186,8 +189,8 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
             settle(to, git_dirs(common_dir), staging)
             kept = staging.keep()
             raise MigrationError(
-                f"the repository is now in the {to} format, but somebody wrote to it in the "
-                f"{before} format during the swap; what was written is in '{kept}'"
+                f"the repository is in the {to} format now, but in the moment of the swap somebody "
+                f"wrote to it in the {before} format; these files are kept in '{kept}'"
             )
         clear()
     return common_dir
@@ -196,11 +199,11 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
 def _remove(staging: StagingDirectory, tally: Tally) -> None:
     left = staging.remove()
     if left is not None:
-        tally.notes.append(f"somebody has removed files open that are in '{left}'")
+        tally.notes.append(f"'{left}' holds removed files that somebody has open")
 
 
 def _write_config(config: LockFile, common_dir: str, to: str, *, durable: bool) -> None:
-    """Write the new configuration to its lock file."""
+    """Write the new configuration to the lock file."""
     path = os.path.join(common_dir, "config")
     with open(path, "rb") as file:
         text = file.read()
@@ -217,10 +220,10 @@ def _write_config(config: LockFile, common_dir: str, to: str, *, durable: bool) 
 
 
 def _new_config(text: bytes, to: str) -> bytes:
-    """Say in a configuration which format the refs are in, as git does.
+    """Set the ref format in the text of a configuration, as git does.
 
     Raises:
-      ConfigurationError: if the text is no configuration
+      ConfigurationError: if the text is not a configuration
     """
     text = unset_variable(text, b"extensions", b"reftable")
     if to == "reftable":

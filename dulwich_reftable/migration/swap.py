@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Putting what was prepared in place of what was there.
+"""Swaps the formats: puts prepared files into place, and retires those of the other format.
 
-Which format counts is said by the repository's configuration, and git looks at nothing of the other
-one. So there is one decisive moment, the rename of the new configuration over the old one:
+The repository's configuration says which format counts; git does not read the files of the other
+one. So the swap is one step, the rename of the new configuration over the old one:
 
-* before it, all that belongs to the new format is put in place, where nobody looks at it yet;
-* after it, all that belongs to the old one is retired, where nobody looks at it any more.
+* before it, the files of the new format are put into place, where nobody reads them yet;
+* after it, the files of the old format are retired, because nobody reads them any more.
 
-Whatever dies on the way leaves a repository whose format is complete, and remains of the other one.
-To *settle* a format is to retire these. It can be done at any time, over and over: it ends every
-migration, takes back one that failed, and finishes one that was killed.
+A migration that dies on the way leaves a complete repository, and remains of the other format. To
+*settle* a format is to retire these remains. It can be repeated at any time: it ends every
+migration, undoes one that failed, and finishes one that was killed.
 
-Both formats have a ``HEAD`` and a ``refs/``, without which git would not recognize the directory:
-these are never missing.
+Git recognizes a control directory by ``HEAD`` and ``refs/``. Both formats have them, and neither is
+missing at any time.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _LEFT = f"{_DIRECTORY}.removed."
 
 
 class StagingDirectory:
-    """The directory in which a migration is prepared, and where it puts what is retired.
+    """The directory that holds the prepared files, and the retired ones.
 
-    It is there as long as the migration is not over; without it, there are no remains.
+    It exists until the migration is over. Without it, there are no remains of a migration.
 
     Args:
       common_dir: the repository's control directory
-      shared: mode that files are given; None leaves it to the umask
+      shared: mode of new files; None leaves it to the umask
 
     Attributes:
-      tree: directory for what is prepared, laid out like a control directory
-      retired: directory that things are put into, laid out likewise
+      tree: directory of the prepared files, with the layout of a control directory
+      retired: directory of the retired files, with the same layout
     """
 
     def __init__(self, common_dir: str, shared: SharedPerm | None) -> None:
@@ -58,11 +58,11 @@ class StagingDirectory:
         self.retired = ""
 
     def exists(self) -> bool:
-        """Tell whether a migration is not over."""
+        """Tell whether a migration is under way, or was interrupted."""
         return os.path.lexists(self._path)
 
     def create(self) -> None:
-        """Make it, or make use of the one that there is; remove what earlier ones had to leave."""
+        """Make the directory, or take over an existing one; remove what earlier migrations left."""
         for name in os.listdir(self._common_dir):
             if name.startswith(_LEFT):
                 shutil.rmtree(os.path.join(self._common_dir, name), ignore_errors=True)
@@ -70,7 +70,7 @@ class StagingDirectory:
         self.retired = tempfile.mkdtemp(prefix="old.", dir=self._path)
 
     def retire(self, path: str) -> None:
-        """Move a file or directory here; harmless if there is none."""
+        """Move a file or directory to the retired ones, if it exists."""
         if not os.path.lexists(path):
             return
         target = os.path.join(self.retired, os.path.relpath(path, self._common_dir))
@@ -80,7 +80,7 @@ class StagingDirectory:
         os.rename(path, target)
 
     def make_stubs(self) -> GitDir:
-        """Make the stubs of one control directory, in a directory that stands for it."""
+        """Make the stubs of a control directory, in a directory of their own."""
         made = GitDir(self._unused(), "")
         os.mkdir(made.path)
         write_stubs(made.path, self._shared)
@@ -90,13 +90,13 @@ class StagingDirectory:
         return os.path.join(self.retired, str(next(self._numbers)))
 
     def remove(self) -> str | None:
-        """Remove all of it.
+        """Remove the directory.
 
-        A file that somebody has open may stay in its directory under another name: ``.nfs*`` on
-        NFS, ``.fuse_hidden*`` on FUSE. Then the directory stays as well, by a name that tells of no
-        migration.
+        A removed file that somebody has open may stay under another name: ``.nfs*`` on NFS,
+        ``.fuse_hidden*`` on FUSE. Then the directory stays as well, and is renamed so that it does
+        not look like a migration.
 
-        Returns: where the rest is; None if there is none
+        Returns: the path of the rest; None if nothing is left
         """
         shutil.rmtree(self._path, ignore_errors=True)
         if not self.exists():
@@ -106,9 +106,9 @@ class StagingDirectory:
         return left
 
     def keep(self) -> str:
-        """Let what is retired stay.
+        """Keep the retired files; remove the rest of the directory.
 
-        Returns: where it is by then
+        Returns: the directory that holds the retired files now
         """
         kept = tempfile.mkdtemp(prefix=f"{_DIRECTORY}.", dir=self._common_dir)
         os.rename(self.retired, kept)
@@ -117,12 +117,12 @@ class StagingDirectory:
 
 
 def settle(ref_format: str, git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
-    """Retire what does not belong to the format that the configuration says.
+    """Retire the files that do not belong to the repository's format.
 
     Args:
-      ref_format: that format
+      ref_format: the format, as the configuration says
       git_dirs: the control directories
-      staging: takes what is retired
+      staging: takes the retired files
     """
     for git_dir in git_dirs:
         if ref_format == "files":
@@ -133,14 +133,14 @@ def settle(ref_format: str, git_dirs: Iterable[GitDir], staging: StagingDirector
 
 
 def put_reftables(git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
-    """Put prepared stacks in place; of the files, none is touched."""
+    """Put prepared stacks into place; files of refs are not touched."""
     for git_dir in git_dirs:
         staging.retire(git_dir.file("reftable"))
         os.rename(git_dir.within(staging.tree).file("reftable"), git_dir.file("reftable"))
 
 
 def put_files(git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
-    """Put prepared files in place; of the stacks, none is touched."""
+    """Put prepared files into place; stacks are not touched."""
     for git_dir in git_dirs:
         _retire_files(git_dir, staging)
         staging.retire(git_dir.file("refs", "heads"))
@@ -154,7 +154,7 @@ def put_files(git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
 
 
 def _retire_files(git_dir: GitDir, staging: StagingDirectory) -> None:
-    """Retire all files of refs, but leave ``HEAD`` and, where it is a stub, ``refs/heads``."""
+    """Retire all files of refs, but keep ``HEAD``, and ``refs/heads`` if it is a stub."""
     os.makedirs(git_dir.file("refs"), exist_ok=True)
     for name in os.listdir(git_dir.file("refs")):
         if name != "heads" or os.path.isdir(git_dir.file("refs", name)):
@@ -168,7 +168,7 @@ def _retire_files(git_dir: GitDir, staging: StagingDirectory) -> None:
 
 
 def _put_stubs(git_dir: GitDir, staging: StagingDirectory) -> None:
-    """Put the stubs in place; ``HEAD`` is there all the time."""
+    """Put the stubs into place; ``HEAD`` is replaced, so that it is never missing."""
     stubs = staging.make_stubs()
     os.replace(stubs.file("HEAD"), git_dir.file("HEAD"))
     os.replace(stubs.file("refs", "heads"), git_dir.file("refs", "heads"))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Preparing files out of reftables.
+"""Prepares ref and reflog files from reftables.
 
-As in ``git refs migrate``, refs go to ``packed-refs``, and to files of their own those that it
-cannot hold: symrefs and root refs; here also those that belong to one worktree, since everybody
-reads ``packed-refs``. Files are created as new ones. So what the file system does not tell apart,
-or refuses, shows before anything has changed.
+As in ``git refs migrate``, refs go to ``packed-refs``; symrefs and root refs, which it cannot hold,
+become loose refs. Refs of one worktree become loose refs, too, because all worktrees read
+``packed-refs``. Each file must be new. So names that the file system refuses, or takes for the
+same, are found before the repository changes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _BECAUSE_OF_NAME = frozenset(
         errno.ENOTDIR,
     )
 )
-"""What file systems say of a name that they do not allow, or do not tell from another one."""
+"""Errors of file systems for a name that they refuse, or take for another one."""
 
 
 class ToFiles(Migrator):
@@ -64,12 +64,12 @@ class ToFiles(Migrator):
         self._snapshots: dict[GitDir, Snapshot] = {}
 
     def lock(self, held: ExitStack) -> None:
-        """Keep others from writing to any of the stacks."""
+        """Lock the lists of all stacks."""
         for stack in self._stacks.values():
             held.enter_context(stack.addition())
 
     def prepare(self, tree: str) -> None:
-        """Write the files."""
+        """Write the files of all control directories."""
         self._snapshots = {git_dir: stack.snapshot() for git_dir, stack in self._stacks.items()}
         for git_dir in self._git_dirs:
             writer = _Writer(git_dir, git_dir.within(tree), self._settings, self._peel, self._tally)
@@ -77,7 +77,7 @@ class ToFiles(Migrator):
         self._tally.raise_broken()
 
     def check(self) -> None:
-        """Make sure that the stacks are as they were."""
+        """Check that the stacks are unchanged."""
         is_same = self._git_dirs == git_dirs(self._common_dir) and all(
             stack.snapshot() is self._snapshots[git_dir] for git_dir, stack in self._stacks.items()
         )
@@ -85,17 +85,17 @@ class ToFiles(Migrator):
             raise MigrationError(WRITTEN_MEANWHILE)
 
     def put(self, staging: StagingDirectory) -> None:
-        """Put the files in place."""
+        """Put the files into place."""
         put_files(self._git_dirs, staging)
 
     def close(self) -> None:
-        """Let go of the tables."""
+        """Close the tables."""
         self._snapshots.clear()
         for stack in self._stacks.values():
             stack.close()
 
     def is_late(self, staging: StagingDirectory) -> bool:
-        """Say no: the stacks' locks forbid it."""
+        """Say no: the locks of the stacks prevent it."""
         return False
 
 
@@ -135,7 +135,7 @@ class _Writer:
     # Refs
 
     def _refs(self, snapshot: Merged) -> Iterator[RefRecord]:
-        """Give the refs that can be carried over."""
+        """Give the refs that can be migrated."""
         conflicts = ConflictFinder()
         count = 0
         for _, records in snapshot.ref_records():
@@ -146,7 +146,7 @@ class _Writer:
         self._tally.refs += count
 
     def _packed_lines(self, records: Iterator[RefRecord]) -> Iterator[bytes]:
-        """Give the lines of ``packed-refs``; what it cannot hold is written on the way."""
+        """Give the lines of ``packed-refs``; write the refs that it cannot hold as loose refs."""
         yield _HEADER
         for record in records:
             name, _, value, peeled, _ = record
@@ -187,20 +187,22 @@ class _Writer:
                 continue
             line = format_entry(record.update)
             if line is None:
-                self._broken("reflog", name, f"the committer of {record.update.time} is no line")
+                self._broken(
+                    "reflog", name, f"a line cannot hold the committer of {record.update.time}"
+                )
             else:
                 lines.append(line)
         lines.reverse()
         return lines
 
-    # What cannot be carried over
+    # What cannot be migrated
 
     def _is_fit(self, kind: str, name: bytes, conflicts: ConflictFinder) -> bool:
-        """Tell whether a ref or reflog can be carried over; what cannot is reported."""
+        """Tell whether a ref or reflog can be migrated; report it if not."""
         if not is_legal(name):
-            self._broken(kind, name, "is no legal name of a ref")
+            self._broken(kind, name, "is not a legal ref name")
         elif not self._git_dir.holds(name):
-            self._tally.notes.append(f"{kind} '{os.fsdecode(name)}' is not a worktree's own")
+            self._tally.notes.append(f"{kind} '{os.fsdecode(name)}' does not belong to a worktree")
         elif others := conflicts.find(name):
             whose = "" if kind == "ref" else "that of "
             self._broken(kind, name, f"{whose}'{os.fsdecode(others[0])}' is in its way")
@@ -214,7 +216,7 @@ class _Writer:
     # Files
 
     def _create_named(self, kind: str, inner: str, name: bytes, lines: Iterable[bytes]) -> None:
-        """Create the file of a ref or reflog; one that cannot be is reported."""
+        """Create the file of a ref or reflog; report a name that the file system refuses."""
         path = self._target.file(inner, *os.fsdecode(name).split("/"))
         try:
             self._make_directory(os.path.dirname(path))
@@ -222,7 +224,7 @@ class _Writer:
         except OSError as error:
             if error.errno not in _BECAUSE_OF_NAME:
                 raise
-            self._broken(kind, name, f"its file cannot be made: {error.strerror}")
+            self._broken(kind, name, f"its file cannot be created: {error.strerror}")
 
     def _make_directory(self, path: str) -> None:
         if path not in self._made and not os.path.isdir(path):
@@ -256,6 +258,6 @@ class _Writer:
 
 
 def _logs(snapshot: Merged) -> Iterator[LogRecord]:
-    """Give the log records that are no tombstones."""
+    """Give the log records without tombstones."""
     chunks = (records for _, records in snapshot.log_records())
     return (record for record in chain.from_iterable(chunks) if record.update is not None)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Preparing reftables out of files: one table a stack, written in one go.
+"""Prepares reftables from files: one table per stack.
 
-As in ``git refs migrate``, all refs are one transaction, with update index 1, and the entries of
-reflogs have the indexes from there on.
+As in ``git refs migrate``, all refs are one transaction with update index 1, and the reflog entries
+get the update indexes from 1 on.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class ToReftable(Migrator):
     _before: Fingerprint | None = None
 
     def lock(self, held: ExitStack) -> None:
-        """Keep others from packing and deleting refs, and from updating ``HEAD`` or its branch.
+        """Lock ``packed-refs`` and ``HEAD``.
 
-        There is no lock that kept them from all; :meth:`check` tells of the rest.
+        This keeps others from packing and deleting refs, and from updating ``HEAD`` or its branch.
+        No lock prevents other updates; :meth:`check` notices these.
         """
         for git_dir in self._git_dirs:
             for name in ("packed-refs", "HEAD") if git_dir.is_main else ("HEAD",):
@@ -42,7 +43,7 @@ class ToReftable(Migrator):
                 held.callback(lock.release)
 
     def prepare(self, tree: str) -> None:
-        """Write the stacks, with stubs beside them."""
+        """Write the stacks and the stubs."""
         self._before = fingerprint(self._common_dir)
         for git_dir in self._git_dirs:
             target = git_dir.within(tree)
@@ -52,22 +53,22 @@ class ToReftable(Migrator):
         self._tally.raise_broken()
 
     def check(self) -> None:
-        """Make sure that the files are as they were."""
+        """Check that the files are unchanged."""
         if fingerprint(self._common_dir) != self._before:
             raise MigrationError(WRITTEN_MEANWHILE)
 
     def put(self, staging: StagingDirectory) -> None:
-        """Put the stacks in place."""
+        """Put the stacks into place."""
         put_reftables(self._git_dirs, staging)
 
     def close(self) -> None:
-        """Do nothing: files are closed when they are read."""
+        """Do nothing: each file is closed when it has been read."""
 
     def is_late(self, staging: StagingDirectory) -> bool:
-        """Tell whether somebody has written to the files after :meth:`check`.
+        """Tell whether somebody has written to the files since :meth:`check`.
 
-        It is asked when they are retired. Whoever comes still later finds no directory for
-        branches; other refs would be written beside the stub.
+        The files are retired by now. A later writer finds no directory for branches, and writes
+        other refs beside the stub.
         """
         assert self._before is not None
         retired = fingerprint(staging.retired, is_retired=True)
@@ -93,7 +94,7 @@ class ToReftable(Migrator):
 
 
 def _checked(records: Iterator[RefRecord], tally: Tally) -> Iterator[RefRecord]:
-    """Count the records, and leave out those that are in another's way."""
+    """Count the records; report and leave out those that conflict with another ref."""
     find_conflict = ConflictFinder().find
     count = 0
     for record in records:

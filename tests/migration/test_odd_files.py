@@ -216,7 +216,7 @@ def test_reflogs_that_git_bears_with(repository: Repository, commits: list[bytes
     ]
     path = put(repository, "logs/refs/heads/main", b"".join(lines))
     done = repository.migrate("reftable")
-    assert done.notes == (f"'{path}': 2 of 7 lines are no entries",)
+    assert done.notes == (f"'{path}': 2 of 7 lines are not reflog entries",)
     with dr.Repo(repository.git.path) as repo:
         found = [LogEntry(*entry) for entry in repo.read_reflog(b"refs/heads/main")]
     nameless, odd = b" <nameless@example.com>", "Zoë <<odd@@example.com>".encode()
@@ -247,8 +247,8 @@ def test_what_does_not_belong_to_a_worktree_is_noted(
     assert before[1].reflogs.pop(b"refs/heads/stray") == []
     done = repository.migrate("reftable")
     assert done.notes == (
-        f"'{log}': a reflog of this name does not belong there",
-        f"'{ref}': a ref of this name does not belong there",
+        f"'{log}': a reflog of this name does not belong in this directory",
+        f"'{ref}': a ref of this name does not belong in this directory",
     )
     assert repository.seen() == before
     assert repository.remains("reftable") == []
@@ -302,7 +302,7 @@ def test_names_that_a_file_system_does_not_tell_apart(
     with pytest.raises(MigrationError) as refused:
         reftable.migrate("files")
     assert refused.value.broken == (
-        "reflog 'refs/heads/case': its file cannot be made: File exists",
+        "reflog 'refs/heads/case': its file cannot be created: File exists",
     )
     assert reftable.remains("reftable") == []
 
@@ -324,7 +324,7 @@ def test_conflicts_in_a_table(reftable: Repository, commits: list[bytes]) -> Non
         reftable.migrate("files")
     assert refused.value.broken == (
         "ref 'refs/heads/a/b': 'refs/heads/a' is in its way",
-        "ref 'refs/heads/x..y': is no legal name of a ref",
+        "ref 'refs/heads/x..y': is not a legal ref name",
     )
     assert reftable.remains("reftable") == []
 
