@@ -31,6 +31,7 @@ __all__ = [
     "config_of",
     "environment_boolean",
     "environment_config",
+    "includes_files",
     "naming_file",
     "own_config",
 ]
@@ -65,6 +66,11 @@ def own_config(common_dir: str) -> GitConfigFile:
         raise StorageError.of(error, "read", path) from error
     config.path = path
     return config
+
+
+def includes_files(config: ConfigFile) -> bool:
+    """Tell whether a configuration file asks for the inclusion of other files."""
+    return any(section[0].lower() in (b"include", b"includeif") for section in config.sections())
 
 
 def config_in_force(

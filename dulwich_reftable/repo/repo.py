@@ -21,7 +21,7 @@ from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import Any, BinaryIO, cast
 
-from dulwich.config import Config, ConfigFile, StackedConfig
+from dulwich.config import ConfigFile, StackedConfig
 from dulwich.file import adjust_shared_perm
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.reflog import Entry
@@ -30,11 +30,12 @@ from dulwich.repo import CONTROLDIR, get_user_identity
 from dulwich.repo import Repo as DulwichRepo
 
 from ..compat import UnsupportedDulwichError, set_filesystem_hidden
-from ..config.files import config_in_force, naming_file, own_config
+from ..config.files import config_in_force, includes_files, naming_file, own_config
 from ..config.object_settings import apply_object_settings
 from ..config.ref_format import check_environment, hash_size_of, ref_format_of, shown_extensions
 from ..config.settings import Settings, shared_permissions
 from ..config.values import GitConfigFile
+from ..engine.table.writer import WriteOptions
 from ..patches.table import AROUND_REPO
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_legal
@@ -110,10 +111,11 @@ class Repo(DulwichRepo):
         if type(self.refs) is DiskRefsContainer:
             self.refs = self._files_refs()
         elif isinstance(self.refs, ReftableRefsContainer):
-            # Now that included files can be told: they may have settings, too.
-            first = self.refs
-            self.refs = self._reftable_refs(self.get_config_stack())
-            first.close()
+            # dulwich needed refs before all of the configuration could be read.
+            settings = self._settings()
+            if settings != self.refs.store.settings:
+                self.refs.close()
+                self.refs = self._reftable_refs(settings)
         self._read_config = None
 
     def _reopen_refs(self) -> None:
@@ -124,7 +126,7 @@ class Repo(DulwichRepo):
         if isinstance(self.refs, ReftableRefsContainer):
             self.refs.close()
         if ref_format == "reftable":
-            self.refs = self._reftable_refs(self.get_config_stack())
+            self.refs = self._reftable_refs(self._settings())
             self._hold_patches(stacklevel=4)  # whoever has called what has called this
         else:
             self.refs = self._files_refs()
@@ -154,7 +156,8 @@ class Repo(DulwichRepo):
             ref_format = ref_format_of(own)
             check_environment(ref_format, common_dir)
             if ref_format == "reftable" and not isinstance(self.refs, ReftableRefsContainer):
-                self.refs = self._reftable_refs(config_in_force(own, self.controldir()))
+                write = WriteOptions(hash_size=hash_size_of(own))
+                self.refs = self._reftable_refs(Settings(write))
         with naming_file(os.path.join(common_dir, "config")):
             config = GitConfigFile.of(super().get_config())
         if own is not None:
@@ -179,11 +182,20 @@ class Repo(DulwichRepo):
         """Read the repository's own file, unless that was done since its opening began."""
         return self._read_config or own_config(self.commondir())
 
-    def _reftable_refs(self, config: Config) -> ReftableRefsContainer:
+    def _settings(self) -> Settings:
+        """Read the settings of the refs."""
+        own = self._own_config()
+        if includes_files(own):
+            config = self.get_config_stack()
+        else:  # this spares another look at the file
+            config = config_in_force(own, self.controldir(), self._get_config_condition_matchers())
+        return Settings.of(config, hash_size_of(own))
+
+    def _reftable_refs(self, settings: Settings) -> ReftableRefsContainer:
         return ReftableRefsContainer(
             self.commondir(),
             worktree_path=self.controldir(),
-            settings=Settings.of(config, hash_size_of(self._own_config())),
+            settings=settings,
             peel=self._peel,
             identity=lambda: get_user_identity(self.get_config_stack(), "COMMITTER"),
         )
@@ -304,7 +316,7 @@ class Repo(DulwichRepo):
         directory = os.path.join(self.commondir(), "reftable")
         for name in os.listdir(directory) if os.path.isdir(directory) else []:
             os.remove(os.path.join(directory, name))
-        self.refs = self._reftable_refs(self.get_config_stack())
+        self.refs = self._reftable_refs(self._settings())
         with self.refs.transaction() as transaction:
             for ref, target in targets.items():
                 transaction.set_symbolic_ref(ref, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dulwich.refs import DiskRefsContainer
@@ -35,6 +36,32 @@ def control(tmp_path: Path) -> Path:
 
 
 # -- choosing
+
+
+@pytest.mark.parametrize(("setting", "count"), [("", 1), ("[reftable]\n\tblockSize = 512\n", 2)])
+def test_opening_makes_one_container(
+    control: Path,
+    open_repo: Callable[[Path], dr.Repo],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    count: int,
+) -> None:
+    """A server opens a repository for each request; another is made only for other settings."""
+    with (control / "config").open("a") as file:
+        file.write(setting)
+    made = []
+    init = dr.ReftableRefsContainer.__init__
+
+    def noted(self: dr.ReftableRefsContainer, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        init(self, *args, **kwargs)
+
+    monkeypatch.setattr(dr.ReftableRefsContainer, "__init__", noted)
+    refs = open_repo(control).refs
+    assert len(made) == count
+    assert refs is made[-1]
+    assert refs[MAIN] == A
+    assert made[-1].store.settings.write.block_size == (512 if setting else 4096)
 
 
 @pytest.mark.parametrize(
