@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dulwich
+import dulwich.repo
 from dulwich.config import ConfigDict
 
 from .engine.errors import ReftableError
@@ -94,7 +95,7 @@ class Requirement:
     Attributes:
       target: ``"module:name"`` or ``"module:Class.name"``
       parameters: names that the function takes, in order; None for an attribute that the class's
-        constructor sets
+        constructor sets or calls
       why: what the package does with it
       exact: whether no further parameter is acceptable, since an override could not take it;
         otherwise dulwich may have more of them, if they have defaults
@@ -108,7 +109,7 @@ class Requirement:
     def check(self) -> Place:
         """Look for the attribute in the installed dulwich.
 
-        Returns: the place of the function; of the constructor, for an attribute that it sets
+        Returns: the place of the function, or of the constructor if there are no parameters
         Raises:
           UnsupportedDulwichError: if it is missing or has another shape
         """
@@ -118,7 +119,7 @@ class Requirement:
         constructor = _find(f"{owner}.__init__")
         code = getattr(inspect.unwrap(constructor.function), "__code__", None)
         if code is None or name not in code.co_names:
-            raise UnsupportedDulwichError(self.target, "the constructor does not set it")
+            raise UnsupportedDulwichError(self.target, "the constructor does not use it")
         return constructor
 
 
@@ -192,6 +193,10 @@ REQUIREMENTS = (
         "dulwich.repo:Repo.read_reflog",
         ("self", "ref"),
         "Repo overrides it: the entries are in the tables",
+    ),
+    Requirement(
+        "dulwich.repo:Repo.get_config",
+        why="Repo overrides it: the constructor calls it, and so selects the refs container",
     ),
     Requirement(
         "dulwich.repo:Repo.close", ("self",), "Repo overrides it: it closes the tables, too"
@@ -284,7 +289,7 @@ def set_filesystem_hidden(path: str) -> None:
     Args:
       path: of the directory
     """
-    importlib.import_module("dulwich.repo")._set_filesystem_hidden(path)
+    dulwich.repo._set_filesystem_hidden(path)
 
 
 def values_of(config: ConfigDict) -> Any:

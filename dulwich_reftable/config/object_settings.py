@@ -39,8 +39,7 @@ def apply_object_settings(store: BaseObjectStore, config: Config) -> None:
     if type(store) is not DiskObjectStore:
         return
     store.packed_git_limit = None
-    if getattr(store, "loose_object_size_limit", None) is not None:
-        store.loose_object_size_limit = max(store.loose_object_size_limit, _LOOSE_LIMIT)
+    store.loose_object_size_limit = max(store.loose_object_size_limit, _LOOSE_LIMIT)
     if store.pack_delta_cache_size is not None and store.pack_delta_cache_size < 0:
         store.pack_delta_cache_size = None
     section = (b"extensions",)
