@@ -22,7 +22,7 @@ from dulwich_reftable.engine.format.records import (
     encode_ref,
     log_key,
 )
-from dulwich_reftable.engine.table.writer import MAX_BLOCK_SIZE, WriteOptions, encode_header
+from dulwich_reftable.engine.table.writer import MAX_BLOCK_SIZE, WriteOptions
 
 BOUNDS = (1, 100)
 
@@ -33,7 +33,7 @@ class Assembly:
     def __init__(self, block_size: int = 0, header: bytes = b"") -> None:
         options = WriteOptions(block_size=block_size or 4096, aligned=bool(block_size))
         self.block_size = block_size
-        self.data = bytearray(header or encode_header(options, *BOUNDS))
+        self.data = bytearray(header or options.encode_header(*BOUNDS))
         self.header_size = len(self.data)
 
     def raw(

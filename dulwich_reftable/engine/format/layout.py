@@ -28,6 +28,7 @@ __all__ = [
     "Header",
     "Layout",
     "encode_footer",
+    "encode_header",
 ]
 
 # Block types (format: the first byte of each block).
@@ -41,6 +42,7 @@ TYPES = {REF: "ref", LOG: "log", OBJ: "obj", INDEX: "index"}
 _MAGIC = b"REFT"
 _HEADER = struct.Struct(">4sIQQ")
 _HASH_ID = slice(24, 28)
+_POSITIONS = struct.Struct(">QQQQQ")
 _FOOTER = struct.Struct(">QQQQQI")  # behind the copy of the header
 
 HEADER_SIZES = {1: 24, 2: 28}
@@ -107,15 +109,17 @@ class Header(NamedTuple):
             if hash_id not in HASH_SIZES:
                 raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
             hash_size = HASH_SIZES[hash_id]
-        return cls(version, word & 0xFFFFFF, min_update_index, max_update_index, hash_size)
+        fields = version, word & 0xFFFFFF, min_update_index, max_update_index, hash_size
+        return tuple.__new__(cls, fields)
 
-    def encode(self) -> bytes:
-        """Encode the header."""
-        word = self.version << 24 | self.block_size
-        data = _HEADER.pack(_MAGIC, word, self.min_update_index, self.max_update_index)
-        if self.version == 1:
-            return data
-        return data + next(id for id, size in HASH_SIZES.items() if size == self.hash_size)
+
+def encode_header(
+    block_size: int, min_update_index: int, max_update_index: int, hash_size: int
+) -> bytes:
+    """Encode a header: version 1 for SHA-1, as git does, version 2 for everything else."""
+    version, hash_id = (1, b"") if hash_size == 20 else (2, b"s256")
+    word = version << 24 | block_size
+    return _HEADER.pack(_MAGIC, word, min_update_index, max_update_index) + hash_id
 
 
 class Footer(NamedTuple):
@@ -155,9 +159,19 @@ class Footer(NamedTuple):
         numbers = _FOOTER.unpack_from(data, header_size)
         ref_index, obj, obj_index, log, log_index, checksum = numbers
         is_sound = checksum == zlib.crc32(data[:-4])
-        return cls(
-            position, ref_index, obj >> 5, obj & 31, obj_index, log, log_index, checksum, is_sound
+        length = obj & 31
+        fields = (
+            position,
+            ref_index,
+            obj >> 5,
+            length,
+            obj_index,
+            log,
+            log_index,
+            checksum,
+            is_sound,
         )
+        return tuple.__new__(cls, fields)
 
 
 def encode_footer(
@@ -171,8 +185,8 @@ def encode_footer(
 ) -> bytes:
     """Encode a footer, copy of the header and checksum included; see :class:`Footer`."""
     word = obj << 5 | obj_id_length
-    checksum = zlib.crc32(header + _FOOTER.pack(ref_index, word, obj_index, log, log_index, 0)[:-4])
-    return header + _FOOTER.pack(ref_index, word, obj_index, log, log_index, checksum)
+    data = header + _POSITIONS.pack(ref_index, word, obj_index, log, log_index)
+    return data + zlib.crc32(data).to_bytes(4, "big")
 
 
 class Layout(NamedTuple):

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from binascii import b2a_hex
 from functools import lru_cache
-from typing import NamedTuple
 
 from ..errors import CorruptTableError
 from .coding import shared_prefix
@@ -144,21 +143,8 @@ def skip_refs(data: bytes, pos: int, end: int, hash_size: int) -> int:
     return pos
 
 
-class RefRun(NamedTuple):
-    """The refs of a run of records, split but not decoded.
-
-    Attributes:
-      names: ascending
-      places: beside each name, the offset of its value
-      peeled: numbers of the records that hold two object ids behind an update index of one byte
-      others: number, record and end of each record that is neither so nor ``plain``; plain is one
-        object id behind an update index of one byte
-    """
-
-    names: list[bytes]
-    places: list[int]
-    peeled: list[int]
-    others: list[tuple[int, RefRecord, int]]
+RefRun = tuple[list[bytes], list[int], list[int], list[tuple[int, RefRecord, int]]]
+"""The refs of a run: split, and not decoded as far as they are plain; see :func:`split_refs`."""
 
 
 def split_refs(layout: Layout, data: bytes, pos: int, end: int, position: int) -> RefRun:
@@ -173,12 +159,15 @@ def split_refs(layout: Layout, data: bytes, pos: int, end: int, position: int) -
       pos: offset of the first record
       end: offset behind the last record
       position: of the block in the file
+    Returns: four lists. The names, ascending; beside each the offset of its value; the numbers of
+      the records with two object ids behind an update index of one byte; and number, record and end
+      of each further record that is not one object id behind an update index of one byte
     Raises:
       CorruptTableError: if the records are damaged
     """
     hash_size, base = layout.hash_size, layout.min_update_index
     to_end, to_end_of_peeled = 1 + hash_size, 1 + 2 * hash_size
-    run = RefRun([], [], [], [])
+    run: RefRun = [], [], [], []
     names, places, peeled, others = run
     add_name, add_place = names.append, places.append
     name = shared = b""

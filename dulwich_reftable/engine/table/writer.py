@@ -19,7 +19,7 @@ from itertools import chain, groupby, pairwise
 from ..errors import RecordError
 from ..format.block_writer import BlockWriter, Encoded
 from ..format.coding import MAX_UINT64, encode_varint
-from ..format.layout import HASH_SIZES, INDEX, LOG, OBJ, REF, Header, encode_footer
+from ..format.layout import HASH_SIZES, INDEX, LOG, OBJ, REF, encode_footer, encode_header
 from ..format.records import (
     REF_VAL1,
     LogRecord,
@@ -30,7 +30,7 @@ from ..format.records import (
     log_key,
 )
 
-__all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions", "encode_header"]
+__all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions"]
 
 MAX_BLOCK_SIZE = (1 << 24) - 1
 _MAX_OBJ_ID_LENGTH = 31  # five bits of the footer hold it
@@ -72,6 +72,11 @@ class WriteOptions:
         if self.hash_size not in HASH_SIZES.values():
             raise RecordError(f"object ids of {self.hash_size} bytes are not known")
 
+    def encode_header(self, min_update_index: int, max_update_index: int) -> bytes:
+        """Encode the header of a table that is written so."""
+        block_size = self.block_size if self.aligned else 0
+        return encode_header(block_size, min_update_index, max_update_index, self.hash_size)
+
     def can_hold(self, name: bytes, target: bytes | None = None) -> bool:
         """Tell whether a ref may fit into a block, which few bytes more or less decide on writing.
 
@@ -81,14 +86,6 @@ class WriteOptions:
         """
         size = len(name) + (self.hash_size if target is None else len(target))
         return size + _LEAST_OVERHEAD <= self.block_size
-
-
-def encode_header(options: WriteOptions, min_update_index: int, max_update_index: int) -> bytes:
-    """Encode the file header: version 1 for SHA-1, version 2 for everything else."""
-    version = 1 if options.hash_size == 20 else 2
-    block_size = options.block_size if options.aligned else 0
-    size = options.hash_size
-    return Header(version, block_size, min_update_index, max_update_index, size).encode()
 
 
 class TableWriter:
@@ -120,7 +117,7 @@ class TableWriter:
         self._options = options
         self._min = min_update_index
         self._max = max_update_index
-        self._header = encode_header(options, min_update_index, max_update_index)
+        self._header = options.encode_header(min_update_index, max_update_index)
         self._next = 0  # where the next block goes
         self._padding = 0  # zeros owed before it
         self._block: BlockWriter | None = None

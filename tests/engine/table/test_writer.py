@@ -15,7 +15,6 @@ from dulwich_reftable.engine.table.writer import (
     MAX_BLOCK_SIZE,
     TableWriter,
     WriteOptions,
-    encode_header,
 )
 
 from ..strategies import BOUNDS, log_lists, ref_lists, write_options
@@ -44,12 +43,12 @@ def writer_of(
 
 class TestHeader:
     def test_version_1(self) -> None:
-        assert encode_header(WriteOptions(), 1, 2) == (
+        assert WriteOptions().encode_header(1, 2) == (
             b"REFT\x01\x00\x10\x00" + bytes(7) + b"\x01" + bytes(7) + b"\x02"
         )
 
     def test_version_2(self) -> None:
-        header = encode_header(WriteOptions(hash_size=32, aligned=False), 1, (1 << 64) - 1)
+        header = WriteOptions(hash_size=32, aligned=False).encode_header(1, (1 << 64) - 1)
         assert header == b"REFT\x02\0\0\0" + bytes(7) + b"\x01" + b"\xff" * 8 + b"s256"
 
     @pytest.mark.parametrize("bounds", [(2, 1), (-1, 1), (0, 1 << 64)])
