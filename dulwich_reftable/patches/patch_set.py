@@ -80,6 +80,9 @@ class PatchSet:
 
     Args:
       patches: the rows of the table
+    Attributes:
+      patches: the same
+      is_held: whether they are in place
     """
 
     def __init__(self, patches: Iterable[Patch]) -> None:
@@ -87,12 +90,7 @@ class PatchSet:
         self._lock = threading.Lock()
         self._holders: weakref.WeakSet[object] = weakref.WeakSet()
         self._prepared: list[_Prepared] = []
-        self._is_held = False
-
-    @property
-    def is_held(self) -> bool:
-        """Whether the patches are in place."""
-        return self._is_held
+        self.is_held = False
 
     def check(self) -> None:
         """Check all attributes and replace none.
@@ -112,11 +110,11 @@ class PatchSet:
           UnsupportedDulwichError: if an attribute is not as expected; none was replaced
         """
         with self._lock:
-            if not self._is_held:
+            if not self.is_held:
                 self._prepare()
                 for patch in self._prepared:
                     setattr(patch.place.owner, patch.place.name, patch.replacement)
-                self._is_held = True
+                self.is_held = True
             self._holders.add(holder)
 
     def is_held_by(self, holder: object) -> bool:
@@ -131,7 +129,7 @@ class PatchSet:
         """
         with self._lock:
             self._holders.discard(holder)
-            if len(self._holders) or not self._is_held:
+            if len(self._holders) or not self.is_held:
                 return
             for patch in reversed(self._prepared):
                 place = patch.place
@@ -139,14 +137,14 @@ class PatchSet:
                 # that. Their patch may call ours, which then calls the original.
                 if place.current is patch.replacement:
                     setattr(place.owner, place.name, place.value)
-            self._is_held = False
+            self.is_held = False
 
     def _prepare(self) -> None:
         """Check the attributes; once is enough, unless somebody has changed one meanwhile.
 
         Checking parameters takes longer than opening a repository.
         """
-        if self._is_held:
+        if self.is_held:
             return
         checked = [place for patch in self._prepared for place in patch.checked]
         if checked and all(place.current is place.value for place in checked):
