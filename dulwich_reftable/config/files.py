@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Which files and variables a repository's configuration consists of, and in what order.
 
-dulwich parses the files. It leaves out the environment, has the repository's settings override
-those of a worktree, and stops at a user's file that it may not read; git does not
-(``config.c``: ``do_git_config_sequence``).
+dulwich parses the files. But it ignores the environment, lets the repository's settings override
+those of a worktree, and fails on a user's file that it may not read. git does none of that
+(``config.c``: ``do_git_config_sequence``), and neither do we.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _Conditions = Mapping[str, Callable[[str], bool]]
 def own_config(common_dir: str) -> GitConfigFile:
     """Read a repository's configuration file, without what it includes.
 
-    git looks for the format of a repository and for its extensions here, and nowhere else.
+    git reads the format of a repository and its extensions from this file only.
 
     Args:
       common_dir: control directory of the repository
     Returns: the configuration; an empty one if there is no file
     Raises:
-      ConfigurationError: if it cannot be understood, or is no file
+      ConfigurationError: if it cannot be parsed, or is no plain file
       StorageError: if it cannot be read
     """
     path = os.path.join(common_dir, "config")
@@ -80,15 +80,15 @@ def config_in_force(
 ) -> GitStackedConfig:
     """Put together the configuration that holds for a repository, or outside of any.
 
-    What counts most comes first: the environment, the worktree's file where the repository has
-    such (``extensions.worktreeConfig``), the repository's, the user's, the system's.
+    The most binding comes first: the environment, the worktree's file where the repository has one
+    (``extensions.worktreeConfig``), the repository's, the user's, the system's.
 
     Args:
-      local: the repository's
+      local: the repository's; None outside of any
       git_dir: control directory of the worktree; None if ``local`` is None
-      conditions: tell whether a condition of ``includeIf`` holds, by what it begins with
+      conditions: functions that tell whether a condition of ``includeIf`` holds, by its keyword
     Raises:
-      ConfigurationError: if one of these cannot be understood
+      ConfigurationError: if one of these cannot be parsed
     """
     backends: list[ConfigFile] = [environment_config(os.environ)]
     if local is not None:
@@ -113,10 +113,10 @@ def config_of(common_dir: str) -> GitStackedConfig:
 
 
 def _configs_of_user_and_system(conditions: _Conditions | None) -> Iterator[GitConfigFile]:
-    """Read the files that are not a repository's, the user's first.
+    """Read the user's and the system's files, the user's first.
 
-    git passes over one of the user's that it may not read, such as that of another user, whose
-    ``HOME`` a service has inherited.
+    As git does, this skips a user's file that it may not read. A service that inherited another
+    user's ``HOME`` has such files.
     """
     named = os.environ.get("GIT_CONFIG_GLOBAL")
     if named is not None:
@@ -146,7 +146,7 @@ def _present(path: str, conditions: _Conditions | None = None) -> list[GitConfig
     """Read a configuration file, if there is one.
 
     Raises:
-      ConfigurationError: if it cannot be understood
+      ConfigurationError: if it cannot be parsed
       StorageError: if it cannot be read
     """
     try:
@@ -159,7 +159,7 @@ def _present(path: str, conditions: _Conditions | None = None) -> list[GitConfig
 
 
 def _require_file(path: str) -> None:
-    """Refuse to read a directory, or a pipe, which might keep us waiting for ever."""
+    """Check that a path is no directory, and no pipe, which might block for ever."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
         raise ConfigurationError(f"'{path}' is not a plain file")
@@ -167,7 +167,7 @@ def _require_file(path: str) -> None:
 
 @contextmanager
 def naming_file(path: str) -> Iterator[None]:
-    """Have an error in the syntax of a file name the file.
+    """Add the path of a file to errors in its syntax.
 
     Raises:
       ConfigurationError: instead of dulwich's ``ValueError``
@@ -187,7 +187,7 @@ def environment_boolean(name: str, default: bool) -> bool:
     """Read a variable of the environment as a boolean.
 
     Raises:
-      ConfigurationError: if it is none
+      ConfigurationError: if it is not a boolean
     """
     text = os.environ.get(name)
     if text is None:
@@ -199,21 +199,21 @@ def environment_boolean(name: str, default: bool) -> bool:
 
 
 def environment_config(environ: Mapping[str, str]) -> GitConfigFile:
-    """Read the settings that are variables of the environment.
+    """Read the settings in variables of the environment.
 
     These are ``GIT_CONFIG_COUNT`` with ``GIT_CONFIG_KEY_<n>`` and ``GIT_CONFIG_VALUE_<n>``, and
-    ``GIT_CONFIG_PARAMETERS``, in which ``git -c key=value`` passes them on to what it calls.
+    ``GIT_CONFIG_PARAMETERS``, by which ``git -c key=value`` passes them to its child processes.
 
     Args:
       environ: the environment
     Raises:
-      ConfigurationError: if they are not complete
+      ConfigurationError: if they are incomplete or malformed
     """
     config = GitConfigFile()
     for variable, value in (*_counted(environ), *_parameters(environ)):
         found = _VARIABLE.fullmatch(variable)
         if found is None:
-            raise ConfigurationError(f"'{variable}' in the environment is no configuration key")
+            raise ConfigurationError(f"'{variable}' in the environment is not a configuration key")
         section = tuple(os.fsencode(part) for part in found.groups()[:2] if part is not None)
         config.add(section, os.fsencode(found[3]), os.fsencode(value))
     return config
@@ -234,16 +234,16 @@ def _counted(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _parameters(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Read ``GIT_CONFIG_PARAMETERS``: quoted as for a shell, ``'key'='value'`` or ``'key=value'``.
+    """Read ``GIT_CONFIG_PARAMETERS``: quoted words, ``'key'='value'`` or ``'key=value'``.
 
-    A key alone is true.
+    A key without a value is true.
     """
     text = environ.get("GIT_CONFIG_PARAMETERS", "")
     at = 0
     while at < len(text):
         key = _QUOTED.match(text, at)
         if key is None:
-            raise ConfigurationError("GIT_CONFIG_PARAMETERS is not what git makes of it")
+            raise ConfigurationError("GIT_CONFIG_PARAMETERS is not quoted as git does it")
         at = key.end()
         name, value = _unquoted(key[1]), "true"
         if text[at : at + 1] == "=":
@@ -257,7 +257,7 @@ def _parameters(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             value = rest if is_set else value
         rest = text[at:].lstrip()
         if rest and not text[at].isspace():
-            raise ConfigurationError("GIT_CONFIG_PARAMETERS is not what git makes of it")
+            raise ConfigurationError("GIT_CONFIG_PARAMETERS is not quoted as git does it")
         at = len(text) - len(rest)
         yield name, value
 

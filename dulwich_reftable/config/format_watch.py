@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Noticing that a repository has moved its refs to another format since it was opened.
+"""Noticing that the refs of an open repository were migrated to another format.
 
-A migration swaps the configuration file for another one, so one ``stat`` of it tells that all is as
-it was; only a file that has changed is read. Refs in files
-(:mod:`dulwich_reftable.repo.files_refs`) are checked at each use; reftables only where something is
-written, or where no list of tables is found.
+A migration replaces the configuration file, so one ``stat`` shows that nothing has changed; only a
+changed file is read again. Refs in files (:mod:`dulwich_reftable.repo.files_refs`) are checked at
+each use; reftables only on a write, or where there is no list of tables.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ __all__ = ["FormatWatch"]
 
 
 class FormatWatch:
-    """Holds a repository's configuration against the format that its refs were opened in.
+    """Compares a repository's configuration with the format that its refs were opened in.
 
-    Without a configuration, a repository keeps its refs in files; but where there is none from the
-    start, reftables stand alone.
+    A repository without a configuration has its refs in files. But if there is none when reftables
+    are opened, they are taken to be without a repository, and are not checked.
 
     Args:
       common_dir: the repository's control directory
@@ -39,11 +38,11 @@ class FormatWatch:
         self._confirmed: tuple[int, ...] | None = None
 
     def check(self) -> None:
-        """See that the refs are still in that format.
+        """Check that the refs are still in that format.
 
         Raises:
           RefsMovedError: if they are not
-          ConfigurationError: if that cannot be told
+          ConfigurationError: if the configuration does not tell
           StorageError: if the configuration cannot be read
         """
         try:

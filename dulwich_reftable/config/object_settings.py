@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Settings of objects by which dulwich means something else than git, or nothing.
+"""Settings of object stores that dulwich does not know, or understands in another way than git.
 
-``core.bigFileThreshold`` is the size from which git does not look for deltas; to dulwich it is the
-size beyond which a loose object cannot be read. ``core.packedGitLimit`` has git close windows that
-nobody uses; dulwich closes packs that are being read. An object store forgets such limits, since
-without them both read the same objects.
+``core.bigFileThreshold`` is the size from which git does not look for deltas; dulwich does not read
+loose objects beyond it. With ``core.packedGitLimit``, git closes windows that are not in use;
+dulwich closes packs that are being read. So these limits are taken off the object store: then both
+read the same objects.
 
-Where ``extensions.preciousObjects`` or ``extensions.partialClone`` is set, git deletes no objects
-without care: others need them, or nobody but a server far away has those that they lead to.
-dulwich knows neither. So there the object store refuses to repack and to delete.
+Where ``extensions.preciousObjects`` or ``extensions.partialClone`` is set, git does not simply
+delete objects: other repositories may need them, or objects that they refer to may be on a remote
+server only. dulwich knows neither extension. So the object store refuses to repack and to delete.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .values import get_boolean
 __all__ = ["apply_object_settings"]
 
 _LOOSE_LIMIT = 512 << 20
-"""Bytes up to which dulwich reads a loose object, if no other limit is set."""
+"""Bytes up to which dulwich reads a loose object by default."""
 
 
 def apply_object_settings(store: BaseObjectStore, config: Config) -> None:
-    """Have an object store do by its repository's configuration as git does.
+    """Make an object store follow its repository's configuration as git does.
 
     Args:
-      store: as dulwich's constructor of repositories made it; any other is left alone
+      store: as dulwich's constructor of repositories made it; one of another class is left alone
       config: the repository's own file, without what it includes
     """
     if type(store) is not DiskObjectStore:
@@ -49,18 +49,18 @@ def apply_object_settings(store: BaseObjectStore, config: Config) -> None:
 
 
 class _KeptObjectStore(DiskObjectStore):
-    """An object store whose objects nobody may delete."""
+    """An object store that keeps all of its objects."""
 
     def repack(
         self,
         exclude: Set[bytes] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> int:
-        """Refuse, before anything is written: the packs would be replaced by one."""
+        """Refuse before anything is written, since repacking deletes packs."""
         raise _refusal(self.path)
 
     def delete_loose_object(self, sha: ObjectID) -> None:
-        """Delete an object that is in a pack as well; refuse to delete any other."""
+        """Delete a loose object only if it is in a pack as well; refuse otherwise."""
         if not self.contains_packed(sha):
             raise _refusal(self.path)
         super().delete_loose_object(sha)

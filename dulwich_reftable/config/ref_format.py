@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Which format refs are in: of a repository, by its configuration; of a new one, as git chooses."""
+"""The format of refs: as a repository's configuration says, or as git chooses it for a new one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BACKEND = "GIT_REFERENCE_BACKEND"
 EXTENSIONS_OF_VERSION_0 = frozenset(
     (b"noop", b"partialclone", b"preciousobjects", b"worktreeconfig")
 )
-"""What git knows in repositories of version 0, too (``setup.c``: ``handle_extension_v0``)."""
+"""Extensions that git knows in repositories of version 0, too (``handle_extension_v0``)."""
 
 _EXTENSIONS_OF_VERSION_1 = frozenset(
     (
@@ -43,12 +43,12 @@ _EXTENSIONS_OF_VERSION_1 = frozenset(
         b"submodulepathconfig",
     )
 )
-"""What git knows from version 1 on, and refuses in a repository of version 0."""
+"""Extensions that git knows from version 1 on, and refuses in a repository of version 0."""
 
 _HIDDEN_EXTENSIONS = frozenset(
     (b"noop", b"noop-v1", b"partialclone", b"preciousobjects", b"refstorage", b"reftable")
 )
-"""Extensions at which dulwich stops, and of which it needs to know nothing to open a repository."""
+"""Extensions that dulwich refuses, though it can open such a repository without knowing them."""
 
 
 def ref_format_of(config: Config) -> str:
@@ -58,10 +58,10 @@ def ref_format_of(config: Config) -> str:
       config: the repository's own file, without what it includes
     Returns: ``"reftable"`` or ``"files"``
     Raises:
-      UnsupportedExtension: if it names a format that is not known, two formats, or an extension in
-        a repository whose ``core.repositoryformatversion`` does not allow for it
-      UnsupportedVersion: if that is later than any that is known
-      ConfigurationError: if a value of these cannot be
+      UnsupportedExtension: if it names an unknown format, two formats, or an extension that
+        ``core.repositoryformatversion`` does not allow
+      UnsupportedVersion: if that version is not known
+      ConfigurationError: if one of these values is not possible
     """
     extensions = _extensions(config)
     formats = set()
@@ -97,7 +97,7 @@ def _extensions(config: Config) -> dict[bytes, bytes]:
 
 
 def names_ref_format(config: Config) -> bool:
-    """Tell whether a configuration says anything of the format of refs."""
+    """Tell whether a configuration names the format of refs."""
     return not _extensions(config).keys().isdisjoint((b"refstorage", b"reftable"))
 
 
@@ -118,27 +118,27 @@ def _hash_size(text: bytes) -> int:
     try:
         return _HASH_SIZES[text]
     except KeyError:
-        raise ValueError("no hash that is known") from None
+        raise ValueError("not a known hash") from None
 
 
 def shown_extensions(config: Config) -> list[tuple[bytes, bytes]]:
-    """Tell which extensions of a repository dulwich is to see when it opens it.
+    """Choose the extensions that dulwich sees when it opens a repository.
 
-    git takes no notice of unknown ones in a repository of version 0. dulwich refuses those that it
-    is shown and does not know.
+    dulwich refuses extensions that it does not know. git ignores unknown ones in a repository of
+    version 0.
 
     Args:
       config: the repository's own file, without what it includes
     Returns: names and values
     Raises:
-      UnsupportedExtension: if one is there that a repository of version 0 cannot have
+      UnsupportedExtension: if there is one that a repository of version 0 cannot have
       ConfigurationError: if the hash is not known
     """
     hash_size_of(config)
     extensions = _extensions(config)
     version = _version(config)
     if version < 0:
-        return []  # git, too, reads no extension then
+        return []  # nor does git read extensions then
     if version < 1:
         refused = sorted(extensions.keys() & _EXTENSIONS_OF_VERSION_1)
         if refused:
@@ -149,11 +149,11 @@ def shown_extensions(config: Config) -> list[tuple[bytes, bytes]]:
 
 
 def check_environment(ref_format: str, common_dir: str) -> None:
-    """Refuse to show other refs than git does, which can be told of others by its environment.
+    """Check that the environment does not send git to other refs than the repository's own.
 
     Args:
-      ref_format: of the repository, by its configuration
-      common_dir: its control directory
+      ref_format: of the repository's refs, by its configuration
+      common_dir: control directory of the repository
     Raises:
       ConfigurationError: if ``GIT_REFERENCE_BACKEND`` names another format or another place
     """
@@ -166,12 +166,12 @@ def check_environment(ref_format: str, common_dir: str) -> None:
     if name != ref_format or not is_here:
         raise ConfigurationError(
             f"{_BACKEND} = {os.environ[_BACKEND]!r} in the environment: the refs of "
-            f"'{common_dir}' are in its own {ref_format}, and no others can be read"
+            f"'{common_dir}' are there, in the {ref_format} format, and only those can be read"
         )
 
 
 def _backend_of(environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Read ``GIT_REFERENCE_BACKEND``: a format, and maybe where its files are."""
+    """Read ``GIT_REFERENCE_BACKEND``: a format, and optionally the place of the refs."""
     value = environ.get(_BACKEND)
     if value is None:
         return None
@@ -185,7 +185,7 @@ def default_ref_format(config: Config) -> str:
     """Tell the format of refs of a new repository, as git does.
 
     Args:
-      config: that is in force outside of any repository
+      config: the one in force outside of any repository
     Returns: ``"reftable"`` or ``"files"``
     Raises:
       ConfigurationError: if ``GIT_DEFAULT_REF_FORMAT`` is set to something unknown

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What a repository's configuration says about its refs.
+"""The settings of a repository's refs.
 
-The keys and their limits are git's (``git help config``: ``reftable.*``, ``core.*``). One thing is
-ours: refs are synced to disk unless ``core.fsync`` is set and does not name them.
+The keys and their limits are git's (``git help config``: ``reftable.*``, ``core.*``). One
+default is ours: refs are synced to disk unless ``core.fsync`` is set and does not name them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .values import find_reflog_policy, find_value, get_boolean
 __all__ = ["Settings", "shared_permissions"]
 
 _FSYNC_WITH_REFERENCE = (b"reference", b"committed", b"added", b"all")
-"""The component of ``core.fsync`` that refs are, and the groups that it is in."""
+"""The component of ``core.fsync`` that stands for refs, and the groups that include it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Settings:
     """The settings of one repository.
 
     Attributes:
-      write: block size and the like of tables to be written, and the size of object ids
+      write: block size and other options of new tables, and the size of object ids
       geometric_factor: ``reftable.geometricFactor``
       lock_timeout: ``reftable.lockTimeout`` in seconds; None waits for ever
       fsync_refs: whether refs are synced to disk
@@ -47,11 +47,11 @@ class Settings:
 
     @classmethod
     def of(cls, config: Config, hash_size: int) -> Settings:
-        """Read them from a configuration.
+        """Read the settings from a configuration.
 
         Args:
-          config: that is in force
-          hash_size: bytes of an object id, which the repository's own file alone can tell
+          config: the one in force for the repository
+          hash_size: bytes of an object id, by the repository's own file
         Raises:
           ConfigurationError: if a value is not possible
         """
@@ -74,7 +74,7 @@ class Settings:
 
     @property
     def adjust_mode(self) -> Callable[[str], None] | None:
-        """Gives a new file the mode that it shall have; None if the umask has said it."""
+        """A function that sets the mode of a new file; None where the umask decides."""
         return None if self.shared is None else partial(adjust_shared_perm, perm=self.shared)
 
 
@@ -92,23 +92,23 @@ def shared_permissions(config: Config) -> SharedPerm | None:
 
 
 def _unsigned(config: Config, name: bytes, most: int) -> int:
-    """Read a number of the section ``reftable``; 0, as in git, if it is not set."""
+    """Read a number in the section ``reftable``; as in git, 0 if it is not set."""
     return find_value(config, b"reftable", name, partial(unsigned, most=most)) or 0
 
 
 def _milliseconds(text: bytes) -> int:
-    """Read a time to wait for; -1 is for ever."""
+    """Read a timeout; -1 waits for ever."""
     value = integer(text, INT64_MAX)
     if value < -1:
-        raise ValueError("no negative number but -1 is possible")
+        raise ValueError("the only negative number allowed is -1")
     return value
 
 
 def _syncs_refs(components: bytes) -> bool:
     """Tell whether ``core.fsync`` names refs (git: ``parse_fsync_components``).
 
-    By default git does not sync them, so that they cannot be taken off the list again: what is
-    named counts, whatever is taken off. A component may be abbreviated.
+    By default git does not sync them, so a component with a minus sign cannot take them off. Only
+    the names without one count. A component may be abbreviated.
     """
     for component in components.split(b","):
         word = component.lstrip(b" \t\n\r")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The types that git's configuration values have (git: ``parse.c``, ``config.c``, ``setup.c``).
+"""The types of git's configuration values (git: ``parse.c``, ``config.c``, ``setup.c``).
 
-Each function takes the text of a value and gives what it means. What git does not understand is a
-:class:`ValueError` whose text completes "key = value: ...". Who reads a key names it and its file:
-that is :mod:`dulwich_reftable.config.values`.
+Each function takes the text of a value and returns the value. Where git fails to read it, so does
+the function, by a :class:`ValueError` whose text completes "key = value: ...".
+:mod:`dulwich_reftable.config.values` adds the key and the file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def integer(text: bytes, most: int = _INT_MAX) -> int:
 
     Args:
       text: of the value
-      most: the largest that the type can hold; the least is one beyond its negative
+      most: the largest number of the type; the smallest is ``-most - 1``
     """
     value = _number(text)
     if not -most - 1 <= value <= most:
@@ -63,9 +63,9 @@ def unsigned(text: bytes, most: int = _ULONG_MAX) -> int:
 def _number(text: bytes) -> int:
     found = _NUMBER.fullmatch(text)
     if found is None:
-        raise ValueError("not a number, with k, m or g as its unit if it has one")
+        raise ValueError("not a number, with or without one of the units k, m and g")
     sign, hexadecimal, octal, decimal, unit = found.groups()
-    # git gives up at 64 bits; no more digits are worth converting.
+    # git's numbers have 64 bits; longer ones need not be converted.
     digits, base = next((d, b) for d, b in ((hexadecimal, 16), (octal, 8), (decimal, 10)) if d)
     if len(digits.lstrip(b"0")) > 22:
         raise ValueError("the number is out of range")
@@ -74,7 +74,7 @@ def _number(text: bytes) -> int:
 
 
 def is_true(text: bytes) -> bool:
-    """Read a boolean: true, yes, on, false, no, off, nothing, or a number."""
+    """Read a boolean: true, yes, on, false, no, off, an empty text, or a number."""
     word = text.lower()
     if word in _TRUE:
         return True
@@ -87,7 +87,7 @@ def is_true(text: bytes) -> bool:
 
 
 def pathname(text: bytes) -> str | None:
-    """Read a path, in which ``~`` stands for a home directory.
+    """Read a path; ``~`` at its beginning stands for a home directory.
 
     Returns: the path; None for one that is optional (``:(optional)``) and does not exist
     """
@@ -107,7 +107,7 @@ def shared_repository(text: bytes) -> bytes:
     """Read ``core.sharedRepository``.
 
     Returns: ``b"umask"``, ``b"group"``, ``b"everybody"``, or the mode of a file in octal digits,
-      the first of which is 0; others can never write, and nobody can execute
+      the first of which is 0; execute bits are cleared
     """
     if text in (b"umask", b"group"):
         return text

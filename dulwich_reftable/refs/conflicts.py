@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Refs in each other's way: no name may be both a ref and a directory of refs.
+"""Conflicts of names: no name may be both a ref and a directory of refs.
 
-The format would allow ``refs/heads/a`` beside ``refs/heads/a/b``, but peers with files could not
-store it; git refuses it (``refs_verify_refname_available``), and so do we. A ref that the same
-transaction deletes is in nobody's way.
+The format would allow ``refs/heads/a`` beside ``refs/heads/a/b``, but repositories with refs in
+files could not store both. git refuses it (``refs_verify_refname_available``), and so do we. A ref
+that the same transaction deletes conflicts with nothing.
 
-There is one check for pushes, transactions and renames. It never lists the directories of a name:
-it seeks the first ref from the name's first directory on. If that ref is in the way, it is found;
-if not, it tells how many of the deeper directories cannot exist either. So a name costs about two
-seeks, however deep it is. Names come sorted, and what one of them has found out about directories
-and gaps serves its neighbours.
+There is one check for pushes, transactions and renames. It does not look up every directory of a
+name: it seeks the first ref from the name's first directory on. Either that ref conflicts, or it
+shows which of the deeper directories do not exist either. So a name costs about two seeks, however
+deep it is. Names come sorted, and the results for one name are used for the next.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ __all__ = [
 ]
 
 _FIRST_DIRECTORY = len(b"refs/")
-"""Where the first name may end that a ref can have: none is called ``refs``."""
+"""The length from which on a prefix of a name can be a ref: none is called ``refs``."""
 
 _SEEKS = 8
-"""After so many refs that do not count, scanning costs less than seeking."""
+"""After so many deleted refs, scanning costs less than seeking."""
 
 
 class StandingRefs(Protocol):
-    """The refs that are there and stay."""
+    """The refs that exist and are not deleted by the same transaction."""
 
     def first_in(self, start: bytes, stop: bytes) -> bytes | None:
         """Find the first name from ``start`` until before ``stop``."""
@@ -53,8 +52,8 @@ class _RefsOfStack:
     """The refs of one stack.
 
     Args:
-      refs: as they are
-      deleted: names that do not count
+      refs: of the stack
+      deleted: names of refs to ignore
     """
 
     def __init__(self, refs: Merged, deleted: Collection[bytes]) -> None:
@@ -105,7 +104,7 @@ class _RefsOfWorktree:
 
 
 class ListedRefs:
-    """Refs that somebody has listed.
+    """A list of refs.
 
     Args:
       names: sorted

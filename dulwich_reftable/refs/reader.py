@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Reading refs: dulwich's ``RefsContainer``, answered from snapshots of the stacks.
 
-Every call is answered from one snapshot a stack, also where it follows symrefs. The live container
-takes the latest ones for each call; a :class:`RefsSnapshot` keeps those of the moment it was made.
-A linked worktree sees the shared refs of the one stack and its own refs of the other.
+A call reads one snapshot of each stack, also where it follows symrefs. The live container takes the
+latest snapshots for each call; a :class:`RefsSnapshot` keeps those of the moment it was made. A
+linked worktree sees the shared refs of the shared stack, and its own refs of its own stack.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = ["RefsReader", "RefsSnapshot", "SnapshotOf"]
 _T = TypeVar("_T")
 _Chunks = Iterator[tuple[list[bytes], list[bytes]]]
 SnapshotOf = Callable[[Stack], Merged]
-"""Gives the snapshots that one call is answered from."""
+"""Gives the snapshot of a stack that one call reads."""
 
 
 class RefsReader(RefsContainer):
@@ -67,17 +67,17 @@ class RefsReader(RefsContainer):
         self.store = store
 
     def _snapshot_of(self, stack: Stack) -> Merged:
-        """Give the snapshot that answers for a stack, where a call asks for one thing only."""
+        """Give the snapshot of a stack, for a call that reads from one stack once."""
         raise NotImplementedError
 
     def _moment(self) -> SnapshotOf:
-        """Give the snapshots that a whole call is answered from."""
+        """Give the snapshots for a call that reads more than once."""
         raise NotImplementedError
 
     # One ref
 
     def _record(self, name: bytes, snapshot_of: SnapshotOf) -> RefRecord | None:
-        """Find a ref, without following it; one with an illegal name does not exist."""
+        """Find a ref, without following it; a ref with an illegal name counts as missing."""
         try:
             stack, local = self.store.find(name)
         except (RefFormatError, OSError):
@@ -108,7 +108,7 @@ class RefsReader(RefsContainer):
         return b2a_hex(record.value or b"")
 
     def read_loose_ref(self, name: Ref) -> bytes | None:
-        """Do as :meth:`read_ref`: there is no difference between loose and packed refs here."""
+        """Read a ref as :meth:`read_ref` does; there are no loose refs here."""
         return self.read_ref(name)
 
     def _read_file_ref(self, name: bytes) -> bytes | None:
@@ -125,10 +125,11 @@ class RefsReader(RefsContainer):
         """Follow symrefs.
 
         Args:
-          name: where to begin
-        Returns: the names on the way, and the object id at its end, None if there is no such ref
+          name: of the first ref
+        Returns: the names of the refs in the chain, and the object id at its end; None if the last
+          one does not exist
         Raises:
-          SymrefLoop: if there are more than five refs on the way
+          SymrefLoop: if the chain has more than five refs
         """
         return self._follow(name, self._moment())
 
@@ -142,10 +143,11 @@ class RefsReader(RefsContainer):
         return names, value  # type: ignore[return-value]  # bytes are Refs and ObjectIDs
 
     def get_peeled(self, name: Ref) -> ObjectID | None:
-        """Give what a ref peels to, as far as the tables tell.
+        """Give the object that a ref peels to, if the tables have it.
 
-        Returns: a hex object id: the peeled one of an annotated tag, the own one of a branch, which
-          is no tag; None where the object store has to be asked, since not every writer peels
+        Returns: a hex object id: of an annotated tag the peeled one, of a branch its own, as it is
+        no
+          tag; None where only the object store can tell, since not every writer peels
         """
         snapshot_of = self._moment()
         last: bytes = name
@@ -163,10 +165,10 @@ class RefsReader(RefsContainer):
         return ObjectID(b2a_hex(record.value))
 
     def refs_for_object(self, oid: bytes) -> list[Ref]:
-        """Find the refs whose value or peeled value is an object, by the obj blocks.
+        """Find the refs whose value or peeled value is an object, by means of the obj blocks.
 
-        Tags that a table holds unpeeled are found by their objects, which are asked for once a
-        table. Symrefs are not found.
+        Tags that a table holds unpeeled are found by means of their objects, which are read once
+        for each table. Symrefs are not found.
 
         Args:
           oid: hex object id
@@ -188,7 +190,7 @@ class RefsReader(RefsContainer):
     # Many refs
 
     def _is_listed(self, stack: Stack, name: bytes) -> bool:
-        """Tell whether a ref in a stack is one that lists show: HEAD, or below ``refs/``."""
+        """Tell whether lists show a ref: HEAD or below ``refs/``, in the stack it belongs to."""
         if not name.startswith(b"refs/"):
             return name == HEADREF and stack is self.store.current
         if not self.store.is_linked:
@@ -217,10 +219,10 @@ class RefsReader(RefsContainer):
         yield from self._only_listed(stack, below)
 
     def _only_listed(self, stack: Stack, chunks: Iterator[Chunk[_T]]) -> Iterator[Chunk[_T]]:
-        """Leave out the refs in a stack that lists do not show.
+        """Leave out the refs of a stack that lists do not show.
 
-        Those are the ones that belong to another stack, and the ones whose names are illegal, which
-        git does not list either.
+        These are refs that belong to another stack, and refs with illegal names, which git does not
+        list either.
         """
         is_linked = self.store.is_linked
         for names, items in chunks:
@@ -266,16 +268,16 @@ class RefsReader(RefsContainer):
 
         Args:
           prefix: gives only names that begin so
-          exclude: prefixes; names that begin with one of them are left out. Both are sought,
-            not filtered: what is left out is not read.
-        Returns: names, each with its value as :meth:`read_ref` gives it, as of this moment
+          exclude: prefixes; names that begin with one of them are left out. Such refs are skipped
+            by seeking, without being read.
+        Returns: names, each with its value as :meth:`read_ref` gives it, all of this moment
         """
         return self._pairs(ranges_below(prefix, exclude), self._moment())
 
     def _pairs(
         self, ranges: Iterable[tuple[bytes, bytes | None]], snapshot_of: SnapshotOf
     ) -> Iterator[tuple[Ref, bytes]]:
-        # Generators give chunks, and what gives their elements one by one is not written in Python.
+        # The generators yield chunks, and C code takes their elements one by one.
         return chain.from_iterable(
             zip(names, values, strict=True)  # type: ignore[arg-type]  # Refs are bytes
             for start, stop in ranges
@@ -283,7 +285,7 @@ class RefsReader(RefsContainer):
         )
 
     def allkeys(self) -> set[Ref]:
-        """Give the names of all refs: HEAD and what is below ``refs/``, dangling or not."""
+        """Give the names of all refs: HEAD and those below ``refs/``, dangling symrefs included."""
         keys: set[Ref] = set()
         for names, _ in self._scan(b"", None, self._moment()):
             keys.update(names)  # type: ignore[arg-type]  # bytes are Refs
@@ -302,7 +304,7 @@ class RefsReader(RefsContainer):
         return keys
 
     def as_dict(self, base: Ref | None = None) -> dict[Ref, ObjectID]:
-        """Give the object ids of all refs, symrefs followed; those that lead nowhere are left out.
+        """Give the object ids of all refs; symrefs are followed, and left out if they lead nowhere.
 
         Args:
           base: gives only refs below it, and their names without it
@@ -336,7 +338,7 @@ class RefsReader(RefsContainer):
         return values  # type: ignore[return-value]  # bytes are Refs and ObjectIDs
 
     def get_symrefs(self) -> dict[Ref, Ref]:
-        """Give all symrefs and what they point to."""
+        """Give all symrefs and the names of the refs that they point to."""
         return {
             name: Ref(symref_target(value) or b"")
             for name, value in self.iter_refs()
@@ -344,7 +346,7 @@ class RefsReader(RefsContainer):
         }
 
     def get_packed_refs(self) -> dict[Ref, ObjectID]:
-        """Give all refs that are no symrefs."""
+        """Give all refs except symrefs."""
         return {name: ObjectID(value) for name, value in self.iter_refs() if not is_symref(value)}
 
     # Reflogs
@@ -361,7 +363,7 @@ class RefsReader(RefsContainer):
         return reflog.entries(self._snapshot_of(stack), local, newest_first=newest_first)
 
     def reflog_exists(self, name: bytes) -> bool:
-        """Tell whether a ref has a reflog, be it an empty one."""
+        """Tell whether a ref has a reflog; it may be empty."""
         stack, local = self.store.find(name)
         return reflog.exists(self._snapshot_of(stack), local)
 
@@ -385,8 +387,8 @@ class RefsReader(RefsContainer):
 class RefsSnapshot(RefsReader):
     """A repository's refs, read-only, as they were when this was made.
 
-    It goes on reading the tables of that moment, whatever becomes of the repository. Refs of other
-    worktrees are pinned when they are first asked for.
+    It keeps reading the tables of that moment, even if the repository changes. The refs of other
+    worktrees are pinned when they are first read.
     """
 
     def __init__(self, store: RefStore) -> None:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Reflogs: reading them, and what is done to them other than by updating a ref.
+"""Reflogs: reading them, and changing them without updating a ref.
 
-Log records are keyed by ref and update index, newest first. Removing an entry writes a tombstone
-of its key, rewriting one writes its key anew; either way the new table hides the old record.
-A reflog that has lost its last entry goes on existing by a marker, a record whose ids are both
-zero.
+The key of a log record is its ref and update index, newest first. To remove an entry, a tombstone
+with its key is written; to change one, a new record with its key. In both cases the new table hides
+the old record. A reflog that loses its last entry keeps a marker: a record whose ids are both zero.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def entries(snapshot: Merged, name: bytes, *, newest_first: bool) -> Iterator[En
     Args:
       snapshot: of the stack that the ref is kept in
       name: of the ref, there
-      newest_first: the order; the other one has to read all entries before it gives the first
+      newest_first: the order; oldest first has to read all entries before it yields the first
     """
     records: Iterable[LogRecord] = snapshot.logs_of(name)
     if not newest_first:
@@ -61,7 +60,7 @@ def entries(snapshot: Merged, name: bytes, *, newest_first: bool) -> Iterator[En
 
 
 def exists(snapshot: Merged, name: bytes) -> bool:
-    """Tell whether a ref has a reflog, be it an empty one."""
+    """Tell whether a ref has a reflog; it may be empty."""
     return any(True for _ in snapshot.logs_of(name))
 
 
@@ -70,7 +69,7 @@ def names(shared: Merged, current: Merged | None) -> Iterator[bytes]:
 
     Args:
       shared: the shared stack
-      current: that of the linked worktree; None in the main worktree
+      current: the stack of the linked worktree; None in the main worktree
     """
     if current is None:
         yield from shared.log_names()
@@ -106,7 +105,7 @@ def _is_shared(name: bytes) -> bool:
     return name.startswith(b"refs/") and not name.startswith(PER_WORKTREE)
 
 
-# Changing. Each function takes a ref's name as the worktree sees it.
+# Changing. Names are as this worktree sees the refs.
 
 
 def create(store: RefStore, name: bytes) -> None:
@@ -122,14 +121,14 @@ def create(store: RefStore, name: bytes) -> None:
 
 
 def append(store: RefStore, name: bytes, old: bytes, new: bytes, signature: Signature) -> None:
-    """Add an entry of which the ref knows nothing.
+    """Add an entry without updating the ref.
 
     Args:
       store: the repository's refs
       name: of the ref
       old: hex object id before
       new: hex object id after
-      signature: the rest of the entry
+      signature: committer, time and message
     Raises:
       BadRefNameError: if the name is illegal
     """
@@ -159,7 +158,7 @@ def drop_entry(store: RefStore, name: bytes, index: int, *, rewrite: bool) -> No
       store: the repository's refs
       name: of the ref
       index: of the entry, 0 being the newest
-      rewrite: whether the next newer entry shall go on where the next older one ended
+      rewrite: whether the next newer entry's old id becomes the new id of the next older one
     Raises:
       ValueError: if there is no such entry
     """
@@ -188,17 +187,17 @@ def expire(
 ) -> int:
     """Remove entries.
 
-    They are chosen before the stack is locked, so that ``choose`` may take its time. Only the very
-    entries that it was shown go; what others have added or changed meanwhile stays.
+    ``choose`` is called before the stack is locked, so it may take its time. Only entries that it
+    was given are removed; entries that others added or changed meanwhile stay.
 
     Args:
       store: the repository's refs
       name: of the ref
-      choose: takes the entries, the oldest first, and tells of each whether it shall go
-      rewrite: whether an entry shall go on where the one that is now before it ended
-      update_ref: whether to set the ref, unless it is a symref, to where its newest entry leads
+      choose: takes the entries, the oldest first, and returns for each whether to remove it
+      rewrite: whether the old id of each entry becomes the new id of the entry now before it
+      update_ref: whether to set the ref, unless it is a symref, to the new id of its newest entry
       dry_run: whether to change nothing
-    Returns: how many entries went, or would go
+    Returns: how many entries were removed, or would be
     Raises:
       BadRefNameError: if the name is illegal
     """
@@ -226,7 +225,11 @@ def expire(
 
 
 def _chained(logs: list[LogRecord]) -> Iterator[LogRecord]:
-    """Give anew the entries, the oldest first, that do not go on where the one before ended."""
+    """Give the entries to rewrite: those whose old id is not the new id of the one before.
+
+    Args:
+      logs: the entries, oldest first
+    """
     for before, log in pairwise(logs):
         if before.update is not None and log.update is not None:
             update = log.update._replace(old_id=before.update.new_id)
@@ -237,7 +240,7 @@ def _chained(logs: list[LogRecord]) -> Iterator[LogRecord]:
 def _ref_at(
     store: RefStore, addition: Addition, name: bytes, newest: list[LogRecord]
 ) -> list[RefRecord]:
-    """Give the record that sets a ref to where its newest entry leads; none if there is no need."""
+    """Give the record that sets a ref to the new id of its newest entry; none if it is there."""
     ref = addition.snapshot.lookup_ref(name)
     update = newest[0].update if newest else None
     if ref is None or ref.value is None or update is None or not any(update.new_id):
@@ -264,20 +267,20 @@ def move(
 ) -> None:
     """Rename or copy a ref and its reflog, in one table (git: ``write_copy_table``).
 
-    A rename takes two update indexes: the new reflog tells first of the deletion, then of the
-    creation.
+    A rename takes two update indexes: the new reflog has an entry for the deletion of the old ref,
+    and then one for the creation of the new ref.
 
     Args:
       store: the repository's refs
-      stack: that both names belong to
-      addition: to it
+      stack: the stack of both names
+      addition: to that stack
       old: name of the ref
       new: its new name
-      signature: for the new entries; None to only carry the old ones over
-      keep: whether the old ref stays
+      signature: for the new entries; None to write none
+      keep: whether the old ref stays, which makes it a copy
     Raises:
       TransactionError: if there is no ref ``old``, it is a symref, or there is a ref ``new``
-      RefConflictError: if another ref is in the way
+      RefConflictError: if another ref is a directory of the new one, or below it
     """
     snapshot = addition.snapshot
     record = snapshot.lookup_ref(old)
@@ -319,7 +322,7 @@ def move(
 
 @contextmanager
 def _addition(store: RefStore, name: bytes) -> Iterator[tuple[Addition, bytes]]:
-    """Lock the stack of a ref; gives the addition and the ref's name there."""
+    """Lock the stack of a ref; gives an addition to it, and the ref's name there."""
     check_name(name)
     stack, local = store.find(name)
     with as_dulwich(), stack.addition() as addition:
@@ -327,7 +330,7 @@ def _addition(store: RefStore, name: bytes) -> Iterator[tuple[Addition, bytes]]:
 
 
 def _live(snapshot: Merged, name: bytes) -> list[LogRecord]:
-    """Give a ref's entries, newest first, without the marker of existence."""
+    """Give a ref's entries, newest first, without the existence marker."""
     return [
         log
         for log in snapshot.logs_of(name)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Annotated tags that a table holds without what they point to.
+"""Annotated tags that a table holds unpeeled.
 
 git and we store tags peeled; ``git refs migrate`` and dulwich do not. So a record without a peeled
-value may be a tag, unless it is a branch, and the obj blocks know nothing of what it points to. The
-objects tell. They are asked once a table, since tables never change.
+value may be a tag, unless it is a branch, and the obj blocks do not have the object that it points
+to. So the objects are read: once for each table, since tables never change.
 
-To ask for each of very many objects takes long. But whoever stores one tag peeled peels all of a
-transaction: in a large table, the transactions that have a peeled tag are not asked for.
+Reading very many objects takes long. But a writer that stores one tag of a transaction peeled
+stores all of them peeled. So in a large table, the transactions with a peeled tag are skipped.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ..engine.table.table import Table
 __all__ = ["UnpeeledTags"]
 
 _LARGE = 1 << 18
-"""Bytes of a table that has too many refs to ask for each: about ten thousand."""
+"""Size in bytes of a table with too many refs to read the object of each: about ten thousand."""
 
 _TAGS = (b"refs/tags/", b"refs/tags0")
 _BRANCHES = (b"refs/heads/", b"refs/heads0")
 
 
 class UnpeeledTags:
-    """Finds what tags point to that tables do not tell.
+    """Finds unpeeled tags by the objects that they point to.
 
     Args:
       peel: takes a hex object id and gives what an annotated tag finally points to, None for any
@@ -40,11 +40,11 @@ class UnpeeledTags:
         self._known: WeakKeyDictionary[Table, dict[bytes, list[RefRecord]]] = WeakKeyDictionary()
 
     def pointing_at(self, table: Table, object_id: bytes) -> Iterable[RefRecord]:
-        """Give the refs to tags of an object that a table holds unpeeled.
+        """Give the unpeeled tags of a table that finally point to an object.
 
         Args:
           table: where to look
-          object_id: what the tags finally point to, in bytes
+          object_id: of that object, in raw bytes
         """
         found = self._known.get(table)
         if found is None:
@@ -76,6 +76,6 @@ def _records(table: Table, start: bytes, stop: bytes | None) -> Iterator[RefReco
 
 
 def _not_branches(table: Table) -> Iterator[RefRecord]:
-    """Give all that may be a tag."""
+    """Give the records of a table that are not branches, and so may be tags."""
     yield from _records(table, b"", _BRANCHES[0])
     yield from _records(table, _BRANCHES[1], None)
