@@ -2,8 +2,8 @@
 """A git server: handlers for dulwich's servers, and servers to put them in.
 
 ``HANDLERS`` drops into ``TCPGitServer(..., handlers=HANDLERS)`` and
-``make_wsgi_chain(..., handlers=HANDLERS)``. A push is one transaction, and what the client is told
-of it is true; listing refs streams. Repositories on files are served as well as files allow.
+``make_wsgi_chain(..., handlers=HANDLERS)``. A push is one transaction, and its report is true.
+Listing refs streams. Repositories on files are served, too, as well as files allow.
 
 ``GitServer`` and ``HTTPGitServer`` serve a ``Folder`` of repositories to many clients at once;
 ``Application`` is the latter for any WSGI server. Pushing is off until ``Access`` or the

@@ -2,9 +2,9 @@
 """Who may use which service of which repository.
 
 The rules are git's. Fetching is on. Pushing is off, unless the operator or the repository turns it
-on (``git daemon --enable``, ``daemon.receivePack``, ``http.receivePack``); over HTTP it is also on
-for users whom the web server has authenticated. A repository that belongs to another user is not
-served, because its hooks would run as us, unless ``safe.directory`` names it.
+on (``git daemon --enable``, ``daemon.receivePack``, ``http.receivePack``). Over HTTP it is also on
+for users whom the web server has authenticated. A repository of another user is served only if
+``safe.directory`` names it, because its hooks would run with our rights.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Access", "is_enabled", "is_safe"]
 
 
 class Access:
-    """Which services are on.
+    """Decides which services are on.
 
     Args:
-      enable: services to turn on beside ``"upload-pack"``, such as ``"receive-pack"``
-      disable: services to turn off, for authenticated users too
+      enable: services to turn on besides ``"upload-pack"``, such as ``"receive-pack"``
+      disable: services to turn off, also for authenticated users
       forbid_override: services that the configuration of a repository cannot turn on or off
     """
 
@@ -46,9 +46,9 @@ class Access:
 
         Args:
           config: of the repository
-          server: the section of the configuration that counts: ``"daemon"`` or ``"http"``
+          server: section of the configuration: ``"daemon"`` or ``"http"``
           service: such as ``"git-receive-pack"``
-          user: name of the authenticated user, if there is one
+          user: name of the authenticated user; None if there is none
         """
         name = service.removeprefix("git-")
         is_on = name in self._enabled or (bool(user) and name not in self._disabled)
@@ -57,7 +57,7 @@ class Access:
         return is_enabled(config, server, name, is_on)
 
     def describe(self, server: str) -> str:
-        """Say who may fetch and push where nobody is authenticated; two lines for the operator.
+        """Describe in two lines for the operator who may fetch and push without authentication.
 
         Args:
           server: ``"daemon"`` or ``"http"``
@@ -87,8 +87,8 @@ def is_enabled(config: Config, server: str, service: str, default: bool) -> bool
 def is_safe(repo: Repo) -> bool:
     """Tell whether a repository is our own, or ``safe.directory`` names its directory.
 
-    As in git, this setting counts in the system's and the user's configuration and in
-    the environment (``GIT_CONFIG_COUNT``), not in the repository itself.
+    As in git, this setting is read from the system's and the user's configuration and from the
+    environment (``GIT_CONFIG_COUNT``), not from the repository itself.
     """
     control_dir = repo.controldir()
     owned = [control_dir]
@@ -109,7 +109,7 @@ def is_safe(repo: Repo) -> bool:
 
 def _is_ours(path: str) -> bool:
     if not hasattr(os, "geteuid"):
-        return True  # Windows: owners are no numbers there
+        return True  # Windows has no numeric owners
     try:
         owner = os.lstat(path).st_uid
     except OSError:

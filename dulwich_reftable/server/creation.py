@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Repositories that are made by the first push to them.
+"""The first push to a repository can create it.
 
-Until then the client sees an empty repository that exists in memory only. The push itself goes to
-a repository in a staging directory; its rename to the final place is the last step, and happens
-only if a ref was updated. Pushes to a place without a repository take turns, so that the second one
-finds what the first one made.
+Before that, the client sees an empty repository that exists only in memory. The push goes to a
+repository in a staging directory. If it updates a ref, the last step renames the directory to its
+final place. Pushes that would create the same repository run one after another, so the second one
+finds the repository of the first one.
 
-Names are restricted (:func:`parts_of`), because a name chosen by a client becomes a directory that
-operators, backup scripts and web pages handle.
+Names are restricted (:func:`parts_of`), because the client chooses a name and operators, backup
+scripts and web pages have to handle the directory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .errors import RefusedError
 __all__ = ["STAGING", "Creation", "Maker", "UnbornRepo", "UnfitNameError", "parts_of"]
 
 STAGING = ".new-"
-"""What the names of staging directories begin with; nobody is served these."""
+"""Prefix of the names of staging directories, which are not served."""
 
 LONGEST_PART = 100
 LONGEST_PATH = 255
@@ -46,14 +46,14 @@ _RESERVED = frozenset(
         *("commondir", "gitdir", "git-upload-pack", "git-receive-pack", "git-upload-archive"),
     )
 )
-"""Parts of a repository, and the last parts of addresses; in any case of letters."""
+"""Names inside a repository, and names of services; compared without regard to case."""
 
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 _STALE = 24 * 3600
 
 
 class UnfitNameError(NotGitRepository):
-    """A name that no new repository may have; the message is for the client."""
+    """A new repository cannot have this name; the message is for the client."""
 
 
 def parts_of(path: str) -> list[str]:
@@ -89,11 +89,11 @@ def parts_of(path: str) -> list[str]:
 
 
 class Maker:
-    """Makes repositories in a folder.
+    """Creates repositories in a folder.
 
     Args:
       root: the folder
-      find: opens the repository that a path names; None if there is none
+      find: takes a path and opens the repository there; gives None if there is none
     """
 
     def __init__(self, root: str, find: Callable[[str], Repo | None]) -> None:
@@ -104,7 +104,7 @@ class Maker:
         self._remove_stale()
 
     def _remove_stale(self) -> None:
-        """Remove staging directories of servers that were killed long ago."""
+        """Remove the staging directories that killed servers left long ago."""
         with os.scandir(self.root) as entries:
             for entry in entries:
                 if entry.name.startswith(STAGING) and entry.is_dir(follow_symlinks=False):
@@ -113,10 +113,10 @@ class Maker:
                         shutil.rmtree(entry.path, ignore_errors=True)
 
     def begin_turn(self, place: str, timeout: float) -> None:
-        """Wait until nobody else makes a repository at a place.
+        """Wait until no other push creates a repository at a place.
 
         Raises:
-          RefusedError: if that takes too long
+          RefusedError: if the wait takes too long
         """
         with self._changed:
             if not self._changed.wait_for(lambda: place not in self._busy, timeout):
@@ -124,19 +124,19 @@ class Maker:
             self._busy.add(place)
 
     def end_turn(self, place: str) -> None:
-        """Let the next one make a repository at a place."""
+        """Let the next push create a repository at a place."""
         with self._changed:
             self._busy.discard(place)
             self._changed.notify_all()
 
 
 class UnbornRepo(MemoryRepo):
-    """Stands for a repository that a push may make; it is empty.
+    """Stands for a repository that a push may create; it is empty.
 
     Args:
-      maker: makes it
-      path: as the client has it
-      place: the directory that it will be
+      maker: creates the repository
+      path: as the client sent it
+      place: the directory of the repository
     """
 
     def __init__(self, maker: Maker, path: str, place: str) -> None:
@@ -146,24 +146,24 @@ class UnbornRepo(MemoryRepo):
         self._place = place
 
     def get_config_stack(self) -> GitStackedConfig:
-        """Give the configuration that holds outside of any repository."""
+        """Give the configuration that applies outside of a repository."""
         return config_in_force()
 
     def creation(self, timeout: float) -> Creation:
-        """Begin to make the repository.
+        """Begin to create the repository.
 
         Args:
-          timeout: seconds to wait for others who are making it
+          timeout: seconds to wait for other pushes that create it
         """
         return Creation(self._maker, self._path, self._place, timeout)
 
 
 class Creation:
-    """The making of a repository; a context manager.
+    """Creates one repository; a context manager.
 
     Attributes:
-      repo: what to push to: a repository in a staging directory, or the one that somebody else made
-        meanwhile; it is closed in the end
+      repo: the repository to push to: one in a staging directory, or one that another push
+        has created meanwhile; it is closed at the end
     """
 
     repo: Repo
@@ -190,14 +190,14 @@ class Creation:
         os.mkdir(staging)
         self._staging = staging
         Repo.init_bare(staging, default_branch=_default_branch()).close()
-        # As a push finds it later; what `init` returns has read no configuration.
+        # Open it again: the repository that `init` returns has not read the configuration.
         return Repo(staging)
 
     def publish(self) -> None:
-        """Move the repository to its place; ``repo`` is then the one there.
+        """Move the repository to its place, and open it there as ``repo``.
 
         Raises:
-          OSError: if something else is there by now
+          OSError: if something else is at that place
         """
         if self._staging is None:
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Why a request is refused or fails, in words for the client and for the log."""
+"""Errors of requests, and how the client and the log are told of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dulwich.protocol import SIDE_BAND_CHANNEL_FATAL, Protocol
 __all__ = ["HANGUPS", "PackError", "RefusedError", "describe", "printable", "telling", "trace"]
 
 HANGUPS = (HangupException, ConnectionError, TimeoutError)
-"""The client has gone, or is too slow: nobody is there to be told."""
+"""The client has gone or is too slow, so nobody can be told."""
 
 _INTERNAL = b"internal server error"
 
@@ -22,23 +22,23 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
 class RefusedError(GitProtocolError):
-    """A request that is wrong or not allowed; the message is for the client."""
+    """A request is wrong or not allowed; the message is for the client."""
 
 
 class PackError(GitProtocolError):
-    """A pack that is broken, or holds more than is allowed; the message is for the client."""
+    """A pack is broken or exceeds a limit; the message is for the client."""
 
 
 @contextmanager
 def telling(proto: Protocol) -> Iterator[None]:
-    """Tell the client why its request ends, and let the error go on.
+    """Tell the client why its request ends, and raise the error again.
 
-    The client learns why a request is refused or malformed. Of any other error it learns only that
-    there was one.
+    The client gets the message of a protocol error. Any other error is only called an internal
+    server error.
 
     Args:
-      proto: where to. If its attribute ``has_bands`` is true, the client reads side bands by now,
-        so the text goes over the band for fatal errors; else it is an ``ERR`` line.
+      proto: the connection. If its attribute ``has_bands`` is true, the client already reads side
+        bands, and the text goes over the band for fatal errors; else it goes into an ``ERR`` line.
     """
     try:
         yield
@@ -61,17 +61,17 @@ def _tell(proto: Protocol, text: bytes) -> None:
 
 
 def printable(text: str) -> str:
-    r"""Escape all that could forge a log line or move a cursor: ``\n`` becomes two characters."""
+    r"""Escape characters that could forge a log line or move a cursor: ``\n`` becomes two."""
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def describe(error: BaseException) -> str:
-    """Describe an unexpected error for the log, in one line: what it is, and where it came from."""
+    """Describe an unexpected error and its place in the code in one line, for the log."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return printable(f"{type(error).__name__}: {error}{where}")
 
 
 def trace(error: BaseException) -> str:
-    """Give the traceback of an error for the log, in one line, as clients may write parts of it."""
+    """Give the traceback of an error in one line, for the log: clients may write parts of it."""
     return printable("".join(traceback.format_exception(error)))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""A folder of repositories, as servers see it.
+"""A folder of repositories to serve.
 
-Everything below the folder may be served, and nothing else, whatever paths and symbolic links say.
-Repositories of other users are left out, as ``safe.directory`` has it. Each request opens the
-repositories that it needs and closes them: that takes about a millisecond, while dulwich's object
-stores are not made for several threads.
+The server serves repositories below the folder only, whatever paths and symbolic links say. It does
+not serve other users' repositories unless ``safe.directory`` allows it. Each request opens its own
+repository and closes it, because dulwich's object stores are not thread-safe; opening takes about a
+millisecond.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Folder:
 
     Args:
       root: the folder
-      create: whether the first push to a repository that does not exist makes it, bare and on
-        reftables; :func:`.creation.parts_of` tells which names it may have
+      create: whether a push to a repository that does not exist creates it, bare and on reftables;
+        :func:`.creation.parts_of` says which names are allowed
     """
 
     def __init__(self, root: str | os.PathLike[str], *, create: bool = False) -> None:
@@ -44,10 +44,10 @@ class Folder:
         """Open a repository.
 
         Args:
-          path: as the client has it; ``.git`` at its end may be left out
+          path: as the client sent it; ``.git`` at its end may be missing
         Returns: the repository, which the caller closes
         Raises:
-          NotGitRepository: if there is none, or it is not in the folder, or it is another user's
+          NotGitRepository: if there is none, it is outside of the folder, or another user owns it
         """
         repo = self._look(os.fsdecode(path))
         if repo is None:
@@ -55,13 +55,13 @@ class Folder:
         return repo
 
     def find_for_push(self, path: str | bytes) -> Repo | UnbornRepo:
-        """Open a repository, or give what stands for one that the push may make.
+        """Open a repository, or give a stand-in for one that the push may create.
 
         Args:
-          path: as the client has it
-        Returns: what the caller closes
+          path: as the client sent it
+        Returns: the repository or stand-in, which the caller closes
         Raises:
-          NotGitRepository: if there is none, and none can be made
+          NotGitRepository: if there is none, and none can be created
         """
         name = os.fsdecode(path)
         if self._maker is None:
@@ -77,7 +77,7 @@ class Folder:
         return UnbornRepo(self._maker, name, place)
 
     def _look(self, path: str) -> Repo | None:
-        """Open a repository, if it is there and may be served."""
+        """Open a repository; None if it does not exist or must not be served."""
         place = self._place(path)
         for candidate in (place, place + ".git"):
             repo = self._open(candidate)
@@ -86,7 +86,7 @@ class Folder:
         return None
 
     def _place(self, path: str) -> str:
-        """Give the place of a path in the folder; symbolic links are not looked at."""
+        """Turn a path of a client into a path in the folder, without following symbolic links."""
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if (
             ".." in parts
@@ -96,7 +96,7 @@ class Folder:
         ):
             raise NotGitRepository(f"no repository at {path!a}")
         if parts and parts[-1] == ".git":
-            parts.pop()  # a repository with a working tree is asked for by that
+            parts.pop()  # clients name a repository with a working tree in this way
         return os.path.join(self.root, *parts)
 
     def _open(self, place: str) -> Repo | None:
@@ -128,12 +128,12 @@ class Folder:
         return False
 
     def session(self) -> Session:
-        """Begin a request."""
+        """Begin a request; the repositories that it opens are closed at its end."""
         return Session(self)
 
 
 class Session(Backend):
-    """The repositories of one request; a context manager that closes them."""
+    """The open repositories of one request; a context manager that closes them."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -155,11 +155,11 @@ class Session(Backend):
     def open_repository(  # type: ignore[override]  # dulwich's protocol is narrower than its use
         self, path: str | bytes, *, for_push: bool = False
     ) -> Repo | UnbornRepo:
-        """Open a repository, unless it is open.
+        """Open a repository, or give the one that is already open.
 
         Args:
-          path: as the client has it
-          for_push: whether one that does not exist may be made
+          path: as the client sent it
+          for_push: whether a repository that does not exist may be created
         Raises:
           NotGitRepository: if there is none
         """

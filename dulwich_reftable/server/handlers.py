@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The handlers by the services' names."""
+"""The services, put together: the handlers of all of them, by name."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ HANDLERS: dict[bytes, Any] = {
     b"git-upload-pack": UploadPackHandler,
     b"git-receive-pack": ReceivePackHandler,
 }
-"""For dulwich's servers, and for ours.
+"""Handlers for dulwich's servers and for ours.
 
-There is none for ``git-upload-archive``; git's daemon does not offer that by default, either.
+``git-upload-archive`` is missing: git's daemon does not offer it by default, either.
 """
 
 
 def about_client(handler: Callable[..., Any], client: Mapping[str, str]) -> dict[str, Any]:
-    """Give the arguments that tell a handler who the client is, if it takes them.
+    """Give the arguments by which a handler learns who the client is, if it takes them.
 
     Args:
       handler: of a service
-      client: variables for hooks: ``REMOTE_ADDR`` and the like
+      client: environment variables for hooks, such as ``REMOTE_ADDR``
     """
     if isinstance(handler, type) and issubclass(handler, ReceivePackHandler):
         return {"client": client}
@@ -36,5 +36,5 @@ def about_client(handler: Callable[..., Any], client: Mapping[str, str]) -> dict
 
 
 def outcome_of(handler: Any) -> str:
-    """Give what became of a request, for the log."""
+    """Describe the outcome of a request, for the log."""
     return str(getattr(handler, "outcome", "done"))

@@ -13,18 +13,18 @@ __all__ = ["HiddenRefs"]
 
 
 class HiddenRefs:
-    """The refs that clients shall not see (git: ``ref_is_hidden``).
+    """Tells which refs are hidden from clients (git: ``ref_is_hidden``).
 
-    A rule hides the ref of that name and all below it. ``!`` in front shows them again, and the
-    last rule that fits counts. ``^``, for the name before a namespace is cut off, changes
-    nothing, as there are no namespaces here.
+    A rule hides the ref of that name and all refs below it. A rule that begins with ``!`` shows
+    them again. The last rule that matches counts. ``^`` at the beginning has no effect: it means
+    the name with its namespace, and this server has no namespaces.
 
     Args:
       rules: the least binding first
 
     Attributes:
-      prefixes: where all rules hide: what hidden names begin with, beside the rules' own names;
-        None if some rules show
+      prefixes: if no rule shows refs again: all names with one of these prefixes are hidden; the
+        rules' own names are hidden, too. None if a rule shows refs again.
     """
 
     def __init__(self, rules: Iterable[bytes]) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Questions about commits and their ancestors that a server has to answer.
+"""Walk the history of commits, to answer questions of fetches and pushes.
 
-All walks visit each commit once, and where a client decides how far they go, they are bounded.
-Commits whose parents are not there, as in a shallow repository, are taken for roots.
+A walk visits each commit once. If a client decides how far a walk goes, the walk is bounded. A
+commit whose parents are missing counts as a root, as in a shallow repository.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from dulwich.objects import Commit, ObjectID, ShaFile, Tag
 __all__ = ["CommitQueue", "History", "is_ancestor", "is_reachable"]
 
 _BUDGET = 200_000
-"""How many commits are looked at for the sake of an object that no ref points to."""
+"""How many commits a walk visits to reach an object that no ref points to."""
 _SLACK = 5
-"""How many commits are looked at that seem to be of no use, since times may be wrong."""
+"""How many commits are visited beyond the apparent end, because times may be wrong."""
 
 
 class _Commit(NamedTuple):
-    """What is kept of a commit: its time in seconds since the epoch, its parents, its tree."""
+    """A commit: its time in seconds since the epoch, its parents and its tree."""
 
     time: int
     parents: tuple[bytes, ...]
@@ -31,10 +31,10 @@ class _Commit(NamedTuple):
 
 
 class CommitQueue:
-    """Commits to look at, the newest first, each once.
+    """A queue of commits, the newest first; each commit enters it once.
 
     Attributes:
-      pushed: all that have been in it
+      pushed: all commits that have entered the queue
     """
 
     def __init__(self) -> None:
@@ -47,16 +47,16 @@ class CommitQueue:
 
     @property
     def is_open(self) -> bool:
-        """Whether a commit is in it that is not left out."""
+        """Whether the queue has a commit that is not left out."""
         return bool(self._open)
 
     @property
     def newest(self) -> int:
-        """The time of the commit that comes next."""
+        """The time of the next commit."""
         return -self._heap[0][0]
 
     def push(self, time: int, oid: bytes, *, is_left_out: bool = False) -> None:
-        """Put a commit in, if it has not been in before."""
+        """Add a commit, unless it has been in the queue before."""
         if oid in self.pushed:
             return
         self.pushed.add(oid)
@@ -65,22 +65,22 @@ class CommitQueue:
             self._open.add(oid)
 
     def leave_out(self, oid: bytes) -> None:
-        """Count a commit no longer."""
+        """Mark a commit as left out."""
         self._open.discard(oid)
 
     def pop(self) -> tuple[int, bytes]:
-        """Take the newest commit and its time."""
+        """Remove the newest commit; gives its time and its id."""
         time, _, oid = heapq.heappop(self._heap)
         self._open.discard(oid)
         return -time, oid
 
 
 class History:
-    """Commits, read once.
+    """Reads commits, each once.
 
     Args:
-      store: where they are
-      roots: commits whose parents do not count
+      store: the objects
+      roots: commits whose parents are ignored
     """
 
     def __init__(self, store: BaseObjectStore, roots: Collection[bytes] = ()) -> None:
@@ -90,7 +90,7 @@ class History:
         self._peeled: dict[bytes, bytes] = {}
 
     def commit(self, oid: bytes) -> _Commit | None:
-        """Give a commit's time, parents and tree; None if there is no such commit."""
+        """Read a commit; None if there is no such commit."""
         if oid not in self._known:
             try:
                 self._read(oid)
@@ -99,7 +99,7 @@ class History:
         return self._known[oid]
 
     def _read(self, oid: bytes) -> ShaFile:
-        """Read an object, and note it if it is a commit.
+        """Read an object, and remember it if it is a commit.
 
         Raises:
           KeyError: if it is missing
@@ -123,9 +123,9 @@ class History:
         return commit.tree
 
     def chain(self, oid: bytes) -> Iterator[tuple[bytes, int]]:
-        """Follow a tag to the object that it finally points to, which may be none.
+        """Follow a tag to the object that it finally points to.
 
-        Yields: each object on the way with the number of its type, the last one included
+        Yields: each object on the way, the last one included, with the number of its type
         Raises:
           KeyError: if an object is missing
         """
@@ -138,7 +138,7 @@ class History:
         yield oid, Commit.type_num
 
     def peel(self, oid: bytes) -> bytes:
-        """Give what a tag finally points to, or leads to as far as objects are there."""
+        """Give what a tag finally points to, or the last object on the way that exists."""
         links: list[bytes] = []
         try:
             for link, _ in self.chain(oid):
@@ -148,23 +148,23 @@ class History:
                 links.append(link)
         except KeyError:
             pass
-        # Each link of a long chain may be asked for; each is read once.
+        # A client may ask for each tag of a long chain; each is read once.
         self._peeled.update((link, oid) for link in links if link != oid)
         return oid
 
     def newer(
         self, wants: Iterable[bytes], haves: Iterable[bytes], since: int | None = None
     ) -> tuple[list[bytes], set[bytes]]:
-        """List the ancestors of some commits that are no ancestors of some others.
+        """List the ancestors of some commits, without those of some others.
 
-        As git does, it walks by time until only the others are left, and then a little further.
-        Where times are in no order, it may list too much.
+        As in git, the walk goes by time until only the others are left, and then a little further.
+        If the times of commits are wrong, it may list too many.
 
         Args:
           wants: hex ids of commits to list, with their ancestors
-          haves: hex ids of commits not to list, with their ancestors
-          since: seconds since the epoch; an older commit counts as one not to list
-        Returns: the commits; those parents of theirs that are not listed
+          haves: hex ids of commits to leave out, with their ancestors
+          since: seconds since the epoch; older commits are left out, with their ancestors
+        Returns: the listed commits; those of their parents that are not listed
         Raises:
           KeyError: if a commit is missing
         """
@@ -199,7 +199,7 @@ class History:
                 if oid in left_out:
                     leave_out(parent)
                     if self.commit(parent) is None:
-                        continue  # what the client has need not be complete here
+                        continue  # the history of the client may be incomplete here
                 queue.push(self._time(parent), parent, is_left_out=parent in left_out)
             if oid not in left_out:
                 listed.append(oid)
@@ -247,27 +247,27 @@ class History:
 
 
 def is_ancestor(store: BaseObjectStore, old: bytes, new: bytes) -> bool:
-    """Tell whether a commit is another one, or among its ancestors.
+    """Tell whether a commit is an ancestor of another one, or the same.
 
-    It looks everywhere, since the times of commits may be wrong.
+    The walk does not stop at older commits, because the times of commits may be wrong.
 
     Args:
-      store: where they are
-      old: hex object id of the commit that may be the ancestor
-      new: hex object id of the other one
+      store: the objects
+      old: hex object id of the possible ancestor
+      new: hex object id of the other commit
     """
     return any(oid == old for oid, _ in History(store).newest_first([new]))
 
 
 def is_reachable(store: BaseObjectStore, oids: Iterable[bytes], tips: Iterable[bytes]) -> bool:
-    """Tell whether commits, or tags of commits, are all among the ancestors of some others.
+    """Tell whether commits, or tags of commits, can all be reached from some others.
 
-    As in git, a tag counts as what it is of. It gives up, saying no, after very many commits.
+    As in git, a tag stands for its commit. After very many commits the answer is no.
 
     Args:
-      store: where they are
-      oids: hex object ids that are asked for
-      tips: hex object ids to begin with
+      store: the objects
+      oids: hex object ids to reach
+      tips: hex object ids to start from
     """
     history = History(store)
     missing = {history.peel(oid) for oid in oids}

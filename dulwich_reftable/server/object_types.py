@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The types of many objects, without reading the objects.
+"""Find the types of many objects without reading the objects.
 
-To list refs is to ask of each whether its object is there, and whether that is a tag. dulwich
-answers the second question by inflating the object. But the type of a packed object stands in the
-first byte of its entry; for a delta, in that of the object that its chain of bases ends with. So
-packs are looked into here. Whatever is not found that way is asked of the object store: loose
-objects, those of alternates, and those of stores without packs on disk.
+A list of refs needs to know of each object whether it exists and whether it is a tag. dulwich
+inflates the object to learn its type. But a packed object has its type in the first byte of its
+entry; the type of a delta is that of the last base of its chain. So this module reads packs
+directly. It asks the object store for all other objects: loose ones, those of alternates, and those
+of stores without packs on disk.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dulwich.pack import OFS_DELTA, REF_DELTA, FilePackIndex, Pack, PackFileDisa
 __all__ = ["ObjectTypes"]
 
 _LONGEST_CHAIN = 4096
-"""How many bases are followed; git makes chains of 50, and at most of 4095."""
+"""How many bases are followed; git makes chains of 50 by default, and of at most 4095."""
 _MAX_PACKS = 256
-"""How many packs are looked into; more of them are rather asked of the store."""
+"""How many packs are read directly; the store answers for further ones."""
 
 
 class ObjectTypes:
-    """Tells which objects are there, and of which type they are.
+    """Tells which objects exist, and their types.
 
     Args:
       store: the objects
@@ -38,7 +38,7 @@ class ObjectTypes:
         self._packs = [_PackTypes(pack) for pack in packs[:_MAX_PACKS]]
 
     def exists(self, oid: bytes) -> bool:
-        """Tell whether an object is there.
+        """Tell whether an object exists.
 
         Args:
           oid: hex object id
@@ -66,9 +66,9 @@ class ObjectTypes:
             try:
                 kind = pack.type_of(object_id)
             except (KeyError, IndexError, ValueError, OSError, PackFileDisappeared):
-                continue  # not in it; or it is broken, or gone
+                continue  # the pack does not have the object, is broken, or has gone
             if place:
-                # Refs that stand together are often of objects that came together.
+                # Neighbouring refs often point to objects of the same pack.
                 self._packs.insert(0, self._packs.pop(place))
             return kind
         return None
@@ -82,7 +82,7 @@ class _PackTypes:
     """
 
     def __init__(self, pack: Pack) -> None:
-        # Not the pack itself: it opens its files again after they were closed.
+        # Do not keep the pack: it would open its files again after they were closed.
         self._index = _index_of(pack)
         self._bytes: mmap | None = None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What ``git-upload-pack`` and ``git-receive-pack`` have in common: how a request begins."""
+"""The beginning of a request: what ``git-upload-pack`` and ``git-receive-pack`` share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Service"]
 
 
 class Service(PackHandler):
-    """A request; it stands before the handler of dulwich's that knows the service.
+    """A request to a service: a mixin for dulwich's handler of that service.
 
     Args:
       backend: opens the repository
-      args: its path, and what else the client said, such as ``b"version=2"``
+      args: the path of the repository, then further words of the client, such as ``b"version=2"``
       proto: the connection
-      stateless_rpc: whether it is one request of HTTP
-      advertise_refs: whether it is the one for the refs
+      stateless_rpc: whether the request comes over HTTP
+      advertise_refs: whether the request over HTTP is for the ref advertisement
       git_protocol: protocol versions that the client understands, as ``"version=2"``
 
     Attributes:
@@ -48,25 +48,25 @@ class Service(PackHandler):
         *,
         git_protocol: str | None = None,
     ) -> None:
-        # What comes next are the handlers that know a service, whose arguments are these.
+        # The next class is a handler of dulwich for one service, which takes these arguments.
         super().__init__(backend, args, proto, stateless_rpc, advertise_refs)  # type: ignore[call-arg, arg-type]
         self.version = _protocol_version(args[1:], git_protocol)
 
     @cached_property
     def config(self) -> Config:
-        """The repository's configuration, as it is now; it takes time to read."""
+        """The repository's configuration, read once for the request."""
         config: Config = self.repo.get_config_stack()
         return config
 
     def set_client_capabilities(self, caps: Iterable[bytes]) -> None:
-        """Take note of the client's capabilities.
+        """Remember the capabilities of the client.
 
         Args:
-          caps: as it sent them
+          caps: as the client sent them
         Raises:
-          RefusedError: if one was not offered, or one is missing
+          RefusedError: if the server did not offer one, or a required one is missing
         """
-        # The session's name is of no use to us, and some clients send it unasked.
+        # Some clients send a session id although we do not offer that.
         caps = [cap for cap in caps if not cap.startswith(b"session-id=")]
         try:
             super().set_client_capabilities(caps)
@@ -76,12 +76,12 @@ class Service(PackHandler):
     def greet(
         self, advertised: AdvertisedRefs, capabilities: Iterable[bytes], *, peel: bool
     ) -> None:
-        """Begin to speak, as in protocol versions 0 and 1: tell the refs and what is offered.
+        """Write the ref advertisement of protocol versions 0 and 1.
 
         Args:
           advertised: the refs
-          capabilities: what is offered
-          peel: whether to tell what annotated tags point to, too
+          capabilities: those that the server offers
+          peel: whether to write peeled tags, too
         """
         if self.version == 1:
             self.proto.write_pkt_line(b"version 1\n")
@@ -99,8 +99,8 @@ def _protocol_version(args: Iterable[str | bytes], git_protocol: str | None) -> 
     """Find the protocol version that a client asks for.
 
     Args:
-      args: what it said beside the path
-      git_protocol: as of the header ``Git-Protocol``
+      args: words of the client besides the path
+      git_protocol: value of the header ``Git-Protocol``
     Returns: 0, 1 or 2
     """
     said = [arg.decode("latin-1") if isinstance(arg, bytes) else arg for arg in args]
