@@ -15,7 +15,6 @@ import errno
 import logging
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Protocol
 
 from ..errors import ReftableError, StaleListError, StorageError
 from ..format.coding import MAX_UINT64
@@ -33,22 +32,6 @@ _log = logging.getLogger(__name__)
 
 _SMALL = 1 << 14
 """Up to so many bytes, tables are merged under the list's lock: that takes few milliseconds."""
-
-
-class _Stack(Protocol):
-    """What an addition has to do with its stack."""
-
-    storage: Storage
-    options: WriteOptions
-    geometric_factor: int
-    lock_timeout: float | None
-    auto_compacts: bool
-
-    def adopt(self, listing: Listing) -> None:
-        """Take over a list that was just put in place."""
-
-    def auto_compact(self) -> bool:
-        """Restore the geometric sequence."""
 
 
 class _Draft:
@@ -92,16 +75,34 @@ class Addition:
     """The right to add one table, held from the lock's acquisition to the list's swap.
 
     Args:
-      stack: to be added to
+      storage: where the stack lives
+      options: for the table
       lock: the list's
       snapshot: the stack under that lock
+      geometric_factor: of the sequence that the new table has to fit into; None for any place
+      lock_timeout: seconds to wait for the lock again, if the addition has to be taken back
+      settle: is called after a commit, with the list before and the list after it
 
     Attributes:
       snapshot: the stack as it is, and stays for as long as the addition is open
     """
 
-    def __init__(self, stack: _Stack, lock: ListLock, snapshot: Snapshot) -> None:
-        self._stack = stack
+    def __init__(
+        self,
+        storage: Storage,
+        options: WriteOptions,
+        lock: ListLock,
+        snapshot: Snapshot,
+        *,
+        geometric_factor: int | None,
+        lock_timeout: float | None,
+        settle: Callable[[Listing, Listing | None], None],
+    ) -> None:
+        self._storage = storage
+        self._options = options
+        self._geometric_factor = geometric_factor
+        self._lock_timeout = lock_timeout
+        self._settle = settle
         self._lock: ListLock | None = lock
         self._table: NewTable | None = None
         self._locks: list[TableLock] = []  # of the tables that are merged with the new one
@@ -135,7 +136,7 @@ class Addition:
         Raises:
           StorageError: if not so many are left
         """
-        return next_update_indexes(self.snapshot, count, self._stack.storage.location)
+        return next_update_indexes(self.snapshot, count, self._storage.location)
 
     def write(
         self,
@@ -160,14 +161,14 @@ class Addition:
         index = self.next_update_index
         last = index if max_update_index is None else max_update_index
         draft = _Draft(lambda: self._begin(index, last))
-        writer = TableWriter(draft.write, index, last, self._stack.options)
+        writer = TableWriter(draft.write, index, last, self._options)
         writer.add_refs(refs)
         for log in logs:
             writer.add_log(log)
         writer.finish()
         if not writer.is_empty:
             data = draft.data
-            is_something = self._merge(data) if data and self._stack.auto_compacts else None
+            is_something = self._merge(data) if data else None
             if is_something is None:
                 draft.save()
             self._list(is_something is not False)
@@ -175,7 +176,7 @@ class Addition:
             self._table.discard()
 
     def _begin(self, first: int, last: int) -> NewTable:
-        self._table = self._stack.storage.new_table(first, last)
+        self._table = self._storage.new_table(first, last)
         return self._table
 
     def _merge(self, data: bytes) -> bool | None:
@@ -185,20 +186,20 @@ class Addition:
 
         Returns: False if nothing is left in the merger; None if nothing was merged
         """
-        stack, tables = self._stack, self.snapshot.tables
-        new = Table(f"{stack.storage.location}/(new table)", data)
+        if self._geometric_factor is None:
+            return None
+        storage, tables = self._storage, self.snapshot.tables
+        new = Table(f"{storage.location}/(new table)", data)
         try:
-            self._locks = lock_newest(
-                stack.storage, self.snapshot, new, stack.geometric_factor, _SMALL
-            )
+            self._locks = lock_newest(storage, self.snapshot, new, self._geometric_factor, _SMALL)
             if not self._locks:
                 return None
             run = (*tables[len(tables) - len(self._locks) :], new)
             table = self._begin(run[0].min_update_index, new.max_update_index)
-            return merge(run, table.write, stack.options, with_oldest=len(run) > len(tables))
+            return merge(run, table.write, self._options, with_oldest=len(run) > len(tables))
         except ReftableError as error:
-            # A fault in what is there already is no reason not to add to it.
-            _log.warning("%s was not compacted: %s", stack.storage.location, error)
+            # A fault in older tables is no reason to refuse a new one.
+            _log.warning("%s was not compacted: %s", storage.location, error)
             self._release_tables()
             if self._table is not None:
                 self._table.discard()
@@ -266,8 +267,8 @@ class Addition:
         """
         if self._lock is not None:
             self._lock.release()  # as far as an interrupt has left that to do
-        storage = self._stack.storage
-        lock = storage.lock_list(self._stack.lock_timeout)
+        storage = self._storage
+        lock = storage.lock_list(self._lock_timeout)
         try:
             listing = storage.read_list()
             before = self.snapshot.listing.names
@@ -282,21 +283,6 @@ class Addition:
         lock.sync()
         if self._table is not None:
             self._table.discard()
-
-    def _keep_in_shape(self) -> None:
-        """Remove what was merged, and compact the stack, as far as that can be done."""
-        stack, listing = self._stack, self._listing
-        try:
-            if listing is not None:
-                stack.adopt(listing)
-                for name in self.snapshot.listing.names:
-                    if name not in listing.names:
-                        stack.storage.remove(name)
-            if stack.auto_compacts:
-                stack.auto_compact()
-        except Exception as error:
-            # The update has happened, whatever became of the housekeeping after it.
-            _log.warning("%s was not compacted: %s", stack.storage.location, error)
 
 
 def next_update_indexes(refs: Merged, count: int, location: str) -> range:
@@ -349,7 +335,7 @@ def commit_all(additions: Iterable[Addition]) -> None:
     if unsynced is not None:
         raise unsynced
     for addition in written:
-        addition._keep_in_shape()
+        addition._settle(addition.snapshot.listing, addition._listing)
 
 
 def _take_back(additions: list[Addition], cause: BaseException) -> None:
@@ -361,7 +347,7 @@ def _take_back(additions: list[Addition], cause: BaseException) -> None:
         try:
             addition._take_back()
         except ReftableError as error:
-            location = addition._stack.storage.location
+            location = addition._storage.location
             raise StorageError(
                 None, f"an update stands although one that belongs to it failed: {error}", location
             ) from cause

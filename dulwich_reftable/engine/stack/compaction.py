@@ -14,7 +14,6 @@ added meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from ..errors import LockError, StaleListError
 from ..format.records import LogRecord
@@ -22,19 +21,10 @@ from ..table.merged import Merged
 from ..table.table import Table
 from ..table.writer import TableWriter, WriteOptions
 from .locks import attempts
-from .storage import Listing, ListLock, Storage, TableLock
+from .snapshot import Snapshot
+from .storage import ListLock, Storage, TableLock
 
 __all__ = ["compact", "is_geometric", "merge", "run_to_compact"]
-
-
-class _View(Protocol):
-    """The stack at one moment."""
-
-    @property
-    def tables(self) -> tuple[Table, ...]: ...
-
-    @property
-    def listing(self) -> Listing: ...
 
 
 def run_to_compact(sizes: Sequence[int], factor: int = 2) -> tuple[int, int] | None:
@@ -71,7 +61,7 @@ def is_geometric(tables: Sequence[Table], factor: int) -> bool:
 
 def compact(
     storage: Storage,
-    latest: Callable[[], _View],
+    latest: Callable[[], Snapshot],
     options: WriteOptions,
     *,
     factor: int | None,
@@ -93,15 +83,16 @@ def compact(
     """
     locks: list[TableLock] = []
     try:
-        view, first = _claim(storage, latest, factor, timeout, locks)
+        snapshot, first = _claim(storage, latest, factor, timeout, locks)
         if len(locks) < 2:
             return False
-        names = view.listing.names[first : first + len(locks)]
+        names = snapshot.listing.names[first : first + len(locks)]
         _replace(
-            storage, view.tables[first : first + len(locks)], names, options, not first, timeout
+            storage, snapshot.tables[first : first + len(locks)], names, options, not first, timeout
         )
         # Let go of what was merged: Windows removes no file that somebody has mapped.
-        view = latest()
+        del snapshot
+        latest()
         for name in names:
             storage.remove(name)
     finally:
@@ -112,11 +103,11 @@ def compact(
 
 def _claim(
     storage: Storage,
-    latest: Callable[[], _View],
+    latest: Callable[[], Snapshot],
     factor: int | None,
     timeout: float | None,
     locks: list[TableLock],
-) -> tuple[_View, int]:
+) -> tuple[Snapshot, int]:
     """Lock the tables to be merged, under the list's lock; arguments are those of :func:`compact`.
 
     Returns: the stack as it was then, and the position of the first table; the locks are in
@@ -126,8 +117,8 @@ def _claim(
     for _ in attempts(timeout):
         list_lock = storage.lock_list(timeout)
         try:
-            view = latest()
-            return view, _lock_tables(storage, view, factor, locks)
+            snapshot = latest()
+            return snapshot, _lock_tables(storage, snapshot, factor, locks)
         except LockError as error:
             refused = error
         finally:
@@ -135,8 +126,10 @@ def _claim(
     raise refused
 
 
-def _lock_tables(storage: Storage, view: _View, factor: int | None, locks: list[TableLock]) -> int:
-    names, weights = view.listing.names, _weights(view.tables)
+def _lock_tables(
+    storage: Storage, snapshot: Snapshot, factor: int | None, locks: list[TableLock]
+) -> int:
+    names, weights = snapshot.listing.names, _weights(snapshot.tables)
     # Where somebody is at a table, those on both sides of it are looked at for themselves, newer
     # ones first. Else, with many writers busy at the newest tables, nobody would get to the others.
     stretches = [(0, len(names))]
@@ -165,20 +158,20 @@ def _lock_tables(storage: Storage, view: _View, factor: int | None, locks: list[
 
 
 def lock_newest(
-    storage: Storage, view: _View, new: Table, factor: int, most: int
+    storage: Storage, snapshot: Snapshot, new: Table, factor: int, most: int
 ) -> list[TableLock]:
     """Lock the tables that are to be merged with one that is about to be added.
 
     Args:
       storage: where the stack lives; its list is locked
-      view: the stack
+      snapshot: the stack
       new: the table
       factor: of the sequence
       most: how many bytes all of these tables may have
     Returns: the locks, in the order of the tables; none if nothing is to be merged, if it is too
       much, or if somebody is at it
     """
-    names, tables = view.listing.names, (*view.tables, new)
+    names, tables = snapshot.listing.names, (*snapshot.tables, new)
     run = run_to_compact(_weights(tables), factor)
     if run is None or run[1] < len(names) or sum(table.size for table in tables[run[0] :]) > most:
         return []

@@ -9,6 +9,7 @@ Compaction (:mod:`.compaction`) follows every addition, and gives way to everybo
 from __future__ import annotations
 
 import errno
+import logging
 import time
 
 from ..errors import CorruptTableError, LockError, ReftableError, StaleListError, StorageError
@@ -21,6 +22,8 @@ from .stale_files import StaleFile
 from .storage import Listing, MissingTableError, Storage
 
 __all__ = ["Stack"]
+
+_log = logging.getLogger(__name__)
 
 _RELOAD_SECONDS = 3.0
 """For how long a reader chases a list that changes under it, as in git."""
@@ -130,10 +133,37 @@ class Stack:
         """
         lock = self.storage.lock_list(self.lock_timeout, create=True)
         try:
-            return Addition(self, lock, self.snapshot())
+            return Addition(
+                self.storage,
+                self.options,
+                lock,
+                self.snapshot(),
+                geometric_factor=self.geometric_factor if self.auto_compacts else None,
+                lock_timeout=self.lock_timeout,
+                settle=self._settle,
+            )
         except BaseException:
             lock.release()
             raise
+
+    def _settle(self, before: Listing, after: Listing | None) -> None:
+        """Take over the list of an addition, remove the tables it merged, and compact the stack.
+
+        Args:
+          before: the list before the addition
+          after: the list that it put in place
+        """
+        try:
+            if after is not None:
+                self.adopt(after)
+                for name in before.names:
+                    if name not in after.names:
+                        self.storage.remove(name)
+            if self.auto_compacts:
+                self.auto_compact()
+        except Exception as error:
+            # The update has happened, even if the housekeeping after it fails.
+            _log.warning("%s was not compacted: %s", self.storage.location, error)
 
     def auto_compact(self) -> bool:
         """Restore the geometric sequence, if that needs anything and nobody else is at it.

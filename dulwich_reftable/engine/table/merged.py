@@ -168,14 +168,6 @@ class Merged:
                     found[record.name] = record
         return [found[name] for name in sorted(found)]
 
-    def symrefs(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give name and target of all symrefs."""
-        cut = len(SYMREF_PREFIX)
-        for names, values in self.ref_values():
-            for name, value in zip(names, values, strict=True):
-                if value.startswith(SYMREF_PREFIX):
-                    yield name, value[cut:]
-
     # Logs
 
     def log_records(

@@ -109,9 +109,6 @@ class TestRefs:
             if record.target is not None or not record.name.startswith(b"refs/")
         }
         assert flat(merged.ref_records()) == [model.refs[name] for name in sorted(model.refs)]
-        assert list(merged.symrefs()) == [
-            (record.name, record.target) for record in model.living if record.target is not None
-        ]
 
     @given(models(), st.lists(short_names, min_size=2, max_size=4))
     def test_ranges(self, model: Model, borders: list[bytes]) -> None:

@@ -16,8 +16,8 @@ MUTATIONS = (
     Mutation(
         "addition-to-an-old-snapshot",
         "engine/stack/stack.py",
-        "return Addition(self, lock, self.snapshot())",
-        "return Addition(self, lock, self._snapshot or self.snapshot())",
+        "                lock,\n                self.snapshot(),\n",
+        "                lock,\n                self._snapshot or self.snapshot(),\n",
         "writers overwrite what others have written meanwhile",
         ("engine/stack/test_threads.py", "engine/stack/test_beside_git.py"),
     ),
