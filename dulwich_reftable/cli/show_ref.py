@@ -14,7 +14,7 @@ from ..engine.errors import ReftableError
 from ..refs.container import ReftableRefsContainer
 from ..refs.symrefs import is_symref
 from ..repo.repo import Repo
-from ..repo.tags import way_of
+from ..repo.tags import tag_chain
 from .repository import add_directory, object_id, opened, write
 
 __all__ = ["add_arguments", "run"]
@@ -80,11 +80,11 @@ def _pointing_at(
     if oid is None:
         raise ReftableError(f"'{os.fsdecode(wanted)}' is no object")
     found = set(refs.refs_for_object(oid))
-    way = _way_of(repo, oid)
+    tagged = _tag_chain(repo, oid)
     # A tag: tags of it lead to what it leads to. The obj blocks know of no others on the way.
-    for name in refs.refs_for_object(way[-1]) if way else ():
+    for name in refs.refs_for_object(tagged[-1]) if tagged else ():
         value = refs.read_ref(name)
-        if value is not None and oid in _way_of(repo, value):
+        if value is not None and oid in _tag_chain(repo, value):
             found.add(name)
     for name in sorted(found):
         value = refs.read_ref(name) if name.startswith(prefix) else None
@@ -92,8 +92,8 @@ def _pointing_at(
             yield name, value
 
 
-def _way_of(repo: Repo, oid: bytes) -> list[bytes]:
+def _tag_chain(repo: Repo, oid: bytes) -> list[bytes]:
     try:
-        return way_of(repo.object_store, oid)
+        return tag_chain(repo.object_store, oid)
     except KeyError:
         return []

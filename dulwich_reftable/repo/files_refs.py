@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Refs in files: dulwich's own, which notice when nobody reads these files any more."""
+"""Refs in files: dulwich's container, which also notices when they were migrated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class WatchedFilesRefs(DiskRefsContainer):
     """Refs in files, of a repository that may be migrated while it is open.
 
     Args are those of ``DiskRefsContainer``. Every use of refs asks for the path of a file or for
-    ``packed-refs``; so it is here that the format is checked.
+    ``packed-refs``, so these two methods check the format.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class WatchedFilesRefs(DiskRefsContainer):
         self._watch = FormatWatch(os.fsdecode(self.path), "files")
 
     def check_format(self) -> None:
-        """See that the refs are still in files.
+        """Check that the refs are still in files.
 
         Raises:
           RefsMovedError: if they are not
-          ConfigurationError: if that cannot be told
+          ConfigurationError: if the configuration does not tell
           StorageError: if the configuration cannot be read
         """
         self._watch.check()

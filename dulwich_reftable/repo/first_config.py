@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The configuration of a new repository: as much as dulwich has to find when it first opens it."""
+"""The first configuration of a new repository, which selects the format of its refs."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def write_first_config(
     object_format: str | None = None,
     shared_repository: str | bool | None = None,
 ) -> str:
-    """Write a configuration that says that refs are in the reftable format.
+    """Write a configuration that selects the reftable format.
 
     Args:
       controldir: the new repository's control directory
-      extension: the configuration key that says so: ``"refStorage"`` or ``"reftable"``
-      object_format: ``"sha1"`` or ``"sha256"``; None to leave it open
-      shared_repository: ``core.sharedRepository``; None to leave it open
+      extension: the configuration key that selects it: ``"refStorage"`` or ``"reftable"``
+      object_format: ``"sha1"`` or ``"sha256"``; None for the default
+      shared_repository: ``core.sharedRepository``; None for the default
     Returns: path of the file
     Raises:
       ValueError: if the extension is not known
-      FileExistsError: if there is a configuration, and so a repository
+      FileExistsError: if there is a configuration already
     """
     if extension not in _EXTENSIONS:
         raise ValueError(f"unknown extension {extension!r}")
     path = os.path.join(controldir, "config")
-    if os.path.lexists(path):  # dulwich would refuse it only after it was overwritten
+    if os.path.lexists(path):  # dulwich itself refuses it later, when it is overwritten
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     config = ConfigFile()
     config.set(b"core", b"repositoryformatversion", b"1")

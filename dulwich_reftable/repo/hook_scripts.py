@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Running the scripts that are a repository's hooks, as git does (``githooks``).
+"""Running the hook scripts of a repository, as git does (``githooks``).
 
-Each line of a script's input ends in a newline, on which ``read`` in a shell insists. What a script
-says is passed on while it runs.
+Each line of a script's input ends in a newline, as the shell's ``read`` needs it. The output of a
+script is passed on while it runs.
 """
 
 from __future__ import annotations
@@ -34,16 +34,15 @@ Line = tuple[bytes, bytes, bytes]
 
 
 class HookScripts:
-    """The scripts of a repository.
+    """The hook scripts of a repository.
 
     Args:
-      repo: whose they are
+      repo: the repository
       config: of the repository
-      tell: takes what they say, for the client; nothing means that they say nothing for a while
-      keep_alive: the seconds of that while; None for never
-      client: variables that tell them who the client is, such as ``REMOTE_ADDR``; None if that is
-        not known
-      directory: where they run, and where a relative ``core.hooksPath`` begins; None for the
+      tell: takes their output, for the client; an empty text means that there was none for a while
+      keep_alive: seconds after which ``tell`` gets an empty text; None for never
+      client: variables about the client, such as ``REMOTE_ADDR``; None if it is not known
+      directory: where scripts run, and the base of a relative ``core.hooksPath``; None for the
         control directory
     """
 
@@ -64,7 +63,7 @@ class HookScripts:
         self._client = client
         self._cwd = directory
         self.environment: dict[str, str] = {}
-        """What scripts find in their environment beside the process's own and ``GIT_DIR``."""
+        """Variables that scripts get beside those of the process and ``GIT_DIR``."""
 
     def run(
         self,
@@ -79,10 +78,10 @@ class HookScripts:
           name: of the hook
           *args: of the script
           lines: its input
-          variables: of its environment, beside those that all scripts find
-        Returns: whether it agrees; it does if there is none
+          variables: of its environment, beside those that all scripts get
+        Returns: whether it exits with 0; True if there is no such script
         Raises:
-          OSError, GitProtocolError: if ``tell`` does; the script has run by then
+          OSError, GitProtocolError: if ``tell`` does; the script has finished by then
         """
         path = self.find(name)
         if path is None:
@@ -90,7 +89,7 @@ class HookScripts:
         git_dir = os.path.abspath(self._repo.controldir())
         environment = {**self._surroundings(), "GIT_DIR": git_dir, **(variables or {})}
         try:
-            # A file, unlike a pipe, waits for nobody: a script need not read its input.
+            # A file and not a pipe: a script need not read its input.
             with tempfile.TemporaryFile() as file:
                 file.writelines(b"%s %s %s\n" % line for line in lines)
                 file.seek(0)
@@ -111,10 +110,10 @@ class HookScripts:
         return process.returncode == 0
 
     def _surroundings(self) -> dict[str, str]:
-        """Give the environment of a script, but for what names the repository."""
+        """Give the environment of a script, without ``GIT_DIR``."""
         variables = dict(os.environ)
         if self._client is not None:
-            for name in _ABOUT_CLIENTS:  # those of the process say nothing of the client
+            for name in _ABOUT_CLIENTS:  # the process may have those of another client
                 variables.pop(name, None)
             for name, value in self._client.items():
                 if "\0" not in value:
@@ -122,10 +121,10 @@ class HookScripts:
         return {**variables, **self.environment}
 
     def _relay(self, output: IO[bytes] | None) -> None:
-        """Tell what a script says until it ends, even if the client has gone meanwhile.
+        """Pass on the output of a script until it ends, even if the client disconnects.
 
         Raises:
-          OSError, GitProtocolError: if the client has gone
+          OSError, GitProtocolError: if the client has disconnected
         """
         said: SimpleQueue[bytes] = SimpleQueue()
         thread = Thread(target=_read_into, args=(output, said))
@@ -157,7 +156,7 @@ class HookScripts:
         return os.path.join(self._cwd or self._repo.controldir(), configured)
 
     def find(self, name: str) -> str | None:
-        """Give the path of a script that can be executed; None if there is none."""
+        """Give the path of a script; None if there is none, or it is not executable."""
         if self._directory is None:
             return None
         path = os.path.join(self._directory, name)
@@ -165,7 +164,7 @@ class HookScripts:
 
 
 def _read_into(output: Any, said: SimpleQueue[bytes]) -> None:
-    """Pass on what a script says, and nothing at the end."""
+    """Put the output of a script into a queue, and an empty text at its end."""
     while text := output.read1(1 << 16):
         said.put(text)
     said.put(b"")

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``Repo``: dulwich's, with the refs where the repository's configuration says they are.
+"""``Repo``: dulwich's repository, with refs in the format that its configuration selects.
 
-dulwich decides on the refs in the middle of its constructor, by configuration keys of which it
-knows one. Here the constructor is shown a configuration without those keys, and the container is
-put in place at the first look at it: before conditional includes ask for the branch, and before
-anything is created for a repository that is only read.
+dulwich's constructor makes the refs container, and refuses extensions that it does not know. So
+:meth:`Repo.get_config` hides those extensions while the constructor runs. It also puts our
+container in place when it is first called. That is before conditional includes read the branch, and
+before dulwich creates files in a repository that is only read.
 
-What dulwich asks of the repository object, its methods here answer. Where it goes around the object
-to files, functions of dulwich's are patched while such a repository is open
-(:mod:`dulwich_reftable.patches.table`).
+Methods here answer where dulwich asks the repository object. Where dulwich reads files instead, its
+functions are patched while such a repository is open (:mod:`dulwich_reftable.patches.table`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from functools import cached_property
 from io import BytesIO
 from typing import Any, BinaryIO, cast
 
@@ -42,19 +41,17 @@ from ..refs.names import is_legal
 from .files_refs import WatchedFilesRefs
 from .first_config import write_first_config
 from .stubs import write_stubs
-from .tags import way_of
+from .tags import peeler_of
 
 __all__ = ["Repo", "opening"]
-
-_PEELED_KEPT = 1024
 
 
 @contextmanager
 def opening(repo: DulwichRepo) -> Iterator[None]:
-    """Run dulwich's constructor inside of this.
+    """Give the context to run dulwich's constructor in.
 
     Args:
-      repo: that it makes; it may become one of ours meanwhile
+      repo: the object to construct; its class may become ours meanwhile
     """
     vars(repo)["_is_opening"] = True
     try:
@@ -72,8 +69,8 @@ class Repo(DulwichRepo):
     :class:`~dulwich_reftable.ReftableRefsContainer` where the configuration has
     ``extensions.refStorage = reftable`` or ``extensions.reftable = true``, else dulwich's own.
 
-    While one on reftables is open, dulwich's functions that take a repository do right by it;
-    :meth:`close` ends that.
+    While a reftable repository is open, those functions of dulwich that would read its refs as
+    files are patched; :meth:`close` ends that.
     """
 
     _is_opening = False
@@ -99,7 +96,7 @@ class Repo(DulwichRepo):
             warnings.warn(str(error), RuntimeWarning, stacklevel=stacklevel)
 
     def _rely_on_install(self) -> None:
-        """Do with the patches that are installed: nobody has asked for our class."""
+        """Release our own hold on the patches; those that ``install()`` holds stay."""
         AROUND_REPO.release(self)
 
     @property
@@ -111,7 +108,7 @@ class Repo(DulwichRepo):
         if type(self.refs) is DiskRefsContainer:
             self.refs = self._files_refs()
         elif isinstance(self.refs, ReftableRefsContainer):
-            # dulwich needed refs before all of the configuration could be read.
+            # dulwich needs refs before the whole configuration can be read.
             settings = self._settings()
             if settings != self.refs.store.settings:
                 self.refs.close()
@@ -119,7 +116,7 @@ class Repo(DulwichRepo):
         self._read_config = None
 
     def _reopen_refs(self) -> None:
-        """Take up the format that the refs have by now, if it is another one than before."""
+        """Open the refs anew, if they were migrated to another format."""
         ref_format = ref_format_of(own_config(self.commondir()))
         if ref_format == self.ref_format:
             return
@@ -127,7 +124,7 @@ class Repo(DulwichRepo):
             self.refs.close()
         if ref_format == "reftable":
             self.refs = self._reftable_refs(self._settings())
-            self._hold_patches(stacklevel=4)  # whoever has called what has called this
+            self._hold_patches(stacklevel=4)  # the caller of the migration
         else:
             self.refs = self._files_refs()
             self._rely_on_install()
@@ -169,17 +166,17 @@ class Repo(DulwichRepo):
         return config
 
     def get_config_stack(self) -> StackedConfig:
-        """Put together the configuration that holds for this repository.
+        """Retrieve the configuration that is in force for this repository.
 
         Returns: ``StackedConfig`` object for the environment, the worktree's file, the
-          repository's, the user's and the system's; what is set goes to the repository's
+          repository's, the user's and the system's; new values go to the repository's
         """
         return config_in_force(
             self.get_config(), self.controldir(), self._get_config_condition_matchers()
         )
 
     def _own_config(self) -> GitConfigFile:
-        """Read the repository's own file, unless that was done since its opening began."""
+        """Read the repository's own file; while it is being opened, only once."""
         return self._read_config or own_config(self.commondir())
 
     def _settings(self) -> Settings:
@@ -187,7 +184,7 @@ class Repo(DulwichRepo):
         own = self._own_config()
         if includes_files(own):
             config = self.get_config_stack()
-        else:  # this spares another look at the file
+        else:  # this saves reading the file once more
             config = config_in_force(own, self.controldir(), self._get_config_condition_matchers())
         return Settings.of(config, hash_size_of(own))
 
@@ -204,28 +201,13 @@ class Repo(DulwichRepo):
         return WatchedFilesRefs(self.commondir(), self.controldir(), logger=self._write_reflog)
 
     def _require_format(self) -> None:
-        """See that the refs are still in the format that they were opened in."""
+        """Check that the refs are still in the format that they were opened in."""
         if isinstance(self.refs, WatchedFilesRefs):
             self.refs.check_format()
 
-    def _peel(self, oid: bytes) -> bytes | None:
-        """Tell what an annotated tag finally points to; None for all other objects."""
-        try:
-            return self._peeled(oid)
-        except (KeyError, AssertionError):
-            # Not there; or asked of an alternate that dulwich opened with the other hash.
-            return None
-
     @cached_property
-    def _peeled(self) -> Callable[[bytes], bytes | None]:
-        """Do as :meth:`_peel`, and remember the latest; what an object is never changes."""
-
-        @lru_cache(maxsize=_PEELED_KEPT)
-        def peeled(oid: bytes) -> bytes | None:
-            way = way_of(self.object_store, oid)
-            return way[-1] if way else None
-
-        return peeled
+    def _peel(self) -> Callable[[bytes], bytes | None]:
+        return peeler_of(self)
 
     # Reflogs
 
@@ -260,10 +242,10 @@ class Repo(DulwichRepo):
             self._require_format()
             super()._write_reflog(ref, old_sha, new_sha, committer, timestamp, timezone, message)
 
-    # Refs by the names of their files: HEAD for a dumb server, CHERRY_PICK_HEAD for a reset
+    # Refs by the names that their files would have: dulwich reads HEAD and CHERRY_PICK_HEAD so
 
     def get_named_file(self, path: str | bytes, basedir: str | None = None) -> BinaryIO | None:
-        """Get a file from the control directory, or what would be the file of a ref.
+        """Get a file from the control directory, or a ref by the name that its file would have.
 
         Args:
           path: of the file, relative to the control directory
@@ -293,7 +275,7 @@ class Repo(DulwichRepo):
             self.refs.remove_if_equals(ref, None)
 
     def _ref_of_file(self, path: str | bytes) -> Ref | None:
-        """Give the ref that in a files repository is this file; None if there is none."""
+        """Give the ref that would be this file in a files repository; None if it is no ref."""
         name = os.fsencode(path).lstrip(os.fsencode(os.path.sep))
         # dulwich's constructor looks for files before there are refs.
         refs = vars(self).get("refs")
@@ -302,15 +284,15 @@ class Repo(DulwichRepo):
         self._require_format()
         return Ref(name) if isinstance(refs, ReftableRefsContainer) else None
 
-    # Making one
+    # Creation
 
     def _change_object_format(self, object_format_name: str) -> None:
         """Change the hash of a repository without objects; cloning does so."""
         super()._change_object_format(object_format_name)
         if not isinstance(self.refs, ReftableRefsContainer):
             return
-        # Without objects there are only symrefs, and without branches no reflogs. The tables say
-        # how long their ids are, so that they have to be made anew.
+        # Without objects all refs are symrefs, and there are no reflogs. The tables have the size
+        # of object ids in their headers, so they are written anew.
         targets = self.refs.get_symrefs()
         self.refs.close()
         directory = os.path.join(self.commondir(), "reftable")
@@ -334,15 +316,15 @@ class Repo(DulwichRepo):
         """Create a repository.
 
         Args:
-          path: where
+          path: its directory
           mkdir: whether to create that directory
           ref_format: ``"reftable"`` or ``"files"``
-          extension: the configuration key that says so: ``"refStorage"``, which git reads, or
-            ``"reftable"``, that of the format's original design, which it does not
-          **kwargs: as of ``dulwich.repo.Repo.init``
+          extension: the configuration key that selects the format: ``"refStorage"``, which git
+            reads, or ``"reftable"``, the key of the original design, which git does not read
+          **kwargs: as for ``dulwich.repo.Repo.init``
         Returns: the repository
         Raises:
-          ValueError: if format or extension are not known
+          ValueError: if the format or the extension is unknown
         """
         path = os.fsdecode(path)
         if mkdir:
@@ -391,7 +373,7 @@ class Repo(DulwichRepo):
         if ref_format != "reftable":
             raise ValueError(f"unknown ref format {ref_format!r}")
         # dulwich opens the repository before it writes the configuration, and sets HEAD in
-        # between; so the configuration has to say where refs are before that.
+        # between; so the configuration has to select the format before that.
         config_path = write_first_config(
             os.fsdecode(controldir),
             extension,

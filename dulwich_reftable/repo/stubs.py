@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The files that old tools look for in a control directory, instead of directories of refs."""
+"""Stubs: files by which old tools know a repository, and which keep them from writing refs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STUBS = {
     "HEAD": b"ref: refs/heads/.invalid\n",
     os.path.join("refs", "heads"): b"this repository uses the reftable format\n",
 }
-"""What tells old tools that this is a repository, and keeps them from writing refs to it."""
+"""The paths of the stubs below a control directory, and their contents."""
 
 
 def write_stubs(controldir: str, shared: SharedPerm | None) -> None:
@@ -21,7 +21,7 @@ def write_stubs(controldir: str, shared: SharedPerm | None) -> None:
 
     Args:
       controldir: the control directory
-      shared: mode that files are given; None leaves it to the umask
+      shared: mode of the files; None to leave it to the umask
     """
     refs = os.path.join(controldir, "refs")
     if not os.path.isdir(refs):
