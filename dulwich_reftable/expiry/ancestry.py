@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What reflog expiry asks of the objects: which commits a ref reaches, and which are complete.
+"""Ancestry for reflog expiry: which commits a ref reaches, and which are complete.
 
-History is walked no farther than an answer takes, and what was learned of a commit is kept for the
-next reflog. Grafts and the edge of a shallow repository count, as for git.
+History is walked only as far as an answer needs, and the results are kept for the next reflog.
+Grafts and the border of a shallow repository count, as in git.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dulwich.repo import BaseRepo
 __all__ = ["Ancestors", "Commits"]
 
 _UNREADABLE = (KeyError, AssertionError, FileFormatException, ChecksumMismatch, zlib.error)
-"""What dulwich raises for an object that is missing or damaged."""
+"""The errors of dulwich for an object that is missing or damaged."""
 
 
 class Commits:
@@ -39,11 +39,11 @@ class Commits:
         self._incomplete: set[bytes] = set()
 
     def find(self, oid: bytes) -> bytes | None:
-        """Give the commit that an id is of, or that a tag of this id finally points to.
+        """Find the commit that an object is, or that a tag finally points to.
 
         Args:
           oid: hex object id
-        Returns: hex object id; None if it is no commit or cannot be read
+        Returns: hex object id; None if there is no commit, or the object cannot be read
         """
         if oid not in self._known:
             self._known[oid] = self._find(oid)
@@ -62,7 +62,7 @@ class Commits:
                 return None
 
     def parents(self, commit: bytes) -> tuple[bytes, ...]:
-        """Give the parents of a commit; none if it cannot be read."""
+        """Give the parents of a commit; an empty tuple if it cannot be read."""
         if commit not in self._parents:
             try:
                 found = tuple(self._provider.get_parents(ObjectID(commit)))
@@ -74,7 +74,7 @@ class Commits:
     # Completeness
 
     def is_complete(self, oid: bytes) -> bool:
-        """Tell whether an id leads to a commit from which no object is missing.
+        """Tell whether a commit and all objects that it refers to are there.
 
         Args:
           oid: hex object id
@@ -98,7 +98,7 @@ class Commits:
         return True
 
     def _has_tree(self, commit: bytes) -> bool:
-        """Tell whether a commit is there, and all of its tree."""
+        """Tell whether a commit is there, and all objects of its tree."""
         found = self._read(commit)
         if not isinstance(found, Commit):
             return False
@@ -127,11 +127,11 @@ class Commits:
 
 
 class Ancestors:
-    """The commits that some ids reach, themselves included; only found out as far as is asked.
+    """The commits that some ids reach, themselves included; history is walked on demand.
 
     Args:
       commits: of the repository
-      tips: hex object ids; those that lead to no commit are left out
+      tips: hex object ids; those without a commit are left out
     """
 
     def __init__(self, commits: Commits, tips: Iterable[bytes]) -> None:

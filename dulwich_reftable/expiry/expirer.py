@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Expiring the reflogs of a repository as ``git reflog expire`` does.
 
-:mod:`dulwich_reftable.expiry.rule` has the rule. Here are the answers that it needs: an entry of a
-ref is reachable from the tip of that ref, one of HEAD from any ref, in whichever worktree that HEAD
-is (git: ``reflog_expiry_prepare``). What is no commit, or is not there any more, counts as
-reachable; and nothing is reachable from a ref that is a symref, is gone, or leads to no commit.
+:mod:`dulwich_reftable.expiry.rule` has the rule; this module tells it which ids are reachable
+(git: ``reflog_expiry_prepare``). The ids in the reflog of a ref are looked for from the tip of that
+ref, those of a HEAD, of any worktree, from all refs. An id that is no commit, or is missing, counts
+as reachable. Nothing is reachable from a ref that is a symref, is missing, or is no commit.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class ReflogExpirer:
 
     Args:
       repo: a repository whose refs are in the reftable format
-      total: entries before it go, in seconds since the epoch; None to go by the configuration
-      unreachable: entries before it go that the ref does not reach; None for the configuration
-      stale_fix: whether entries go that lead to a commit from which objects are missing
-      rewrite: whether an entry shall go on where the one that is now before it ended
-      update_ref: whether to set the ref to where its newest entry leads; not of a symref
+      total: entries before it expire, in seconds since the epoch; None to read the configuration
+      unreachable: entries before it expire that the ref does not reach; None likewise
+      stale_fix: whether entries with a commit expire from which objects are missing
+      rewrite: whether the old id of each entry becomes the new id of the entry now before it
+      update_ref: whether to set a ref, unless it is a symref, to the new id of its newest entry
       dry_run: whether to change nothing
-      tell: is told of each entry, the oldest first, and whether it goes
+      tell: called with each entry, oldest first, and whether it expires
     Raises:
-      ConfigurationError: if a limit in the configuration is no time
+      ConfigurationError: if a limit in the configuration is not a time
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class ReflogExpirer:
 
         Args:
           name: of the ref
-        Returns: how many entries went, or would go
+        Returns: how many entries were removed, or would be
         Raises:
           BadRefNameError: if the name is illegal
-          LockError: if somebody else writes
+          LockError: if somebody else holds the lock
         """
         return reflog.expire(
             self._refs.store,
@@ -85,7 +85,7 @@ class ReflogExpirer:
         )
 
     def _choose(self, name: bytes, entries: list[Entry]) -> list[bool]:
-        # The tip is read after the entries: it reaches what the newest of them have brought.
+        # The tip is read after the entries, so that it reaches the commits of the newest ones.
         chosen = expired(
             entries, self._settings.limits_of(name), self._reachability(name), self._is_stale
         )
@@ -95,7 +95,7 @@ class ReflogExpirer:
         return chosen
 
     def _reachability(self, name: bytes) -> Callable[[bytes], bool]:
-        """Give what tells of an object id whether a ref reaches it."""
+        """Make the function that tells whether a ref reaches an object id."""
         if place_of(name).name == b"HEAD":
             reached = Ancestors(self._commits, self._all_tips())
         else:
@@ -111,10 +111,10 @@ class ReflogExpirer:
         return is_reachable
 
     def _all_tips(self) -> Iterator[bytes]:
-        """Give what refs point to, branches first, since HEAD's entries are most often theirs."""
-        view = self._refs.snapshot()
-        branches = view.iter_refs(b"refs/heads/")
-        for _, value in chain(branches, view.iter_refs(b"refs/", exclude=[b"refs/heads/"])):
+        """Give the object ids of all refs; branches first, as most entries of HEAD are theirs."""
+        refs = self._refs.snapshot()
+        branches = refs.iter_refs(b"refs/heads/")
+        for _, value in chain(branches, refs.iter_refs(b"refs/", exclude=[b"refs/heads/"])):
             if not is_symref(value):
                 yield value
 

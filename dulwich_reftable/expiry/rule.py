@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Which reflog entries expire: git's rule, and the limits that it goes by.
+"""Which reflog entries expire: git's rule, and its limits.
 
-There are two limits. An entry before the first goes in any case. An entry before the second goes if
-one of its two ids cannot be reached from the ref. For each limit the command line comes first, then
-the first ``gc.<pattern>`` section of the configuration that matches the ref, then ``gc`` itself,
-then git's default; entries of ``refs/stash`` only go if one of the first two says so
+There are two limits. An entry older than the first expires in any case. An entry older than the
+second expires if the ref does not reach one of its two ids. A limit is read from the command line;
+else from the first ``gc.<pattern>`` section of the configuration that matches the ref; else from
+the section ``gc``; else it is git's default. For ``refs/stash``, only the first two count
 (git: ``reflog_expire_options_set_refname``, ``should_expire_reflog_ent``).
 """
 
@@ -34,8 +34,8 @@ class Limits(NamedTuple):
     """The limits for one reflog, in seconds since the epoch.
 
     Attributes:
-      total: entries before it go
-      unreachable: entries before it go if the ref does not reach one of their ids
+      total: entries before it expire
+      unreachable: entries before it expire if the ref does not reach one of their ids
     """
 
     total: int
@@ -48,15 +48,16 @@ def expired(
     is_reachable: Callable[[bytes], bool],
     is_stale: Callable[[bytes], bool] | None = None,
 ) -> list[bool]:
-    """Tell of each entry of a reflog whether it expires.
+    """Choose the entries of a reflog that expire.
 
     Args:
       entries: of the reflog
-      limits: for it
-      is_reachable: tells of a hex object id whether the ref reaches it; asked about entries
-        between the limits only
-      is_stale: tells of a hex object id whether objects that it needs are missing; such an entry
-        goes, however new it is; None not to look
+      limits: of the reflog
+      is_reachable: tells whether the ref reaches a hex object id; called for entries between the
+        limits only
+      is_stale: tells whether objects are missing that a hex object id needs; an entry with such an
+        id expires, however new it is; None to skip this check
+    Returns: for each entry whether it expires
     """
     return [
         entry.timestamp < limits.total
@@ -74,10 +75,10 @@ class ExpirySettings:
     """The limits for all reflogs of a repository.
 
     Attributes:
-      total: for every reflog, whatever the configuration says; None to go by it
-      unreachable: the same of the other limit
-      default: for reflogs that no pattern matches
-      patterns: compiled patterns of ref names and the limits for those refs; the first counts
+      total: limit for every reflog, which overrides the configuration; None to read that
+      unreachable: the same for the other limit
+      default: limits of refs that no pattern matches
+      patterns: compiled patterns of ref names and their limits; the first that matches counts
     """
 
     total: int | None
@@ -93,10 +94,10 @@ class ExpirySettings:
 
         Args:
           config: of the repository
-          total: limit for every reflog, in seconds since the epoch; None to go by the configuration
-          unreachable: the same of the other limit
+          total: limit for every reflog, in seconds since the epoch; None to read the configuration
+          unreachable: the same for the other limit
         Raises:
-          ConfigurationError: if a value in the configuration is no time
+          ConfigurationError: if a value in the configuration is not a time
         """
         now = int(time.time())
         default = Limits(now - 90 * _DAY, now - 30 * _DAY)
@@ -117,7 +118,7 @@ class ExpirySettings:
         return cls(total, unreachable, default, patterns)
 
     def limits_of(self, name: bytes) -> Limits:
-        """Give the limits for the reflog of a ref."""
+        """Give the limits of the reflog of a ref."""
         configured = Limits(NEVER, NEVER) if name == _STASH else self.default
         for pattern, limits in self.patterns:
             if pattern.fullmatch(name):
@@ -136,7 +137,7 @@ def _time(text: bytes) -> int:
 def _limits(config: Config, section: tuple[bytes, ...], before: Limits) -> Limits:
     """Read the limits in one section of a configuration file; ``before`` if it has none."""
     found = {}
-    # Config.get would take what a section lacks from the one above it.
+    # Config.get would look for a missing key in the section without a subsection.
     for key, value in config.items(section):
         if key.lower() in _KEYS:
             found[key.lower()] = read_value(config, section, key, value, _time)

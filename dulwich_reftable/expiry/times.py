@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Times as the options and settings of reflog expiry give them (git: ``parse_expiry_date``).
 
-dulwich reads some of git's forms. Here are the others that people use: spans without an "ago" or of
-several units, calendar months, dates at the current time of day, and time zones.
+dulwich reads some of git's forms. This module reads the others that people use: spans without an
+"ago" or of several units, calendar months, dates at the current time of day, and time zones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dulwich.approxidate import parse_approxidate
 __all__ = ["ALWAYS", "NEVER", "expiry_time"]
 
 ALWAYS = (1 << 64) - 1
-"""A limit that is later than any entry."""
+"""A limit later than any entry: all entries are before it."""
 
 NEVER = 0
 """A limit that no entry is before."""
@@ -32,7 +32,7 @@ _DATE = re.compile(
 
 
 def expiry_time(text: str) -> int:
-    """Read a time as the options and settings of expiry give it.
+    """Read a time in one of the forms of the options and settings of expiry.
 
     Args:
       text: ``never`` or ``false``; ``all`` or ``now``; seconds since the epoch, also behind an
@@ -40,7 +40,7 @@ def expiry_time(text: str) -> int:
         ``3.months.ago`` or ``1 year 2 weeks ago``
     Returns: seconds since the epoch, :data:`NEVER` or :data:`ALWAYS`
     Raises:
-      ValueError: if it is none of these
+      ValueError: if it has none of these forms
     """
     text = text.strip()
     if text in ("never", "false"):
@@ -56,20 +56,19 @@ def expiry_time(text: str) -> int:
         if (span := _time_before(text, now)) is not None:
             return max(span, NEVER)
     except OverflowError:
-        raise ValueError(f"not a time that can be: {text!r}") from None
+        raise ValueError(f"not a possible time: {text!r}") from None
     return max(parse_approxidate(text), NEVER)
 
 
 def _time_of_date(date: re.Match[str], now: int) -> int:
     year, month, day = (int(date[group]) for group in (1, 2, 3))
     if date[4] is None:
-        hour, minute, second = time.localtime(now)[
-            3:6
-        ]  # git: a date alone is that day at this time
+        # In git, a date alone is that day at the current time of day.
+        hour, minute, second = time.localtime(now)[3:6]
     else:
         hour, minute, second = int(date[4]), int(date[5]), int(date[6] or 0)
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
-        raise ValueError(f"not a date that can be: {date[0]!r}")
+        raise ValueError(f"not a possible date: {date[0]!r}")
     local = int(time.mktime((year, month, day, hour, minute, second, 0, 0, -1)))
     if not date[0].endswith("Z") and date[7] is None:
         return local
@@ -79,7 +78,7 @@ def _time_of_date(date: re.Match[str], now: int) -> int:
 
 
 def _time_before(text: str, now: int) -> int | None:
-    """Read a span of time and give the time that long ago; None if it is no such thing."""
+    """Read a span of time and give the time that long ago; None if it is no span."""
     words = re.split(r"[\s.,]+", text.lower().strip(" .,"))
     if words[-1] == "ago":
         del words[-1]
@@ -106,7 +105,7 @@ def _time_before(text: str, now: int) -> int | None:
 
 
 def _months_before(moment: int, count: int) -> int:
-    """Give the same day and time some months earlier; the 31st of a short month is in the next."""
+    """Give the same day and time some months earlier; a 31st that is missing is the 1st after."""
     then = time.localtime(moment)
     years, month = divmod(then.tm_year * 12 + then.tm_mon - 1 - count, 12)
     if years < 1:

@@ -39,7 +39,7 @@ class _MalformedError(Exception):
 
 
 def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
-    """Make a regular expression of a pattern; use its ``fullmatch``."""
+    """Make a regular expression of a pattern, to be used by ``fullmatch``."""
     parts: list[bytes] = []
     at = 0
     try:
@@ -64,18 +64,18 @@ def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
 
 
 def _escaped(pattern: bytes, at: int) -> tuple[bytes, int]:
-    """Take the character behind a backslash."""
+    """Take a character after a backslash; gives it, and the position after it."""
     if at >= len(pattern):
         raise _MalformedError
     return pattern[at : at + 1], at + 1
 
 
 def _bracket(pattern: bytes, at: int) -> tuple[bytes, int]:
-    """Translate a bracket expression; gives it, and the position behind it."""
+    """Translate a bracket expression; gives the translation, and the position after it."""
     is_negated = pattern[at : at + 1] in (b"!", b"^")
     at += is_negated
     members: set[int] = set()
-    low: int | None = None  # what a range may begin with
+    low: int | None = None  # the byte that a range may begin with
     is_first = True
     while is_first or pattern[at : at + 1] != b"]":
         is_first = False
