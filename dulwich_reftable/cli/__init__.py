@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """The command ``dulwich-reftable``.
 
-Each subcommand has a module of its own here, imported when it is asked for: its ``add_arguments``
-tells argparse what it takes, its ``run`` does it and gives the exit code. 0 is success, 1 a "no" or
-a failure, which is told on stderr, 2 a wrong use of the command, which argparse tells.
+Each subcommand has a module here, which is imported when the subcommand is used. Its
+``add_arguments`` adds its arguments to an argparse parser; its ``run`` takes the parsed arguments,
+does the work, and returns the exit code: 0 for success, 1 for a "no" or for a failure, which is
+printed to stderr. argparse reports wrong arguments with exit code 2.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..engine.errors import ReftableError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "clean": "remove the files that dead writers left",
+    "clean": "remove stale files that dead writers left",
     "compact": "merge the tables of each stack into one",
     "dump": "show what is in a table, byte by byte",
     "init": "make a repository",
@@ -35,15 +36,15 @@ COMMANDS = {
     "verify": "look for damage",
     "dulwich": "run dulwich's own command line, reftable repositories included",
 }
-"""The subcommands, and what each does; a dash in a name is an underscore in its module's."""
+"""The subcommands and their summaries; a dash in a name is an underscore in the module's name."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-      args: its arguments; None for those of the process
-    Returns: exit code
+      args: the command's arguments; None for those of the process
+    Returns: the exit code
     """
     args = sys.argv[1:] if args is None else args
     parser = _parser(args[0] if args else "")
@@ -53,7 +54,7 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read has seen enough. Python would complain again when it ends.
+        # The reader has closed the pipe. Python would report that again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except NotGitRepository as error:
@@ -69,14 +70,14 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    """Make the parser; of the subcommands, only ``command`` gets its arguments."""
+    """Make the parser; only the subcommand ``command`` gets its arguments."""
     parser = argparse.ArgumentParser(
         prog="dulwich-reftable", description="Work with git repositories in the reftable format."
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name == "dulwich":
-            # Without options of its own, so that all of the rest goes to dulwich.
+            # It has no options, so that all further arguments go to dulwich.
             added = commands.add_parser(name, help=summary, add_help=False, prefix_chars="\0")
         else:
             added = commands.add_parser(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``dulwich-reftable clean``: remove what dead writers left, and tell what it was."""
+"""``dulwich-reftable clean``: remove stale files that dead writers left, and print their names."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
-    parser.epilog = "Each file that was removed is a line on standard output."
+    parser.epilog = "Prints the path of each removed file."
     add_repository(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     with opened(parsed.repository) as (_, refs):
         for _, stack in refs.store.all_stacks():
             if os.path.isdir(stack.storage.location):

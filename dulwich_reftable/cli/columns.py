@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Tables of text."""
+"""Prints tables of text in aligned columns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ __all__ = ["aligned"]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lay rows out in columns: the first one to the left, numbers to the right.
+    """Align rows in columns: the first column to the left, all others to the right.
 
     Args:
-      rows: of equal lengths; the first holds the titles
+      rows: rows of equal lengths; the first holds the titles
+    Yields: lines without newlines
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``dulwich-reftable compact``: merge the tables of each stack, and tell what came of it."""
+"""``dulwich-reftable compact``: merge the tables of each stack, and print the gain."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
-    parser.epilog = "Each stack that changed is a line on standard output."
+    parser.epilog = "Prints a line for each stack that has changed."
     parser.add_argument(
         "--auto",
         action="store_true",
-        help="merge only what the geometric sequence of table sizes asks for, as after an update, "
-        "and give way to everybody",
+        help="merge only as many tables as restore the geometric sequence of their sizes, as after "
+        "an update; skip stacks that are locked",
     )
     add_repository(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     with opened(parsed.repository) as (_, refs):
         for _, stack in refs.store.all_stacks():
             tables, size = _shape(stack)

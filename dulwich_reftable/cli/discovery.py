@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Finding the repository that a command is about, by directory and environment, as git does.
+"""Finds the repository of a command by directory and environment, as git does (``setup.c``).
 
-``GIT_DIR`` names the control directory. Without it, the directory and those above are looked at, up
-to one in ``GIT_CEILING_DIRECTORIES``, and on the same file system, unless
-``GIT_DISCOVERY_ACROSS_FILESYSTEM`` allows for others. ``GIT_WORK_TREE``, ``GIT_OBJECT_DIRECTORY``
-and ``GIT_ALTERNATE_OBJECT_DIRECTORIES`` replace what the control directory says (git: ``setup.c``).
-All paths are relative to the directory that the command runs in.
+``GIT_DIR`` names the control directory. Without it, the search begins in the directory and goes up,
+but not above a directory in ``GIT_CEILING_DIRECTORIES``, and not into another file system unless
+``GIT_DISCOVERY_ACROSS_FILESYSTEM`` is true. ``GIT_WORK_TREE``, ``GIT_OBJECT_DIRECTORY`` and
+``GIT_ALTERNATE_OBJECT_DIRECTORIES`` override the control directory's own settings. Relative paths
+start at the directory in which the command runs.
 
-With ``GIT_COMMON_DIR``, git takes configuration and objects from there, but refs from where the
-control directory says. No repository of dulwich's is like that, so a different one is refused.
+With ``GIT_COMMON_DIR``, git reads configuration and objects there, but refs where the control
+directory says. A dulwich repository cannot do that, so a different common directory is refused.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _OVERRIDES = {
     "GIT_WORK_TREE": "worktree",
     "GIT_OBJECT_DIRECTORY": "object_directory",
 }
-"""Variables that replace one directory of a repository, and dulwich's names for these."""
+"""Variables that override one directory of a repository, and dulwich's keywords for them."""
 
 _COMMON = "GIT_COMMON_DIR"
 _ALTERNATES = "GIT_ALTERNATE_OBJECT_DIRECTORIES"
 
 
 def find_repository(directory: str, environ: Mapping[str, str]) -> Repo:
-    """Open the repository that git would work on.
+    """Open the repository that git would use.
 
     Args:
-      directory: where git would run
-      environ: its environment
+      directory: the directory in which the command runs
+      environ: the environment variables
     Raises:
-      NotGitRepository: if there is none
-      ConfigurationError: if a variable is wrong
+      NotGitRepository: if there is no repository
+      ConfigurationError: if a variable has a wrong value
     """
     git_dir = environ.get("GIT_DIR")
     if git_dir is not None:
@@ -92,7 +92,7 @@ def find_repository(directory: str, environ: Mapping[str, str]) -> Repo:
 
 
 def _explicit(git_dir: str) -> str:
-    """Follow the file that stands in a working tree for the control directory."""
+    """Follow a ``.git`` file to the control directory that it names."""
     if not os.path.isfile(git_dir):
         return git_dir
     try:
@@ -120,6 +120,6 @@ def _is_repository(git_dir: str, common_dir: str, objects: str) -> bool:
 
 
 def _ceilings(environ: Mapping[str, str]) -> list[str]:
-    """Read ``GIT_CEILING_DIRECTORIES``, of which only absolute paths count."""
+    """Read ``GIT_CEILING_DIRECTORIES``; only absolute paths count."""
     paths = environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep)
     return [path for path in paths if os.path.isabs(path)]

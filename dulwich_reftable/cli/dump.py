@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``dulwich-reftable dump``: what is in some tables, or in all tables of a repository.
+"""``dulwich-reftable dump``: show the contents of tables, or of all tables of a repository.
 
-A table is shown as far as it can be read, and where it cannot be, that is said, too. Blocks are
-shown as they come, so that tables of any size can be.
+A damaged table is shown as far as it can be read, with a note at each damaged place. Each block is
+shown when it has been read, so that memory use does not depend on the size of the table.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ __all__ = ["add_arguments", "run"]
 _CONTRADICTIONS = frozenset(
     ("footer", "index", "object", "order", "padding", "update-index"),
 )
-"""Checks that hold the parts of a table against each other."""
+"""Checks that compare the parts of a table with each other."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
     parser.epilog = (
         "Without any of --refs, --logs, --objs and --index, all blocks are shown. "
-        "Exit code 1 tells of damage."
+        "The exit code is 1 if a table is damaged."
     )
     parser.add_argument("--refs", action="store_true", help="show ref blocks")
     parser.add_argument("--logs", action="store_true", help="show log blocks")
@@ -54,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     chosen = {
         kind
         for kind, is_chosen in (
@@ -70,7 +68,7 @@ def run(parsed: argparse.Namespace) -> int:
     paths: list[str] = parsed.paths
     if not paths or any(map(os.path.isdir, paths)):
         if len(paths) > 1:
-            raise ReftableError("a repository is dumped alone: tell one directory, or tables")
+            raise ReftableError("give either one directory or table files")
         with opened(*paths) as (_, refs):
             dump.begin("stacks")
             for worktree, stack in refs.store.all_stacks():
@@ -100,15 +98,15 @@ def _open_table(path: str) -> Buffer:
 
 
 class _Walk:
-    """Goes through tables.
+    """Walks through tables and shows them.
 
     Args:
-      dump: shows them
-      chosen: kinds of blocks to be shown
+      dump: the output
+      chosen: kinds of blocks to show
       with_records: whether to show records
 
     Attributes:
-      is_damaged: whether anything could not be read
+      is_damaged: whether any damage was found
     """
 
     def __init__(self, dump: TextDump | JsonDump, chosen: set[int], with_records: bool) -> None:
@@ -118,7 +116,7 @@ class _Walk:
         self.is_damaged = False
 
     def table(self, inspection: Inspection) -> None:
-        """Go through one table."""
+        """Show one table."""
         self._dump.begin_table(inspection)
         self.is_damaged = self.is_damaged or inspection.damage is not None
         section = 0
@@ -133,7 +131,7 @@ class _Walk:
             if block.kind != INDEX:
                 section = block.kind
             self._block(block, section)
-        # What each block by itself does not tell.
+        # Faults that no block shows by itself.
         findings = [
             finding
             for finding in limited(check_table(inspection))

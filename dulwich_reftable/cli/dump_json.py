@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""A dump for machines: one JSON document, written piece by piece, a block a line."""
+"""Dumps tables as one JSON document, which is written piece by piece, one block per line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Entries = Iterable[tuple[int, bytes, object]]
 
 
 class JsonDump:
-    """Writes the document; its methods are called in the order of what is found."""
+    """Writes the document; the caller reports stacks, tables and blocks in their order."""
 
     def __init__(self) -> None:
         self._is_first = True  # in the innermost list
@@ -38,17 +38,17 @@ class JsonDump:
         self._is_first = False
 
     def begin(self, kind: str) -> None:
-        """Begin a document of several things.
+        """Begin a document with several stacks or tables.
 
         Args:
-          kind: ``"stacks"`` of a repository, or ``"tables"``
+          kind: ``"stacks"`` or ``"tables"``
         """
         self._write(f'{{"{kind}": [')
         self._is_in_list = True
         self._is_first = True
 
     def end(self) -> None:
-        """End it."""
+        """End the document."""
         self._write("]}\n")
 
     def begin_stack(self, location: str, worktree: bytes | None, names: list[str]) -> None:
@@ -59,11 +59,11 @@ class JsonDump:
         self._faults = []
 
     def fault(self, error: ReftableError) -> None:
-        """Tell what is wrong with the list."""
+        """Report a fault of the stack's list."""
         self._faults.append(str(error))
 
     def end_stack(self) -> None:
-        """End it."""
+        """End a stack."""
         self._write(f'], "faults": {json.dumps(self._faults)}}}')
         self._is_first = False
 
@@ -81,11 +81,11 @@ class JsonDump:
         self._is_first = True
 
     def damage(self, error: ReftableError) -> None:
-        """Tell of a block that cannot be read."""
+        """Report a block that cannot be read."""
         self._item(json.dumps({"damage": _damage(error)}))
 
     def count(self, block: Block, section: int, records: int) -> None:
-        """Take a block into account: a machine can count."""
+        """Do nothing: the document has no summary."""
 
     def block(
         self,
@@ -115,7 +115,7 @@ class JsonDump:
         self._item(json.dumps(fields))
 
     def end_table(self, findings: list[Finding]) -> None:
-        """End a table, and tell what is wrong with it as a whole."""
+        """End a table, and report contradictions between its parts."""
         wrong = [{"offset": finding.offset, "reason": finding.message} for finding in findings]
         end = "}" if self._is_in_list else "}\n"
         self._write(f'], "contradictions": {json.dumps(wrong)}{end}')
@@ -123,7 +123,7 @@ class JsonDump:
 
 
 def _open(fields: dict[str, Any], last: str) -> str:
-    """Give an object that is still open, at the beginning of a list in it."""
+    """Format a JSON object up to the beginning of its last field, a list."""
     return json.dumps(fields)[:-1] + f', "{last}": ['
 
 

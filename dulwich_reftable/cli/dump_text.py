@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""A dump to be read: header and footer, then block after block, then the sections in short."""
+"""Dumps tables as text: header and footer, then each block, then a summary of the sections."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Entries = Iterable[tuple[int, bytes, object]]
 
 
 class TextDump:
-    """Prints what is found; its methods are called in that order."""
+    """Prints the dump; the caller reports stacks, tables and blocks in their order."""
 
     def __init__(self) -> None:
-        # Of each section and each index: where it begins and ends, blocks, records.
+        # Of each section and each index: begin, end, number of blocks, number of records.
         self._sections: dict[tuple[int, bool], list[int]] = {}
         self._gap = ""  # before the next table
 
     def begin(self, kind: str) -> None:
-        """Begin a repository, or several tables."""
+        """Do nothing: stacks and tables have headings of their own."""
 
     def end(self) -> None:
-        """End it."""
+        """Do nothing."""
 
     def begin_stack(self, location: str, worktree: bytes | None, names: list[str]) -> None:
         """Begin a stack."""
@@ -43,11 +43,11 @@ class TextDump:
         print(f"stack{whose}: {printable(location)}, {_count(len(names), 'table')}")
 
     def fault(self, error: ReftableError) -> None:
-        """Tell what is wrong with the list."""
+        """Report a fault of the stack's list."""
         print(f"  !! {printable(str(error))}")
 
     def end_stack(self) -> None:
-        """End it."""
+        """Do nothing."""
 
     def begin_table(self, inspection: Inspection) -> None:
         """Begin a table."""
@@ -62,7 +62,7 @@ class TextDump:
         self._gap = "\n"
 
     def damage(self, error: ReftableError) -> None:
-        """Tell of what cannot be read."""
+        """Report damage."""
         self._damage(getattr(error, "offset", None), getattr(error, "reason", str(error)))
 
     def _damage(self, offset: int | None, reason: str) -> None:
@@ -70,7 +70,7 @@ class TextDump:
         print(f"  !! corrupt{where}: {printable(reason)}")
 
     def count(self, block: Block, section: int, records: int) -> None:
-        """Take a block into account."""
+        """Count a block for the summary."""
         key = section, block.kind == INDEX
         counted = self._sections.setdefault(key, [block.position, 0, 0, 0])
         counted[1] = block.next_position
@@ -109,7 +109,7 @@ class TextDump:
             self.damage(damage)
 
     def end_table(self, findings: list[Finding]) -> None:
-        """End a table: tell what is wrong with it as a whole, and show its sections."""
+        """End a table: report contradictions between its parts, and print the summary."""
         if findings:
             print()
         for finding in findings:

@@ -10,7 +10,6 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
     parser.add_argument("--bare", action="store_true", help="make one without a working tree")
     parser.add_argument(
         "--object-format",
@@ -30,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     from ..repo.repo import Repo
 
     os.makedirs(parsed.path, exist_ok=True)

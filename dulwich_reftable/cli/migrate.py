@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """``dulwich-reftable migrate``: move a repository from one ref format to the other.
 
-A bar on stderr shows the progress, where stderr is a terminal. It is drawn a few times a second at
-the most.
+If stderr is a terminal, a bar there shows the progress. It is drawn at most ten times a second.
 """
 
 from __future__ import annotations
@@ -23,14 +22,13 @@ _PAUSE = 0.1  # seconds between two drawings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
     parser.add_argument(
         "--to", choices=("reftable", "files"), required=True, help="the format to move to"
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="leave the repository as it is, and the result in a directory, which is named",
+        help="do not change the repository; leave the result in a directory, and print its name",
     )
     parser.add_argument(
         "path", metavar="PATH", nargs="?", help="the repository (the one that git would take)"
@@ -38,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     from ..migration import migrate
 
     bar = _Bar(sys.stderr) if sys.stderr.isatty() else None
@@ -69,7 +66,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 class _Bar:
-    """Draws the progress; called as :data:`~dulwich_reftable.migration.report.Progress` says."""
+    """Draws the progress; a :data:`~dulwich_reftable.migration.report.Progress`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -90,6 +87,6 @@ class _Bar:
         self._length = len(text)
 
     def clear(self) -> None:
-        """Wipe it out."""
+        """Clear the bar."""
         self._stream.write("\r" + " " * self._length + "\r")
         self._stream.flush()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``dulwich-reftable reflog``: show reflogs and change them, in git's words."""
+"""``dulwich-reftable reflog``: show and change reflogs, with git's options."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ _ENTRY = re.compile(r"(.*)@\{(\d+)\}", re.S)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
-    parser.epilog = "Without an action, show. Refs may be told in short, as main for a branch."
+    parser.epilog = (
+        "The default action is show. Refs may be short names, such as main for a branch."
+    )
     add_directory(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
     show = actions.add_parser("show", help="print the entries of a ref, the newest first")
     show.add_argument("--abbrev", type=int, default=7, metavar="DIGITS", help="of object ids (7)")
-    show.add_argument("-n", dest="most", type=int, default=None, help="print so many at the most")
+    show.add_argument("-n", dest="most", type=int, default=None, help="print at most so many")
     show.add_argument("ref", nargs="?", default="HEAD", metavar="REF")
     actions.add_parser("list", help="print the names of refs that have a reflog")
     expire = actions.add_parser("expire", help="remove old entries")
@@ -45,43 +46,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     expire.add_argument(
         "--expire-unreachable",
         metavar="TIME",
-        help="as well as those before it that the ref does not reach "
+        help="entries before it that the ref does not reach go, too "
         "(gc.<pattern>.reflogExpireUnreachable, gc.reflogExpireUnreachable, or 30 days ago)",
     )
-    expire.add_argument("--all", action="store_true", help="look at the reflogs of all worktrees")
+    expire.add_argument("--all", action="store_true", help="expire the reflogs of all worktrees")
     expire.add_argument(
         "--single-worktree", action="store_true", help="with --all, of this worktree only"
     )
     expire.add_argument(
         "--rewrite",
         action="store_true",
-        help="let each entry go on where the one that is now before it ended",
+        help="set the old id of each entry to the new id of the entry before it",
     )
     expire.add_argument(
-        "--updateref", action="store_true", help="set the ref to where its newest entry leads"
+        "--updateref", action="store_true", help="set the ref to the new id of its newest entry"
     )
     expire.add_argument(
         "--stale-fix",
         action="store_true",
-        help="remove entries that lead to commits from which objects are missing, too",
+        help="also remove entries whose commits miss objects",
     )
-    expire.add_argument("-n", "--dry-run", action="store_true", help="only say how many would go")
-    expire.add_argument("--verbose", action="store_true", help="tell of each entry")
+    expire.add_argument("-n", "--dry-run", action="store_true", help="only print how many would go")
+    expire.add_argument("--verbose", action="store_true", help="print each entry")
     expire.add_argument("refs", nargs="*", metavar="REF")
     delete = actions.add_parser("delete", help="remove single entries")
     delete.add_argument(
         "--rewrite",
         action="store_true",
-        help="let the next newer entry go on where the next older one ended",
+        help="set the old id of the next newer entry to the new id of the next older one",
     )
     delete.add_argument("entries", nargs="+", metavar="REF@{N}", help="0 is the newest")
-    exists = actions.add_parser("exists", help="say by the exit code whether a ref has a reflog")
+    exists = actions.add_parser("exists", help="exit with 0 if a ref has a reflog, else with 1")
     exists.add_argument("ref", metavar="REF")
     parser.set_defaults(action="show", ref="HEAD", abbrev=7, most=None)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     with opened(directory=parsed.directory) as (repo, refs):
         if parsed.action == "show":
             _show(refs, parsed.ref, parsed.abbrev, parsed.most)
@@ -99,7 +99,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _full_name(refs: ReftableRefsContainer, name: str) -> Ref:
-    """Find the ref that a short name means, among refs and among reflogs."""
+    """Find the ref or reflog that a short name means."""
     short = os.fsencode(name)
     if refs.reflog_exists(short):
         return Ref(short)
@@ -120,13 +120,13 @@ def _show(refs: ReftableRefsContainer, name: str, abbrev: int, most: int | None)
 def _delete(refs: ReftableRefsContainer, text: str, rewrite: bool) -> None:
     entry = _ENTRY.fullmatch(text)
     if entry is None:
-        raise ReftableError(f"not the name of an entry, such as main@{{1}}: '{text}'")
+        raise ReftableError(f"not an entry, such as main@{{1}}: '{text}'")
     refs.drop_reflog_entry(_full_name(refs, entry[1] or "HEAD"), int(entry[2]), rewrite)
 
 
 def _expire(repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace) -> None:
     if not parsed.all and not parsed.refs:
-        raise ReftableError("tell which refs, or --all")
+        raise ReftableError("name refs, or use --all")
     expirer = ReflogExpirer(
         repo,
         _limit("--expire", parsed.expire),
@@ -148,7 +148,7 @@ def _expire(repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace)
 
 
 def _teller(dry_run: bool) -> Callable[[Entry, bool], None]:
-    """Give what prints an entry and whether it goes, as git does."""
+    """Make a function that prints an entry and whether it goes, as git does."""
     prune = b"would prune" if dry_run else b"prune"
 
     def tell(entry: Entry, goes: bool) -> None:
@@ -158,7 +158,7 @@ def _teller(dry_run: bool) -> Callable[[Entry, bool], None]:
 
 
 def _limit(option: str, text: str | None) -> int | None:
-    """Read the time before which entries go."""
+    """Read the time of an option, in seconds; older entries go."""
     try:
         return None if text is None else expiry_time(text)
     except ValueError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What subcommands share: finding the repository, naming objects, and writing bytes."""
+"""Helpers that subcommands share: open the repository, find objects by name, write bytes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ["add_directory", "add_repository", "object_id", "opened", "printable"
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _SHORTEST = 4  # digits of an abbreviated id, as in git
 _LOGGED = re.compile(rb"(.*?)@\{(?!(?:-\d+|u|upstream|push)\})([^}]*)\}(.*)", re.S)
-"""A ref, which of its reflog entries, and the rest; ``@{-1}`` and ``@{upstream}`` are no such."""
+"""Ref, reflog entry and rest of a revision; ``@{-1}`` and ``@{upstream}`` are others."""
 
-_LONGEST_NUMBER = 8  # of more digits, the number of an entry is a time
+_LONGEST_NUMBER = 8  # digits of an entry's number; with more digits it is a time
 
 _WHERE = "a directory in the repository (the current one, or as GIT_DIR says)"
 
@@ -38,12 +38,12 @@ _WHERE = "a directory in the repository (the current one, or as GIT_DIR says)"
 def add_repository(
     parser: argparse.ArgumentParser, metavar: str = "REPO", what: str = _WHERE
 ) -> None:
-    """Let a command take a repository as its last argument; None is the one that git would take."""
+    """Add the argument ``repository``; without it, the repository is found as git finds it."""
     parser.add_argument("repository", nargs="?", metavar=metavar, help=what)
 
 
 def add_directory(parser: argparse.ArgumentParser) -> None:
-    """Let a command whose arguments are refs run as if in another directory, as ``git -C``."""
+    """Add the option ``-C``, for commands whose arguments are refs."""
     parser.add_argument(
         "-C", dest="directory", default=os.curdir, metavar="DIR", help="run as if in that directory"
     )
@@ -53,13 +53,14 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
 def opened(
     path: str | None = None, directory: str = os.curdir
 ) -> Iterator[tuple[Repo, ReftableRefsContainer]]:
-    """Open the repository that a directory is in, or the one that git would take.
+    """Open the repository that contains a directory, or the one that git would use.
 
     Args:
-      path: the directory, whatever the environment says; None to find the repository as git does
-      directory: that git would run in
+      path: the directory; the environment is ignored. None to find the repository as git does
+      directory: the directory in which the command runs
+    Yields: the repository and its refs
     Raises:
-      NotGitRepository: if there is none
+      NotGitRepository: if there is no repository
       ConfigurationError: if the environment or the repository's configuration is wrong
       ReftableError: if the repository's refs are in another format
     """
@@ -71,13 +72,13 @@ def opened(
 
 
 def object_id(repo: Repo, name: bytes) -> bytes | None:
-    """Find out which object somebody means.
+    """Find an object by name.
 
     Args:
       repo: the repository
-      name: a hex object id, whether there is such an object or not; or a ref, full or short; or
-        the beginning of an object's id; or whatever dulwich takes for a revision
-    Returns: a hex object id; None if the name means nothing
+      name: a full hex object id, whether the object exists or not; a full or short ref name; an
+        abbreviated id; a reflog entry; or a revision in dulwich's syntax
+    Returns: the hex object id; None if the name is not known
     """
     if len(name) == repo.object_format.hex_length and _HEX.issuperset(name):
         return name.lower()
@@ -97,9 +98,9 @@ def object_id(repo: Repo, name: bytes) -> bytes | None:
 
 
 def _logged_id(repo: Repo, name: bytes, which: bytes, rest: bytes) -> bytes | None:
-    """Find an object by a reflog entry of a ref, as in ``main@{1}`` or ``@{yesterday}~2``.
+    """Find an object by a reflog entry, as in ``main@{1}`` or ``@{yesterday}~2``.
 
-    Where no ref is named, git takes the current branch, and HEAD if there is none.
+    Without a ref it is the reflog of the current branch, or of a detached HEAD, as in git.
     """
     refs = cast(ReftableRefsContainer, repo.refs)
     try:
@@ -118,7 +119,7 @@ def _logged_id(repo: Repo, name: bytes, which: bytes, rest: bytes) -> bytes | No
 
 
 def _numbered(entries: Iterable[Entry], number: int) -> bytes | None:
-    """Give what an entry leads to, the newest being 0; behind the oldest, where that began."""
+    """Give the new id of an entry, counted from the newest; behind the oldest, its old id."""
     last: Entry | None = None
     for at, entry in enumerate(entries):
         if at == number:
@@ -128,7 +129,7 @@ def _numbered(entries: Iterable[Entry], number: int) -> bytes | None:
 
 
 def _at_time(entries: Iterable[Entry], time: int) -> bytes | None:
-    """Give what a ref was at some time; before the oldest entry, where that began."""
+    """Give the id of a ref at a time; before the oldest entry, its old id."""
     oid: bytes | None = None
     for entry in entries:
         if entry.timestamp <= time:
@@ -138,7 +139,7 @@ def _at_time(entries: Iterable[Entry], time: int) -> bytes | None:
 
 
 def _parsed(repo: Repo, name: bytes) -> bytes | None:
-    """Find an object by what dulwich takes for a revision."""
+    """Find an object by a revision in dulwich's syntax."""
     try:
         return ObjectID(parse_object(repo, name).id)
     except (KeyError, ValueError, AmbiguousShortId, NotImplementedError):
@@ -146,7 +147,7 @@ def _parsed(repo: Repo, name: bytes) -> bytes | None:
 
 
 def printable(data: bytes | str) -> str:
-    """Show bytes that may be anything on one line."""
+    """Make any bytes printable on one line, with escapes."""
     raw = data if isinstance(data, bytes) else os.fsencode(data)
     text = raw.decode(errors="backslashreplace")
     if text.isprintable():

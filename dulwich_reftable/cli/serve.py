@@ -10,11 +10,10 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
     parser.epilog = (
-        "Everything below ROOT can be fetched by everybody who reaches the address: there are no "
+        "Everybody who reaches the address can fetch everything below ROOT: there are no "
         "passwords. Pushing is off until --enable or a repository's daemon.receivePack (with "
-        "--http: http.receivePack) turns it on. Repositories of other users are not served, unless "
+        "--http: http.receivePack) turns it on. Repositories of other users are served only if "
         "safe.directory names them. The server ends on SIGINT and SIGTERM."
     )
     parser.add_argument("root", metavar="ROOT", help="folder of the repositories")
@@ -33,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--create",
         action="store_true",
-        help="let the first push to a repository that does not exist make it, bare and on "
-        "reftables; implies --enable=receive-pack",
+        help="create a bare reftable repository when somebody pushes to one that does not exist; "
+        "implies --enable=receive-pack",
     )
     parser.add_argument(
         "--read-only",
@@ -43,25 +42,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS",
-        help="hang up on a client that does not say what it wants, says nothing, or sends next to "
-        "nothing for so long (%(default)s)",
+        help="close a connection that makes no request, or sends nothing or next to nothing, for "
+        "so long (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--max-connections", type=int, default=256, metavar="NUMBER",
-        help="serve so many clients at a time (%(default)s)",
+        help="serve at most so many clients at a time (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--quiet", action="store_true", help="log nothing but warnings")
+    parser.add_argument("--quiet", action="store_true", help="log only warnings")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     from ..server import HANDLERS, Access, Folder, GitServer, HTTPGitServer, Server, run
 
     logging.basicConfig(
         level=logging.WARNING if parsed.quiet else logging.INFO,
         format="%(asctime)s %(message)s",
     )
-    # What dulwich logs of every request says less than our line.
+    # Our own log line says more than those that dulwich logs for each request.
     logging.getLogger("dulwich").setLevel(logging.WARNING)
     push = ["receive-pack"]
     access = Access(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``dulwich-reftable show-ref``: refs and the objects that they point to, as git prints them."""
+"""``dulwich-reftable show-ref``: list refs and the objects that they point to, as git does."""
 
 from __future__ import annotations
 
@@ -21,26 +21,31 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
-    parser.epilog = "Exit code 1 says that there is no such ref."
+    parser.epilog = "The exit code is 1 if there is no such ref."
     add_directory(parser)
     parser.add_argument(
         "--points-at",
         metavar="OBJECT",
-        help="show refs to this object only, or to tags of it; they are found by the obj blocks, "
-        "which know nothing of symrefs",
+        help="show only refs to this object or to tags of it; symrefs are left out, because obj "
+        "blocks do not hold them",
     )
-    parser.add_argument("--head", action="store_true", help="show HEAD as well")
+    parser.add_argument("--head", action="store_true", help="also show HEAD")
     parser.add_argument(
-        "-d", "--dereference", action="store_true", help="show what tags finally point to as well"
+        "-d",
+        "--dereference",
+        action="store_true",
+        help="also show the objects that tags finally point to",
     )
     parser.add_argument(
-        "prefix", nargs="?", default="", metavar="PREFIX", help="of full names, such as refs/tags/"
+        "prefix",
+        nargs="?",
+        default="",
+        metavar="PREFIX",
+        help="of full ref names, such as refs/tags/",
     )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     code = 1
     prefix = os.fsencode(parsed.prefix)
     with opened(directory=parsed.directory) as (repo, refs):
@@ -78,10 +83,11 @@ def _pointing_at(
 ) -> Iterator[tuple[Ref, bytes]]:
     oid = object_id(repo, wanted)
     if oid is None:
-        raise ReftableError(f"'{os.fsdecode(wanted)}' is no object")
+        raise ReftableError(f"'{os.fsdecode(wanted)}' is not an object")
     found = set(refs.refs_for_object(oid))
     tagged = _tag_chain(repo, oid)
-    # A tag: tags of it lead to what it leads to. The obj blocks know of no others on the way.
+    # If the object is a tag, tags of it peel to the same object. The obj blocks hold the peeled
+    # values, but no tags in between.
     for name in refs.refs_for_object(tagged[-1]) if tagged else ():
         value = refs.read_ref(name)
         if value is not None and oid in _tag_chain(repo, value):

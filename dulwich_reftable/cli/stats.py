@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``dulwich-reftable stats``: sizes of tables, refs by namespace, and what compaction would gain.
+"""``dulwich-reftable stats``: sizes of tables, refs by namespace, and the gain of a compaction.
 
-All of it is counted, nothing is estimated; for the gain, the tables are merged into nowhere.
+Nothing is estimated. To know the gain, the tables are merged, and the result is thrown away.
 """
 
 from __future__ import annotations
@@ -27,13 +27,11 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_repository(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     with opened(parsed.repository) as (_, refs):
         found = [_stack_stats(worktree, stack) for worktree, stack in refs.store.all_stacks()]
     if parsed.json:
@@ -49,15 +47,15 @@ def run(parsed: argparse.Namespace) -> int:
 
 @dataclass
 class _TableStats:
-    """What is in one table.
+    """The contents of one table.
 
     Attributes:
       name: of the file
       size: in bytes
-      min_update_index, max_update_index: as its header says
-      refs, ref_tombstones: records, and how many of them are deletions
-      entries, entry_tombstones: the same of log records
-      ref_bytes, obj_bytes, log_bytes: of the sections, indexes and padding included
+      min_update_index, max_update_index: as in the header
+      refs, ref_tombstones: number of ref records, and of deletions among them
+      entries, entry_tombstones: number of log records, and of deletions among them
+      ref_bytes, obj_bytes, log_bytes: sizes of the sections, with indexes and padding
     """
 
     name: str
@@ -75,15 +73,15 @@ class _TableStats:
 
 @dataclass
 class _StackStats:
-    """What is in a stack.
+    """The contents of a stack.
 
     Attributes:
-      location: of it
-      worktree: whose it is; None for the shared one
+      location: the directory
+      worktree: the id of its worktree; None for the shared stack
       tables: oldest first
-      namespaces: how many refs there are below each
-      symrefs: how many of them are symrefs
-      compacted_size: of the one table that compaction would leave; 0 for none
+      namespaces: number of refs by namespace
+      symrefs: number of symrefs
+      compacted_size: bytes of the table that a compaction would leave; 0 without tables
     """
 
     location: str
@@ -127,7 +125,7 @@ def _stack_stats(worktree: bytes | None, stack: Stack) -> _StackStats:
 
 
 def _namespace(name: bytes) -> bytes:
-    """Tell what a ref is counted under: ``refs/heads/`` and the like, or itself."""
+    """Give the namespace of a ref, such as ``refs/heads/``; a root ref is its own."""
     first = name.find(b"/")
     second = name.find(b"/", first + 1) if first >= 0 else -1
     return name[: second + 1] or name
@@ -168,7 +166,7 @@ def _table_stats(inspection: Inspection) -> _TableStats:
 
 
 def _lines(stats: _StackStats) -> Iterator[str]:
-    """Lay the numbers out to be read."""
+    """Format the numbers of a stack for people."""
     whose = "" if stats.worktree is None else f" of the worktree {printable(stats.worktree)}"
     yield f"stack{whose}: {printable(stats.location)}"
     rows: list[tuple[str, ...]] = [("table", "bytes", "refs", "deleted", "log entries", "deleted")]
@@ -195,7 +193,7 @@ def _lines(stats: _StackStats) -> Iterator[str]:
     )
     yield _ratio("bytes a log entry", sum(table.log_bytes for table in stats.tables), total.entries)
     gain = stats.size - stats.compacted_size
-    # A table of another writer may be smaller than ours: one without obj blocks, for example.
+    # Tables of other writers may be smaller than ours, for example without obj blocks.
     share = f" ({gain / stats.size:.1%})" if stats.size else ""
     gained = f"{gain}{share}" if gain >= 0 else "nothing"
     yield f"compaction would leave {stats.compacted_size} bytes and gain {gained}"

@@ -24,15 +24,15 @@ _ARGUMENTS = {
 
 
 class Commands:
-    """What the commands do.
+    """Runs the commands.
 
     Args:
       begin: makes a transaction
-      resolve: gives the object id that a name means, or None
-      check: refuses an object that a ref cannot point to, by raising
-      hex_size: digits of an object id
-      follow: whether symrefs are followed where a command does not say
-      reply: is told what was done
+      resolve: finds the object id for a name, or None
+      check: takes a ref and its new value; raises if the ref cannot have that value
+      hex_size: hex digits of an object id
+      follow: whether symrefs are followed if a command does not say
+      reply: takes the replies to commands such as ``start``
     """
 
     def __init__(
@@ -55,14 +55,16 @@ class Commands:
         self._state = "open"
 
     def run(self, pieces: Iterator[bytes], terminator: bytes) -> None:
-        """Run commands until the input ends; what was not committed then is, unless it was started.
+        """Run commands until the input ends.
+
+        At the end, an open transaction is committed, unless ``start`` began it: then it is aborted.
 
         Args:
           pieces: lines or strings
-          terminator: what they end in
+          terminator: the byte at their end
         Raises:
-          CommandError: if a command makes no sense
-          ReftableError: if it cannot be done; its transaction does nothing
+          CommandError: if a command is wrong
+          ReftableError: if a transaction fails; it has no effect
         """
         try:
             for piece in pieces:
@@ -101,11 +103,11 @@ class Commands:
         self._dispatch(name, words)
 
     def run_one(self, name: bytes, arguments: list[bytes]) -> None:
-        """Run one command, in a transaction of its own; errors are those of :meth:`run`.
+        """Run one command in a transaction of its own; errors are those of :meth:`run`.
 
         Args:
-          name: of the command
-          arguments: as with ``-z``
+          name: the command
+          arguments: its arguments, as with ``-z``
         """
         try:
             self._dispatch(name, Words(name, b"", arguments))
@@ -236,8 +238,8 @@ class Commands:
 
         Args:
           words: of the command
-          which: of its ids, for messages
-          if_empty: what an empty string means; with lines it is always the zero id
+          which: ``"new"`` or ``"old"``, for messages
+          if_empty: the meaning of an empty string with ``-z``; in lines it is the zero id
         """
         name = words.take()
         if name is None:

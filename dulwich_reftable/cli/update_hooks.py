@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Transactions of ``update-ref`` that ask and tell the hook ``reference-transaction``.
+"""Transactions of ``update-ref`` that run the hook ``reference-transaction``, as git does.
 
-The hook is asked when a transaction begins to be prepared and when it is prepared, each of which it
-may refuse, and told when it is committed or aborted. What it reads is what the newest git has it
-read: before the locks are taken the refs as they were named, later those that symrefs lead to.
-A transaction that fails by itself before it is prepared is not told of, as in git.
+The hook runs before a transaction is prepared and after it, and may refuse it both times. It runs
+again after the commit or the abort. Before the locks are taken, it reads the names of refs as
+given; afterwards it reads the refs that symrefs lead to. It does not run for a transaction that
+fails before it is prepared.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = ["HookedTransaction"]
 
 
 class HookedTransaction(Transaction):
-    """A transaction that a hook has a say in.
+    """A transaction that the hook may refuse.
 
     Args:
       refs: the repository's refs
       hooks: the repository's scripts
       signature: for reflog entries
-      starts_reflog: tells of a ref that has no reflog whether an entry starts one
+      starts_reflog: tells whether an entry starts the reflog of a ref that has none
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class HookedTransaction(Transaction):
         self._resolved: list[Line] = []
 
     def prepare(self) -> None:
-        """Prepare as every transaction, unless the hook refuses.
+        """Prepare the transaction, unless the hook refuses it.
 
         Raises:
-          ReftableError: if it does; the transaction is over, and nothing was written
+          ReftableError: if the hook refuses; the transaction is over, and nothing was written
         """
         if self._hooks.find(TRANSACTION_HOOK) is None:
             super().prepare()
@@ -59,12 +59,12 @@ class HookedTransaction(Transaction):
         self._require_open()
         self._ask("preparing")
         super().prepare()
-        # The locks are held, so that symrefs stay what they are.
+        # The locks are held: symrefs do not change any more.
         self._resolved = self._lines(follow=True)
         self._ask("prepared")
 
     def commit(self) -> None:
-        """Do it, and tell the hook."""
+        """Commit the transaction, then run the hook."""
         if not self._is_prepared:
             self.prepare()
         try:
@@ -75,7 +75,7 @@ class HookedTransaction(Transaction):
         self._tell("committed", self._resolved)
 
     def call_off(self) -> None:
-        """Abort because somebody wants it so, and tell the hook."""
+        """Abort the transaction on request, then run the hook."""
         lines = self._resolved if self._is_prepared else self._lines()
         self.abort()
         self._tell("aborted", lines)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``dulwich-reftable update-ref``: one update, or those that standard input tells, as git does.
+"""``dulwich-reftable update-ref``: update one ref, or those that standard input names, as git does.
 
 Reflogs follow git's rules here, not dulwich's: an entry needs no message, and which refs start a
 reflog is up to ``core.logAllRefUpdates``.
@@ -38,7 +38,6 @@ _DATE = re.compile(r"@?(\d+) ([-+])(\d\d)(\d\d)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
     parser.usage = (
         "%(prog)s [OPTION ...] REF NEW [OLD]\n"
         "       %(prog)s [OPTION ...] -d REF [OLD]\n"
@@ -53,25 +52,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", dest="message", metavar="MESSAGE", help="for the reflogs")
     parser.add_argument("-d", dest="delete", action="store_true", help="delete the ref")
     parser.add_argument(
-        "--no-deref", action="store_true", help="update REF itself, not what it points to"
+        "--no-deref", action="store_true", help="update REF itself, not the ref that it points to"
     )
     parser.add_argument(
-        "--create-reflog", action="store_true", help="start reflogs, whatever the settings say"
+        "--create-reflog", action="store_true", help="start reflogs, regardless of the settings"
     )
     parser.add_argument("--stdin", action="store_true", help="read commands from standard input")
-    parser.add_argument("-z", dest="nul", action="store_true", help="which end in a NUL")
+    parser.add_argument("-z", dest="nul", action="store_true", help="the commands end in NUL bytes")
     parser.add_argument("arguments", nargs="*", metavar="REF NEW OLD")
     parser.set_defaults(wrong_use=parser.error)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     given = len(parsed.arguments)
     if parsed.stdin:
         if given or parsed.delete:
             parsed.wrong_use("--stdin takes no REF")
     elif parsed.nul:
-        parsed.wrong_use("-z goes with --stdin")
+        parsed.wrong_use("-z needs --stdin")
     elif not 1 + (not parsed.delete) <= given <= 2 + (not parsed.delete):
         parsed.wrong_use("a REF and its NEW object are needed, or -d and a REF")
     if parsed.message == "":
@@ -97,21 +95,21 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _command(parsed: argparse.Namespace, zero: bytes) -> tuple[bytes, list[bytes]]:
-    """Give the command that the arguments stand for, and its own arguments."""
+    """Translate the arguments to a command of ``--stdin`` and its arguments."""
     ref, *ids = (os.fsencode(argument) for argument in parsed.arguments)
     if parsed.delete:
-        # Nothing and zero both are "don't care" here, as ever in git.
+        # An empty old id and the zero id both mean "any value" here, as in git.
         return b"delete", [ref, *(old for old in ids if not is_zero(old)), b""][:2]
     if not ids[0]:
         raise ReftableError("the new object id is empty")
-    # Nothing as old id says that there must not be such a ref.
+    # An empty old id means that the ref must not exist.
     return b"update", [ref, ids[0], *(old or zero for old in ids[1:]), b""][:3]
 
 
 def _transactions(
     repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace
 ) -> Callable[[], HookedTransaction]:
-    """Give what makes transactions that log, and ask the hook, as git does."""
+    """Make a function that begins transactions, which log and run the hook as in git."""
     config = repo.get_config_stack()
     policy = _policy(config, repo.bare)
     hooks = HookScripts(repo, config, _say, directory=os.path.abspath(repo.path))
@@ -128,12 +126,12 @@ def _transactions(
 
 
 def _say(said: bytes) -> None:
-    """Pass on what a hook says."""
+    """Print the output of a hook."""
     sys.stderr.write(said.decode(errors="backslashreplace"))
 
 
 def _policy(config: Config, is_bare: bool) -> Callable[[bytes], bool]:
-    """Tell which refs start a reflog (git: ``should_autocreate_reflog``)."""
+    """Make a function that tells which refs start a reflog (``should_autocreate_reflog``)."""
     setting = find_reflog_policy(config) or ("none" if is_bare else "normal")
     if setting == "always":
         return lambda name: True
@@ -143,7 +141,7 @@ def _policy(config: Config, is_bare: bool) -> Callable[[bytes], bool]:
 
 
 def _now() -> tuple[int | None, int | None]:
-    """Tell time and zone by ``GIT_COMMITTER_DATE``; None for those of the clock."""
+    """Read time and zone from ``GIT_COMMITTER_DATE``; None for those of the clock."""
     text = os.environ.get("GIT_COMMITTER_DATE")
     if not text:
         return None, None
@@ -155,9 +153,9 @@ def _now() -> tuple[int | None, int | None]:
 
 
 def _object_check(repo: Repo) -> Callable[[bytes, bytes], None]:
-    """Give what refuses objects that are not there, and branches that are no commits, as git does.
+    """Make a function that takes a ref and its new value, and raises where git refuses it.
 
-    It takes the name of a ref and its value.
+    Git refuses objects that do not exist, and branches that do not point to commits.
     """
 
     @lru_cache(maxsize=1 << 16)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The words of ``git update-ref --stdin``: how commands and their arguments are told apart.
+"""Splits the input of ``git update-ref --stdin`` into commands and arguments.
 
-A command is a line; with ``-z``, a string that ends in a NUL, and its further arguments are strings
-of their own. In lines, arguments stand one space apart, and may be quoted as in C. An argument that
-is not there and one that is empty mean different things, so :class:`Words` tells them apart.
+A command is a line. Its arguments are separated by one space, and may be quoted as in C. With
+``-z``, a command is a string that ends in a NUL byte, and further arguments are strings of their
+own. A missing argument and an empty one have different meanings, so :class:`Words` distinguishes
+them.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ _PLAIN = re.compile(rb"[^ \t\n\v\f\r]+")
 
 
 class CommandError(ReftableError):
-    """A command makes no sense, or not here."""
+    """A command is wrong, or not allowed in this state."""
 
 
 def read_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Read lines as they come, each with its newline if it has one."""
+    """Read lines, each with its newline if it has one, as soon as each is complete."""
     return iter(stream.readline, b"")
 
 
 def read_strings(stream: BinaryIO) -> Iterator[bytes]:
-    """Read strings as they come, each with the NUL at its end if it has one."""
+    """Read strings, each with its NUL byte if it has one, as soon as each is complete."""
     read = getattr(stream, "read1", stream.read)
     rest = b""
     while more := read(_READ_AT_ONCE):
@@ -53,9 +54,9 @@ class Words:
     """The arguments of one command.
 
     Args:
-      command: its name, for messages
-      text: the line behind the name and a space, with its newline
-      strings: with ``-z`` instead, the arguments; fewer than there should be, if the input ends
+      command: the name of the command, for messages
+      text: the rest of the line after the name and a space, with its newline
+      strings: with ``-z``, the arguments instead; too few if the input has ended
     """
 
     def __init__(self, command: bytes, text: bytes, strings: list[bytes] | None = None) -> None:
@@ -69,7 +70,7 @@ class Words:
         return CommandError(f"{self._name}: {message}")
 
     def take(self) -> bytes | None:
-        """Take an argument; None if there is none."""
+        """Take the next argument; None if there is none."""
         if self._strings is not None:
             return next(self._strings, None)
         if self._at:
@@ -107,10 +108,10 @@ class Words:
         return self._text[self._at :].removesuffix(b"\n")
 
     def end(self) -> None:
-        """See that nothing is left.
+        """Check that no argument is left.
 
         Raises:
-          CommandError: if something is
+          CommandError: if one is
         """
         if self._strings is None and self._text[self._at :] != b"\n":
             raise self.error(f"extra input '{printable(self._rest)}', or no newline at the end")

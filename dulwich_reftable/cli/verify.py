@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``dulwich-reftable verify``: look for damage; a line for each finding."""
+"""``dulwich-reftable verify``: look for damage, and print a line per finding."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell what the command takes."""
     parser.epilog = (
-        "Exit code 1 tells of errors, with --strict also of warnings; notes of the kind 'info' "
-        "never count."
+        "The exit code is 1 if there are errors; with --strict also if there are warnings. Notes "
+        "(info) do not count."
     )
-    parser.add_argument("--strict", action="store_true", help="let warnings count as errors")
+    parser.add_argument("--strict", action="store_true", help="count warnings as errors")
     parser.add_argument("-q", "--quiet", action="store_true", help="leave out the notes")
     add_repository(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command."""
     counted = {ERROR, WARNING} if parsed.strict else {ERROR}
     code = 0
     with opened(parsed.repository) as (_, refs):

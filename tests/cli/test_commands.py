@@ -77,7 +77,7 @@ def test_show_ref_by_object(git: Git, run: Run, name: str) -> None:
 def test_show_ref_of_no_object(git: Git, run: Run) -> None:
     done = run("show-ref", "-C", git.path, "--points-at", "nonsense")
     assert (done.code, done.out) == (1, b"")
-    assert b"'nonsense' is no object" in done.err
+    assert b"'nonsense' is not an object" in done.err
     done = run("show-ref", "-C", git.path, "--points-at", "1" * 40)
     assert (done.code, done.out, done.err) == (1, b"", b"")
 
