@@ -26,12 +26,12 @@ from .store import RefStore
 
 __all__ = [
     "ConflictFinder",
+    "ExistingRefs",
     "ListedRefs",
-    "StandingRefs",
+    "existing_conflicts",
     "find_conflicts",
-    "in_the_way",
     "refuse_conflicts",
-    "worktree_views",
+    "split_by_worktree",
 ]
 
 _FIRST_DIRECTORY = len(b"refs/")
@@ -41,7 +41,7 @@ _SEEKS = 8
 """After so many deleted refs, scanning costs less than seeking."""
 
 
-class StandingRefs(Protocol):
+class ExistingRefs(Protocol):
     """The refs that exist and are not deleted by the same transaction."""
 
     def first_in(self, start: bytes, stop: bytes) -> bytes | None:
@@ -85,8 +85,8 @@ class _RefsOfWorktree:
       own: the worktree's stack
     """
 
-    def __init__(self, shared: StandingRefs, own: StandingRefs) -> None:
-        self._parts: list[tuple[bytes, bytes, StandingRefs]] = []
+    def __init__(self, shared: ExistingRefs, own: ExistingRefs) -> None:
+        self._parts: list[tuple[bytes, bytes, ExistingRefs]] = []
         start = b""
         for prefix in sorted(PER_WORKTREE):
             stop = prefix[:-1] + b"0"
@@ -119,23 +119,23 @@ class ListedRefs:
         return self._names[i] if i < len(self._names) and self._names[i] < stop else None
 
 
-def worktree_views(
+def split_by_worktree(
     store: RefStore,
     created: Mapping[Stack, Collection[bytes]],
     deleted: Mapping[Stack, Collection[bytes]],
     refs_of: Callable[[Stack], Merged],
-) -> Iterator[tuple[list[bytes], StandingRefs]]:
-    """Divide refs that are to be created by who sees them.
+) -> Iterator[tuple[list[bytes], ExistingRefs]]:
+    """Divide new refs by the worktree that sees them.
 
     Args:
       store: the repository's refs
-      created: their names in each stack
-      deleted: names in each stack that do not count
-      refs_of: gives the refs of a stack, as they are
-    Yields: names, sorted, and the refs that are seen beside them
+      created: names of the new refs in each stack
+      deleted: names in each stack of the refs that the transaction deletes
+      refs_of: gives the refs of a stack, before the transaction
+    Yields: names of new refs, sorted, and the existing refs that the same worktree sees
     """
 
-    def standing(stack: Stack) -> _RefsOfStack:
+    def existing(stack: Stack) -> _RefsOfStack:
         return _RefsOfStack(refs_of(stack), deleted.get(stack, ()))
 
     left = dict(created)
@@ -148,79 +148,81 @@ def worktree_views(
         seen = [name for name in names if not name.startswith(PER_WORKTREE)]
         seen += left.pop(current, ())
         if seen:
-            yield sorted(seen), _RefsOfWorktree(standing(shared), standing(current))
+            yield sorted(seen), _RefsOfWorktree(existing(shared), existing(current))
     for stack, names in left.items():
         if names:
-            yield sorted(names), standing(stack)
+            yield sorted(names), existing(stack)
 
 
-def in_the_way(names: Iterable[bytes], standing: StandingRefs) -> Iterator[tuple[bytes, bytes]]:
-    """Find the refs that stand in the way of refs that are to be created.
+def existing_conflicts(
+    names: Iterable[bytes], existing: ExistingRefs
+) -> Iterator[tuple[bytes, bytes]]:
+    """Find the existing refs that new refs conflict with.
 
     Args:
-      names: of the refs to be created, sorted
-      standing: the refs that are there and stay
-    Yields: each name that collides, and the first ref that it collides with
+      names: of the new refs, sorted
+      existing: the refs that exist and stay
+    Yields: each name with a conflict, and the first ref that it conflicts with
     """
     last = b""
     other: bytes | None = None
     for name in names:
         if other is None or not name.startswith(other + b"/"):
-            # The last name has shown that the directories of both are no refs.
-            other = _first_in_the_way(name, shared_prefix(last, name), standing)
+            # The search for the last name has shown that no directory of both names is a ref.
+            other = _first_conflict(name, shared_prefix(last, name), existing)
         last = name
         if other is not None:
             yield name, other
 
 
-def _first_in_the_way(name: bytes, known: int, standing: StandingRefs) -> bytes | None:
+def _first_conflict(name: bytes, known: int, existing: ExistingRefs) -> bytes | None:
     """Find a ref that is a directory of a name, or below it.
 
     Args:
-      name: of the ref to be created
-      known: no ref is a directory of the name with fewer bytes
-      standing: the refs that are there and stay
+      name: of the new ref
+      known: no directory of the name with fewer bytes is a ref
+      existing: the refs that exist and stay
     """
     below, stop = name + b"/", name + b"0"
     known = max(known, _FIRST_DIRECTORY)
     while True:
         end = name.find(b"/", known)
-        found = standing.first_in(name[:end] if end >= 0 else below, stop)
+        found = existing.first_in(name[:end] if end >= 0 else below, stop)
         if found is None:
             return None
         if found.startswith(below) or below.startswith(found + b"/"):
             return found
-        # The directories up to where they part sort before the one found, and were not found.
+        # Directories up to the first difference sort before the ref found, so they are no refs.
         known = shared_prefix(found, name) + 1
 
 
-def refuse_conflicts(names: Sequence[bytes], standing: StandingRefs) -> None:
-    """Check the refs that are to be created.
+def refuse_conflicts(names: Sequence[bytes], existing: ExistingRefs) -> None:
+    """Check that new refs conflict neither with each other nor with existing refs.
 
     Args:
-      names: of these refs, sorted
-      standing: the refs that are there and stay
+      names: of the new refs, sorted
+      existing: the refs that exist and stay
     Raises:
-      RefConflictError: if one is in the way of another
+      RefConflictError: if there is a conflict
     """
     find = ConflictFinder().find
     for name in names:
         for other in find(name):
             raise RefConflictError(name, other)
-    for name, other in in_the_way(names, standing):
+    for name, other in existing_conflicts(names, existing):
         raise RefConflictError(name, other)
 
 
-def find_conflicts(names: Sequence[bytes], standing: StandingRefs) -> dict[bytes, bytes]:
-    """Find the refs that cannot be created.
+def find_conflicts(names: Sequence[bytes], existing: ExistingRefs) -> dict[bytes, bytes]:
+    """Find the new refs that cannot be created.
 
     Args:
-      names: of the refs to be created; of two that collide, the first one can be created
-      standing: the refs that are there and stay
-    Returns: each name that cannot be created, with the ref in its way
+      names: of the new refs; of two that conflict, the first one can be created
+      existing: the refs that exist and stay
+    Returns: each name that cannot be created, with the ref that it conflicts with
     """
     ordered = sorted(names)
-    found = dict(in_the_way(ordered, standing))
+    found = dict(existing_conflicts(ordered, existing))
     rivals: dict[bytes, list[bytes]] = {}
     find = ConflictFinder().find
     for name in ordered:
@@ -236,23 +238,23 @@ def find_conflicts(names: Sequence[bytes], standing: StandingRefs) -> dict[bytes
 
 
 class ConflictFinder:
-    """Finds refs in each other's way among names that come in order, without keeping them all.
+    """Finds conflicts among names that come in order, without keeping all names.
 
-    All names that begin with a given one follow it without a gap. So it is enough to remember those
-    names that the last one begins with.
+    All names with a given beginning come one after another. So it is enough to keep the names that
+    the last one begins with.
     """
 
     def __init__(self) -> None:
-        self._beginnings: list[bytes] = []
+        self._prefixes: list[bytes] = []
 
     def find(self, name: bytes) -> list[bytes]:
         """Take the next name.
 
-        Returns: the refs that are where this name needs directories, the shortest first
+        Returns: the earlier names that are directories of this one, the shortest first
         """
-        beginnings = self._beginnings
-        while beginnings and not name.startswith(beginnings[-1]):
-            beginnings.pop()
-        found = [other for other in beginnings if name[len(other) : len(other) + 1] == b"/"]
-        beginnings.append(name)
+        prefixes = self._prefixes
+        while prefixes and not name.startswith(prefixes[-1]):
+            prefixes.pop()
+        found = [other for other in prefixes if name[len(other) : len(other) + 1] == b"/"]
+        prefixes.append(name)
         return found

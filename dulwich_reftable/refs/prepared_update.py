@@ -26,7 +26,7 @@ from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
 from ..engine.table.overlay import Overlay
 from ..engine.table.writer import WriteOptions
-from .conflicts import StandingRefs, find_conflicts, refuse_conflicts, worktree_views
+from .conflicts import ExistingRefs, find_conflicts, refuse_conflicts, split_by_worktree
 from .errors import BadRefNameError
 from .names import check_name
 from .signature import Signature
@@ -138,7 +138,7 @@ class _StackUpdate:
 
 
 _Chain = list[tuple[_StackUpdate, bytes]]
-"""The refs that symrefs lead along, by their stacks and their names there."""
+"""The refs of a chain of symrefs, by their stacks and their names there."""
 
 
 class UnlockedStackError(Exception):
@@ -177,7 +177,7 @@ class PreparedUpdate:
         }
         self._unlocked: dict[Stack, Snapshot] = {}  # of other stacks, taken once
         self._head: tuple[bytes | None] | None = None
-        self._conflicts: dict[bytes, bytes] = {}  # names that cannot be created, and what hinders
+        self._conflicts: dict[bytes, bytes] = {}  # new refs, and existing ones
 
     def add(self, updates: Collection[RefUpdate]) -> None:
         """Add a step: check its updates and make their records.
@@ -191,26 +191,26 @@ class PreparedUpdate:
         self._preload(updates)
         for update in updates:
             self._apply(update, *self._examine(update))
-        for names, standing in self._created():
-            refuse_conflicts(names, standing)
+        for names, existing in self._created():
+            refuse_conflicts(names, existing)
 
     def add_possible(self, updates: Collection[RefUpdate]) -> dict[bytes, ReftableError]:
-        """Work out those updates of one step that are possible.
+        """Add a step with those updates that are possible.
 
-        Of two new refs in each other's way, the first one is possible.
+        Of two new refs that conflict, the first one is possible.
 
-        Returns: by the names of the other updates why they are not possible:
-          :class:`TransactionError`, :class:`RefConflictError` or :class:`BadRefNameError`
+        Returns: the errors of the other updates, by their names: :class:`TransactionError`,
+          :class:`RefConflictError` or :class:`BadRefNameError`
         Raises:
-          UnlockedStackError: if a stack is concerned that is not locked
+          UnlockedStackError: if it touches a stack that is not locked
         """
         self._head = None
         self._preload(updates)
         rejected = self._apply_possible(updates)
         places = {name: place for place, name in enumerate(self._created_names())}
-        for names, standing in self._created():
+        for names, existing in self._created():
             in_order = sorted(names, key=places.__getitem__)
-            self._conflicts.update(find_conflicts(in_order, standing))
+            self._conflicts.update(find_conflicts(in_order, existing))
         if self._conflicts:
             for part in self._parts.values():
                 part.restart()
@@ -230,16 +230,16 @@ class PreparedUpdate:
         return rejected
 
     def _created_names(self) -> Iterator[bytes]:
-        """Give the refs that this step creates, as they are named in their stacks."""
+        """Give the refs that this step creates, by their names in their stacks."""
         for part in self._parts.values():
             yield from part.created()
 
-    def _created(self) -> Iterator[tuple[list[bytes], StandingRefs]]:
-        """Give the refs that this step creates, sorted, each time with the refs beside them."""
+    def _created(self) -> Iterator[tuple[list[bytes], ExistingRefs]]:
+        """Give the refs that this step creates, sorted, and the existing refs beside them."""
         created = {stack: part.created() for stack, part in self._parts.items()}
         if any(created.values()):
             deleted = {stack: part.deleted() for stack, part in self._parts.items()}
-            yield from worktree_views(self._store, created, deleted, self.refs_of)
+            yield from split_by_worktree(self._store, created, deleted, self.refs_of)
 
     def keep(self) -> None:
         """Finish the step."""

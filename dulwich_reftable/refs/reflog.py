@@ -20,7 +20,7 @@ from ..engine.format.records import LogRecord, LogUpdate, RefRecord, log_key
 from ..engine.stack.addition import Addition
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
-from .conflicts import refuse_conflicts, worktree_views
+from .conflicts import refuse_conflicts, split_by_worktree
 from .errors import as_dulwich
 from .names import PER_WORKTREE, check_name, is_legal
 from .signature import Signature, entry_of
@@ -295,7 +295,7 @@ def move(
     refs = {new: record._replace(name=new, update_index=created_at)}
     if not keep:
         refs[old] = RefRecord(old, deleted_at)
-    for view in worktree_views(
+    for view in split_by_worktree(
         store,
         {stack: [new]},
         {stack: [] if keep else [old]},

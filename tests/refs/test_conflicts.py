@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.refs.conflicts import ListedRefs, in_the_way
+from dulwich_reftable.refs.conflicts import ListedRefs, existing_conflicts
 
 A, B = b"a" * 40, b"b" * 40
 ZERO = b"0" * 40
@@ -46,7 +46,7 @@ class Counting(ListedRefs):
 @given(st.sets(names, max_size=12), st.sets(names, max_size=12))
 def test_all_that_collide_are_found(new: set[bytes], others: set[bytes]) -> None:
     created, standing = sorted(new - others), sorted(others)
-    found = dict(in_the_way(created, ListedRefs(standing)))
+    found = dict(existing_conflicts(created, ListedRefs(standing)))
     assert [(name, name in found) for name in created] == expected(created, standing)
     for name, other in found.items():
         assert other in others
@@ -61,14 +61,14 @@ def test_deep_names_cost_no_more_than_what_is_there(
     depth = data.draw(st.integers(0, 500))
     created = sorted(name + b"/a" * depth for name in new - others)
     counting = Counting(sorted(others))
-    assert len(list(in_the_way(created, counting))) <= len(created)
+    assert len(list(existing_conflicts(created, counting))) <= len(created)
     assert counting.seeks <= len(created) * (len(others) + 1)
 
 
 def test_long_names_that_have_nothing_in_their_way() -> None:
     created = sorted(b"refs/%d" % at + b"/a" * 30_000 for at in range(20))
     counting = Counting([b"refs/heads/main", b"refs/5/a/a/a!", b"refs/5/a/a0"])
-    assert list(in_the_way(created, counting)) == []
+    assert list(existing_conflicts(created, counting)) == []
     assert counting.seeks <= 3 * len(created)
 
 

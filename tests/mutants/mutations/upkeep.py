@@ -190,7 +190,7 @@ MUTATIONS = (
     Mutation(
         "verify-overlooks-conflicts",
         "refs/conflicts.py",
-        'found = [other for other in beginnings if name[len(other) : len(other) + 1] == b"/"]',
+        'found = [other for other in prefixes if name[len(other) : len(other) + 1] == b"/"]',
         "found = []",
         "neither verify nor a migration tells of refs in each other's way",
         ("verification/test_verify.py", "migration/test_parts.py"),
