@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``git-receive-pack``: what pushes talk to."""
+"""``git-receive-pack``: the service for pushes."""

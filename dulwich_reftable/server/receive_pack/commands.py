@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The updates of a push: one command a ref, and what may refuse it before anything is written.
+"""The commands of a push, one for each ref, and the rules of the repository for them.
 
-The checks are git's, in git's order and words (``builtin/receive-pack.c``: ``update``). A command
-that is refused carries the reason; the rest of the push goes on without it, unless it is atomic.
+The checks are git's, in git's order and words (``builtin/receive-pack.c``: ``update``). A refused
+command carries the reason. The push goes on without it, unless the push is atomic.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Command", "Policy", "pending", "refuse"]
 
 @dataclass(slots=True)
 class Command:
-    """One update.
+    """The update of one ref.
 
     Attributes:
       old, new: hex object ids; zeros for no ref
-      name: of the ref, as the client has it
-      refusal: why it is not done, in git's words; None if nothing speaks against it
-      target: the ref that is written: where symrefs lead
-      is_done: whether somebody else's command does it as well: the ref's other name
+      name: of the ref, as the client sent it
+      refusal: why the command is not done, in git's words; None if it is not refused
+      target: the ref to write: the final target if the ref is a symref
+      is_done: whether another command does the same update by another name of the ref
     """
 
     old: bytes
@@ -51,7 +51,7 @@ class Command:
 
     @property
     def deletes(self) -> bool:
-        """Whether the ref shall not exist any more."""
+        """Whether the ref is deleted."""
         return is_zero(self.new)
 
     @property
@@ -61,29 +61,29 @@ class Command:
 
     @property
     def line(self) -> tuple[bytes, bytes, bytes]:
-        """What hooks are told."""
+        """The arguments for hooks."""
         return self.old, self.new, self.name
 
 
 def pending(commands: Iterable[Command]) -> list[Command]:
-    """Give the commands that are still to be done."""
+    """List the commands that are still to do."""
     return [command for command in commands if command.refusal is None and not command.is_done]
 
 
 def refuse(commands: Iterable[Command], reason: bytes) -> None:
-    """Give commands a reason why they are not done, unless they have one."""
+    """Refuse commands, unless they are refused already."""
     for command in commands:
         command.refusal = command.refusal or reason
 
 
 class Policy:
-    """What a repository allows.
+    """The rules of a repository for updates of its refs.
 
     Args:
       repo: the repository
-      settings: of it
-      store: the objects, the new ones included
-      tell: takes explanations for the client
+      settings: its settings for pushes
+      store: the objects, including the pushed ones
+      tell: sends an explanation to the client
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Policy:
         self._checked_out = checked_out(repo, None if settings.bare else self._head)
 
     def resolve(self, commands: Collection[Command]) -> None:
-        """Follow symrefs, and refuse to update one ref twice, be it by another name."""
+        """Find the targets of commands, and refuse two updates of one ref under two names."""
         by_target: dict[bytes, Command] = {}
         for command in pending(commands):
             command.target = command.name
@@ -129,7 +129,7 @@ class Policy:
                 first.refusal = command.refusal = b"inconsistent aliased update"
 
     def check(self, command: Command) -> bytes | None:
-        """Tell why a command is refused, if it is."""
+        """Check a command; gives the reason if it is refused."""
         name, settings = command.name, self._settings
         shown = b"'%s'" % name
         if command.target in self._checked_out:
@@ -163,10 +163,11 @@ class Policy:
         return None
 
     def tree_to_update(self, command: Command) -> WorkingTree | None:
-        """Give the working tree that has to follow an update (``updateInstead``), if there is one.
+        """Find the working tree that has to follow an update (``updateInstead``).
 
         Args:
-          command: one that nothing else speaks against
+          command: one that is not refused
+        Returns: the working tree; None if there is none
         """
         if self._settings.deny_current_branch != "update" or command.deletes:
             return None
@@ -174,7 +175,7 @@ class Policy:
 
     def _type_of(self, oid: bytes) -> int | None:
         """Give the type of an object, as its number; None if there is no such object."""
-        if oid not in self._types:  # many refs of a push may be the same
+        if oid not in self._types:  # many refs may point to one object
             try:
                 self._types[oid] = self._store[ObjectID(oid)].type_num
             except KeyError:
@@ -189,7 +190,7 @@ class Policy:
 
 
 def _is_acceptable(name: bytes) -> bool:
-    """Tell whether clients may update a ref of that name: a legal one below ``refs/``."""
+    """Tell whether clients may update a ref of that name: it is legal and below ``refs/``."""
     return name.startswith(b"refs/") and name.count(b"/") > 1 and is_legal(name)
 
 

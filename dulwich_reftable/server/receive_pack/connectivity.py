@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Does what a push points refs at lead to anything that is missing, or that is of a wrong type?
+"""Check that no object is missing, or of a wrong type, below the new values of refs.
 
-git asks ``rev-list --objects <new> --not --all``: every object is looked at that no ref reaches
-yet, be it in the pack or in the repository from before. An object that merely is in the repository
-proves nothing: an earlier push may have failed half way, or a ref may have been deleted and half of
-what it reached be pruned.
+git runs ``rev-list --objects <new> --not --all``: it checks every object that no ref reaches yet,
+whether it comes with the pack or was in the repository before. That an object exists proves nothing
+about the objects below it: an earlier push may have failed half way, or a ref was deleted and a
+part of what it reached was pruned.
 
-The cost follows the push, not the repository. Commits are walked back to such as refs reach. Most
-pushes build on what a ref points to, and that is looked up; else the history of branches is walked,
-newest first, no further than to the time of the commit in question. A commit that is not found that
-way, perhaps as times are wrong, is looked at itself, and that is always right. Trees are compared
-with those of the commit's parents: what stands at the same place there needs no look.
+The cost depends on the push, not on the repository. The walk goes from the new commits back to
+commits that refs reach. Most pushes build on the object of a ref, which is looked up. Otherwise the
+history of branches is walked, newest first, down to the time of the commit in question. If that
+walk misses a commit, because times are wrong, the commit is checked itself, which is always right.
+A tree is compared with the trees at the same place in the parents of its commit: entries that are
+equal there are not checked again.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from .tree_scan import TreeEntry, scan_tree
 __all__ = ["Connectivity"]
 
 _MAX_BRANCHES = 1000
-"""From how many branches history is walked, and how many refs of a push are asked first."""
+"""How many branches the walk of history starts from, and how many refs of a push."""
 
 _SLACK = 86_400
-"""By how many seconds the time of a commit may be before that of its parent."""
+"""How many seconds a commit may be older than its parent."""
 
 _COMMIT = re.compile(rb"tree ([0-9a-f]+)\n((?:parent [0-9a-f]+\n)*)(?:author .*\n)*(committer .*)?")
 _TAG = re.compile(rb"object ([0-9a-f]+)\ntype ([a-z]+)\n")
@@ -47,24 +48,24 @@ _TIME = re.compile(rb"> *(\d+)")
 
 
 class _MissingError(Exception):
-    """Something is not there, or is not what it should be."""
+    """An object is missing, or of a wrong type."""
 
 
 class Connectivity:
-    """Looks at what new values of refs lead to.
+    """Checks the objects below the new values of refs.
 
     Args:
-      pack: the new objects; None if there are none
-      store: those of the repository
+      pack: the pushed objects; None if there are none
+      store: the objects of the repository
       refs: of the repository
-      names: refs that will be updated; most pushes build on what they point to
-      roots: commits whose parents need not be there, as in a shallow repository
-      max_tree_depth: how many trees may be nested in a commit's; None for any number
+      names: refs that will be updated; most pushes build on their objects
+      roots: commits whose parents may be missing, as in a shallow repository
+      max_tree_depth: how deep trees may be nested; None for no limit
 
     Attributes:
-      found: hex ids of objects that what is complete leads to, that no ref reaches yet, and that
-        are not in the pack
-      problem: what was wrong the last time, for the log; None if all is well so far
+      found: hex ids of objects below complete values that are neither in the pack nor reached by a
+        ref
+      problem: the latest problem, for the log; None if there is none so far
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Connectivity:
         self.problem: str | None = None
 
     def is_complete(self, tips: Iterable[bytes]) -> bool:
-        """Tell whether all is there that some objects lead to.
+        """Tell whether all objects below some objects exist.
 
         Args:
           tips: hex object ids
@@ -97,7 +98,7 @@ class Connectivity:
                 self._walk(tip)
         except (_MissingError, PackError) as error:
             self.problem = str(error)
-            self._seen.clear()  # not all was looked at that they lead to
+            self._seen.clear()  # the objects below them were not all checked
             return False
         finally:
             noted, self._noted = self._noted, set()
@@ -112,7 +113,7 @@ class Connectivity:
             if known is None:
                 type_num, data = self._read(oid)
                 if not self._is_new(oid) and self._reached.is_tip(oid):
-                    pass  # all is there that it leads to
+                    pass  # everything below it exists
                 elif type_num == Blob.type_num:
                     self._note(oid)
                 elif type_num == Commit.type_num:
@@ -126,7 +127,7 @@ class Connectivity:
                 raise _MissingError(f"{oid.decode()} is of type {known}, not {wanted}")
 
     def _look_at_commit(self, oid: bytes, data: bytes) -> list[tuple[bytes, int]]:
-        """Check a commit's tree; gives its parents, if no ref reaches it."""
+        """Check the tree of a commit; gives its parents, unless a ref reaches the commit."""
         tree, parents, time = _parse_commit(oid, data)
         if not self._is_new(oid):
             if self._reached.contains(oid, time):
@@ -136,7 +137,7 @@ class Connectivity:
             parents = []
         bases = []
         for parent in parents:
-            _, content = self._read(parent)  # its type is checked in its turn
+            _, content = self._read(parent)  # its type is checked later
             bases.append(_parse_commit(parent, content)[0])
         self._look_at_tree(tree, bases)
         return [(parent, Commit.type_num) for parent in parents]
@@ -150,11 +151,11 @@ class Connectivity:
         return found[1], kind.type_num
 
     def _look_at_tree(self, root: bytes, bases: list[bytes]) -> None:
-        """Check a tree and all below it.
+        """Check a tree and everything below it.
 
         Args:
           root: hex id
-          bases: hex ids of trees that are or will be checked, and stand at the same place
+          bases: hex ids of trees at the same place that are checked elsewhere
         """
         pending = [(root, bases, 0)]
         while pending:
@@ -176,7 +177,7 @@ class Connectivity:
     def _look_at_entry(
         self, entry: TreeEntry, alongside: _Alongside
     ) -> Iterable[tuple[bytes, list[bytes]]]:
-        """Check an entry; gives the tree that it names, if that needs a look."""
+        """Check an entry; gives its tree, if that has to be checked."""
         type_num = entry.type_num
         if type_num == Commit.type_num:
             return ()
@@ -225,7 +226,7 @@ class Connectivity:
         raise _MissingError(f"{oid.decode()} is missing")
 
     def _tree(self, oid: bytes) -> bytes:
-        """Give a tree to compare with; of one that is missing its own check will tell."""
+        """Read a tree to compare with; empty if it is missing, which its own check reports."""
         try:
             type_num, data = self._read(oid)
         except _MissingError:
@@ -234,7 +235,7 @@ class Connectivity:
 
 
 def _parse_commit(oid: bytes, data: bytes) -> tuple[bytes, list[bytes], int]:
-    """Give a commit's tree, its parents, and its time in seconds; 0 if it has none."""
+    """Read the tree, the parents and the time in seconds of a commit; time 0 if it has none."""
     found = _COMMIT.match(data)
     if found is None:
         raise _MissingError(f"commit {oid.decode()} is not well-formed")
@@ -246,9 +247,9 @@ def _parse_commit(oid: bytes, data: bytes) -> tuple[bytes, list[bytes], int]:
 
 
 class _Alongside:
-    """Trees that stand at the same place as one that is scanned; read once, in its order.
+    """Trees at the same place as a tree that is scanned; they are scanned side by side.
 
-    A tree that is out of order only hides some of its entries, and those are looked at.
+    If one of them is not sorted, some of its entries are not found, and are checked again.
 
     Args:
       trees: their contents
@@ -263,9 +264,9 @@ class _Alongside:
         """Look for an entry.
 
         Args:
-          entry: of the tree that is scanned
-        Returns: None if it stands in one of the others, too; else the hex ids of the trees that
-          have its name in the others
+          entry: of the scanned tree
+        Returns: None if one of the others has the same entry; else the hex ids of the trees of that
+          name in the others
         """
         key = entry.sort_key
         below = []
@@ -286,16 +287,16 @@ def _next(scan: Iterator[TreeEntry]) -> TreeEntry | None:
     try:
         return next(scan, None)
     except PackError:
-        return None  # its own check will tell
+        return None  # its own check reports that
 
 
 class _Reached:
-    """Knows commits that refs reach; what it does not know may be reached all the same.
+    """Knows commits that refs reach, but not all of them.
 
     Args:
       refs: of the repository
       store: its objects
-      names: refs that are asked first
+      names: refs to look at first
     """
 
     def __init__(self, refs: RefsContainer, store: BaseObjectStore, names: Iterable[bytes]) -> None:
@@ -316,7 +317,7 @@ class _Reached:
         return oid in self._all
 
     def contains(self, oid: bytes, time: int) -> bool:
-        """Tell whether it is known that a commit is reached.
+        """Tell whether a commit is known to be reached.
 
         Args:
           oid: hex id
@@ -337,10 +338,10 @@ class _Reached:
         try:
             yield from History(self._store).newest_first(tips)
         except (ObjectFormatException, ValueError):
-            return  # a commit of old that cannot be read
+            return  # an old commit cannot be read
 
     def _branches(self) -> Iterable[bytes]:
-        """Give what branches point to."""
+        """List the object ids of branches."""
         if isinstance(self._refs, ReftableRefsContainer):
             pairs = self._refs.iter_refs(b"refs/heads/")
             return (value for _, value in pairs if not is_symref(value))
@@ -351,7 +352,7 @@ class _Reached:
         return set(self._refs.as_dict().values())
 
     def _value(self, name: bytes) -> bytes:
-        """Give what a ref finally points to; b"" for nothing."""
+        """Give the object id that a ref leads to; b"" if there is none."""
         try:
             return self._refs.follow(Ref(name))[1] or b""
         except (KeyError, SymrefLoop):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Apply the deltas of a pack that a stranger sent.
+"""Apply the deltas of a pack from an untrusted sender.
 
 The format is git's (``Documentation/gitformat-pack``, "Deltified representation"): two sizes, then
 instructions that copy from the base or insert bytes. A few bytes of instructions can describe
-gigabytes, so the result is measured while it grows and never exceeds the size that the delta
-announces, which the caller has compared with its limit.
+gigabytes. So the result never grows beyond the size that the delta announces, and the caller has
+compared that size with its limit.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ..errors import PackError
 __all__ = ["apply_delta", "delta_sizes"]
 
 MAX_SIZES = 20
-"""How many bytes the two sizes of a delta take at most."""
+"""The most bytes that the two sizes of a delta can take."""
 
 
 def delta_sizes(delta: bytes) -> tuple[int, int, int]:
-    """Read how a delta begins.
+    """Read the two sizes at the beginning of a delta.
 
     Args:
       delta: at least its first :data:`MAX_SIZES` bytes
@@ -47,11 +47,11 @@ def apply_delta(base: bytes, delta: bytes) -> bytes:
     """Apply a delta.
 
     Args:
-      base: what it copies from
+      base: content of the base object
       delta: sizes and instructions
     Returns: the result, of the size that the delta announces
     Raises:
-      PackError: if it is not well-formed, or made for another base
+      PackError: if it is malformed, or made for another base
     """
     base_size, size, position = delta_sizes(delta)
     if base_size != len(base):

@@ -2,8 +2,8 @@
 """Check the objects of a push as ``git fsck`` does, where the repository asks for it.
 
 The checks, their names and their order are those of git's ``fsck.c``. The first message that counts
-as an error refuses the push; others are passed over. What ``.gitmodules`` and ``.gitattributes``
-hold is checked in the end, when all objects are there.
+as an error refuses the push; other messages are ignored. The contents of ``.gitmodules`` and
+``.gitattributes`` are checked at the end, when all objects have arrived.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class ObjectChecker:
         check[type_num](data)
 
     def finish(self, read: Callable[[bytes], tuple[int, bytes]]) -> None:
-        """Check the files that were found to be git's.
+        """Check the ``.gitmodules`` and ``.gitattributes`` that trees have named.
 
         Args:
-          read: gives type and content of an object by its hex id; raises KeyError if there is none
+          read: takes a hex id and gives the object's type and content; KeyError if there is none
         Raises:
           PackError: if one is refused
         """
@@ -256,23 +256,23 @@ class _Lines:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left."""
+        """Whether the end is reached."""
         return self._at >= len(self._data)
 
     def skip(self, prefix: bytes) -> bool:
-        """Pass over a prefix; tell whether it was there."""
+        """Skip a prefix; tell whether it was there."""
         found = self._data.startswith(prefix, self._at)
         self._at += len(prefix) if found else 0
         return found
 
     def take(self, pattern: re.Pattern[bytes]) -> bool:
-        """Pass over the rest of the line; tell whether it fits."""
+        """Skip the rest of the line; tell whether it matches."""
         found = pattern.match(self._data, self._at)
         self.rest()
         return found is not None
 
     def rest(self) -> bytes:
-        """Give the rest of the line, and pass over it."""
+        """Read the rest of the line."""
         end = self._data.find(b"\n", self._at)
         end = len(self._data) if end < 0 else end
         found = self._data[self._at : end]
@@ -281,14 +281,14 @@ class _Lines:
 
 
 class _Order:
-    """Checks that the entries of a tree are in order, and none is there twice."""
+    """Checks that the entries of a tree are sorted and unique."""
 
     def __init__(self) -> None:
         self._before: TreeEntry | None = None
         self._files: list[bytes] = []  # a directory of that name may still follow
 
     def check(self, entry: TreeEntry) -> set[str]:
-        """Compare an entry with those before it; gives what is wrong."""
+        """Compare an entry with those before it; gives the names of messages."""
         before, self._before = self._before, entry
         if before is None:
             return set()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Names in a tree that some file system takes for ``.git``, ``.gitmodules`` and their like.
+"""Recognize names in a tree that some file system treats as ``.git``, ``.gitmodules`` and so on.
 
-HFS+ passes over some characters; NTFS ignores letters' case, dots and spaces at the end, and what
-follows a colon, and it has short names such as ``git~1``. What counts as which name is git's
-(``is_hfs_dotgit`` and ``is_ntfs_dotgit`` with their relatives).
+HFS+ ignores some characters. NTFS ignores case, dots and spaces at the end, and everything after a
+colon, and it has short names such as ``git~1``. The rules are git's (``is_hfs_dotgit``,
+``is_ntfs_dotgit`` and related functions).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ __all__ = ["is_dotgit", "is_ntfs_dotgit", "special_file"]
 _PASSED_OVER = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 _SUSPECT = re.compile(rb"git|~|mailmap|[\x80-\xff]", re.IGNORECASE)
-"""What any of these names has in it: most names are done with after one search."""
+"""All of these names match this; one search is enough for most other names."""
 
 _NTFS_DOTGIT = re.compile(rb"(?:\.git|git~1)[. ]*(?:[\\/:]|\Z)", re.IGNORECASE)
 
 _SHORT = {"gitmodules": "gi7eba", "gitattributes": "gi7d29"}
 _SHORT |= {"gitignore": "gi250a", "mailmap": "maba30"}
-"""How the names that NTFS makes up begin if the usual short name is taken, by file."""
+"""By file, the beginning of the short name that NTFS makes if the usual one is taken."""
 
 
 def _ntfs(name: str, short: str) -> re.Pattern[bytes]:
-    """Make a pattern of the names that NTFS takes for a file's."""
+    """Make a pattern of all names that NTFS treats as a file's."""
     made_up = (f"{short[:n]}~[1-9][0-9]{{{6 - n}}}" for n in range(7))
     ways = "|".join((rf"\.{name}", f"{name[:6]}~[1-4]", *made_up))
     return re.compile(rf"(?:{ways})[. ]*(?::|\Z)".encode(), re.IGNORECASE)
@@ -35,7 +35,7 @@ _NTFS = {name: _ntfs(name, short) for name, short in _SHORT.items()}
 
 
 def _as_on_hfs(name: bytes) -> str:
-    """Give a name as HFS+ sees it; what is no UTF-8 ends it."""
+    """Give a name as HFS+ sees it; it ends where it is not UTF-8."""
     try:
         text = name.decode()
     except UnicodeDecodeError as error:

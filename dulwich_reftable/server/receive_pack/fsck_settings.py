@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What a repository says about checking the objects of a push.
+"""What a repository's configuration says about checks of pushed objects.
 
 The keys are git's: ``receive.fsckObjects``, else ``transfer.fsckObjects``; ``receive.fsck.<name>``
 for each message, with ``error``, ``warn`` or ``ignore``; and ``receive.fsck.skipList``, a file of
-object ids. The messages and what they count for are those of ``git help fsck``; in a push a warning
+object ids. The messages and their severities are those of ``git help fsck``. In a push, a warning
 counts as an error unless it is configured, and an info does not count.
 """
 
@@ -48,11 +48,11 @@ _FATAL_NAMES = set(_FATAL.lower().split())
 
 @dataclass(frozen=True)
 class FsckSettings:
-    """Which objects are refused.
+    """Tells which messages refuse a push.
 
     Attributes:
-      severities: by message in lower case what is configured, as it is written
-      skipped: hex ids of objects that may be as they are
+      severities: the configured severities, by message in lower case
+      skipped: hex ids of objects that are never refused
     """
 
     severities: Mapping[str, str] = field(default_factory=dict)
@@ -74,9 +74,9 @@ class FsckSettings:
 
         Args:
           config: of the repository
-          items: what it has in ``receive.fsck``, the least binding first: keys in small letters
+          items: keys in lower case and values of ``receive.fsck``, the least binding first
         Raises:
-          ConfigurationError: if a value makes no sense
+          ConfigurationError: if a value is not possible
         """
         severities: dict[str, str] = {}
         skipped: set[bytes] = set()

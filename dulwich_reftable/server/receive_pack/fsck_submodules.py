@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Check a ``.gitmodules`` for what has been used to attack clients that clone with submodules.
+"""Check a ``.gitmodules`` for values that can attack clients that clone with submodules.
 
-The rules are git's (``fsck.c``: ``fsck_gitmodules_fn``, ``submodule-config.c``). The file is parsed
-here, as git parses configuration: a parser that reads it otherwise would check another file, and
-dulwich's follows includes.
+The rules are git's (``fsck.c``: ``fsck_gitmodules_fn``, ``submodule-config.c``). This module parses
+the file itself, exactly as git parses configuration. A parser with other rules could overlook an
+attack, and dulwich's follows includes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 def check_gitmodules(data: bytes) -> Iterator[tuple[str, str]]:
     """Check the content of a ``.gitmodules``.
 
-    Yields: each message and what it says
+    Yields: each message, by its name, and its text
     """
     try:
         for section, name, key, value in _settings(data.replace(b"\r\n", b"\n")):
@@ -89,8 +89,8 @@ def _leaves_root(path: bytes) -> bool:
 def _settings(data: bytes) -> Iterator[tuple[bytes, bytes | None, bytes, bytes | None]]:
     """Parse a configuration.
 
-    Yields: section and key in lower case, with the subsection between them and the value behind;
-      None for a subsection or a value that is not there
+    Yields: section, subsection, key and value; section and key are in lower case; a missing
+      subsection or value is None
     Raises:
       ValueError: where it is not well-formed; what stands before has been given
     """

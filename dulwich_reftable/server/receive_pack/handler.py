@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``git-receive-pack``: what pushes talk to.
+"""``git-receive-pack``: the service for pushes.
 
-In git's order: the refs are advertised, the commands read, the pack is received into quarantine and
-its completeness checked; hidden refs and ``pre-receive`` may refuse; the objects move into the
-repository; each command passes the repository's rules and ``update``; what is left is done in one
-transaction (:mod:`.reftable_push`); and the client is told of each ref what became of it.
+The steps are git's: advertise the refs; read the commands; receive the pack into quarantine and
+check that it is complete; refuse hidden refs and ask ``pre-receive``; move the objects into the
+repository; check each command by the repository's rules and ask ``update``; apply the remaining
+commands in one transaction (:mod:`.reftable_push`); report the outcome of each command.
 """
 
 from __future__ import annotations
@@ -57,16 +57,15 @@ _KEEP_ALIVE = pkt_line(bytes([SIDE_BAND_CHANNEL_DATA]))
 
 
 class ReceivePackHandler(Service, DulwichReceivePackHandler):
-    """Serves pushes.
+    """Serves a push.
 
     Args:
       *args, **kwargs: as of a :class:`~dulwich_reftable.server.service.Service`
       committer: for the reflogs, as ``b"Name <address>"``; None for the server's own identity
-      client: variables that tell hooks who the client is, such as ``REMOTE_ADDR``
+      client: environment variables that tell hooks who the client is, such as ``REMOTE_ADDR``
 
     Attributes:
-      lock_timeout: seconds to wait for a lock that somebody else holds, unless the repository has
-        ``reftable.lockTimeout``
+      lock_timeout: seconds to wait for a lock, unless the repository sets ``reftable.lockTimeout``
     """
 
     service = "receive-pack"
@@ -114,19 +113,19 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                 self._serve(commands, None)
 
     def _switch_to(self, repo: Any) -> None:
-        """Go on with the repository that takes the place of one that did not exist."""
+        """Replace the stand-in of a repository that did not exist."""
         for name, hook in self.repo.hooks.items():
-            if not isinstance(hook, ShellHook):  # scripts are found by their place
+            if not isinstance(hook, ShellHook):  # scripts belong to their repository
                 repo.hooks[name] = hook
         self.repo = repo
         for name in ("config", "settings"):
             self.__dict__.pop(name, None)
 
     def _read_commands(self) -> list[Command]:
-        """Read what the client wants to update, up to the flush.
+        """Read the commands, up to the flush.
 
         Raises:
-          RefusedError: if it is not well-formed
+          RefusedError: if a command is malformed, or there are too many
         """
         commands: list[Command] = []
         left = _MAX_COMMAND_BYTES
@@ -144,7 +143,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                     self.proto.has_bands = True  # type: ignore[attr-defined]
             words = line.split(b" ", 2)
             if words[0] == b"shallow" and len(words) == 2:
-                continue  # whether anything is missing is found out by a walk
+                continue  # a walk will find out whether anything is missing
             hex_size = self.repo.object_format.hex_length
             if len(words) != 3 or any(
                 len(oid) != hex_size or not valid_hexsha(oid) for oid in words[:2]
@@ -155,11 +154,11 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         raise RefusedError("receive-pack: too many commands")
 
     def _serve(self, commands: list[Command], creation: Creation | None) -> None:
-        """Do a push, and tell the client of it.
+        """Do a push and report its outcome.
 
         Args:
-          commands: what is pushed
-          creation: of the repository, if it did not exist
+          commands: of the push
+          creation: creates the repository; None if it exists
         """
         repo = self.repo
         hooks = self._hooks()
@@ -195,7 +194,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     def _publish(
         self, creation: Creation, commands: list[Command], done: list[Command]
     ) -> list[Command]:
-        """Let a new repository appear; gives the commands that are done."""
+        """Move a new repository to its place; gives the commands that are done."""
         try:
             creation.publish()
         except OSError as error:
@@ -206,20 +205,20 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         return done
 
     def _unpack(self, quarantine: Quarantine) -> bytes:
-        """Receive the pack; gives ``b"ok"``, or what is wrong with it."""
+        """Receive the pack; gives ``b"ok"``, or a description of the error."""
         recv = getattr(self.proto, "recv", None)
         try:
             self._receive(quarantine, recv or self.proto.read)
-        except Exception as error:  # whatever it is, the client is told, and nothing is let in
+        except Exception as error:  # any error refuses the pack, and the client is told
             _log.warning("a pack was refused: %s", printable(f"{type(error).__name__}: {error}"))
-            # The text may be of many lines, and name files of ours.
+            # The text may have many lines, and may name files of the server.
             said = "" if isinstance(error, OSError) and error.filename else str(error)
             line = " ".join(said.split())[:200] or type(error).__name__
             return line.encode("utf-8", "backslashreplace")
         return b"ok"
 
     def _receive(self, quarantine: Quarantine, read_some: Callable[[int], bytes]) -> None:
-        """Receive the pack, and check its objects if the repository asks for it."""
+        """Receive the pack, and check its objects if the repository is configured so."""
         settings, repo = self.settings.fsck, self.repo
         if settings is None:
             quarantine.receive(read_some, self.settings.limits)
@@ -232,14 +231,14 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             raise PackError(f"fsck error in the pack: {walk.problem}")
 
     def _walk(self, pack: IncomingPack | None, names: Iterable[bytes] = ()) -> Connectivity:
-        """Prepare to look at what new values of refs lead to."""
+        """Prepare to check the objects below new values of refs."""
         repo, depth = self.repo, self.settings.max_tree_depth
         return Connectivity(pack, repo.object_store, repo.refs, names, repo.get_shallow(), depth)
 
     def _judge(
         self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool
     ) -> None:
-        """Ask everybody who may refuse the push before its objects are let in."""
+        """Do the checks that come before the objects move into the repository."""
         try:
             quarantine.seal(self._connect(commands, quarantine.pack))
         except OSError as error:
@@ -259,19 +258,19 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             refuse(asked, b"pre-receive hook declined")
 
     def _connect(self, commands: list[Command], pack: IncomingPack | None) -> set[bytes]:
-        """Refuse commands that lead to what is not there.
+        """Refuse commands whose objects are not complete.
 
         Args:
           commands: of the push
           pack: its objects
-        Returns: hex ids of objects of the repository that it needs and no ref reaches
+        Returns: hex ids of objects of the repository that the push needs and no ref reaches
         """
         asked = [command for command in commands if not command.deletes]
         walk = self._walk(pack, [command.name for command in asked])
         if walk.is_complete(command.new for command in asked):
             return walk.found
         _log.warning("a push was refused: %s", printable(str(walk.problem)))
-        for command in asked:  # as in git, those that are complete go on
+        for command in asked:  # as in git, the complete ones go on
             if len(asked) == 1 or not walk.is_complete([command.new]):
                 command.refusal = b"missing necessary objects"
         return walk.found
@@ -318,16 +317,16 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             self._tell(text)
         by_target = {command.target: command for command in commands if not command.is_done}
         for command in commands:
-            if command.is_done:  # by another name of the same ref
+            if command.is_done:  # by a command with another name of the ref
                 command.refusal = by_target[command.target].refusal
 
     def _fsyncs_objects(self) -> bool:
-        """Tell whether objects are synced to disk: as the refs that will point to them."""
+        """Tell whether objects are synced to disk: they are if refs are."""
         refs = self.repo.refs
         return not isinstance(refs, ReftableRefsContainer) or refs.store.settings.fsync_refs
 
     def _wait_for_locks(self) -> float:
-        """Have the refs wait for locks as long as a server should; gives the seconds."""
+        """Set how long refs wait for locks; gives the seconds."""
         refs = self.repo.refs
         if not isinstance(refs, ReftableRefsContainer):
             return self.lock_timeout
@@ -341,7 +340,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     # What the client is told
 
     def _tell(self, text: bytes) -> None:
-        """Have the client show something to its user now, if it can.
+        """Send a text for the user now, if the client reads side bands.
 
         Args:
           text: an empty one shows nothing, but keeps the connection alive
@@ -356,7 +355,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             self.proto.flush()
 
     def _report(self, unpacked: bytes, commands: list[Command]) -> None:
-        """Tell what became of each command."""
+        """Report the outcome of each command."""
         if not self.has_capability(CAPABILITY_REPORT_STATUS):
             return
         lines = [pkt_line(b"unpack %s\n" % unpacked)]
@@ -374,9 +373,9 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
 
 
 def _update_tree(hooks: Hooks, command: Command, tree: WorkingTree) -> bytes | None:
-    """Have a working tree follow its branch; gives why it does not.
+    """Update a working tree with its branch, by a hook; gives the reason if that fails.
 
-    git can do that without a hook, too. We know too little of working trees to do it safely.
+    git can also do that without a hook. This server does not update working trees itself.
     """
     answer = hooks.push_to_checkout(command.new, tree)
     if answer is None:
@@ -388,7 +387,7 @@ _MOST_NAMED = 3
 
 
 def _outcome(commands: list[Command]) -> str:
-    """Say what became of a push, for the log."""
+    """Describe the outcome of a push, for the log."""
     refused = [command for command in commands if command.refusal is not None]
     done = f"{len(commands) - len(refused)} of {len(commands)} refs updated"
     if not refused:

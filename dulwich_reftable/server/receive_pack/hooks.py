@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Running a repository's hooks for a push.
+"""Run the hooks of a repository for a push.
 
-``pre-receive``, ``update`` and ``post-receive`` are those in ``repo.hooks``, as with dulwich, so
-that a program can put objects of its own there. Where there is dulwich's object for a script, the
-script is run by :mod:`dulwich_reftable.repo.hook_scripts`, with the objects of the push that are
-not in the repository yet. ``reference-transaction``, ``post-update`` and ``push-to-checkout`` are
-always scripts.
+``pre-receive``, ``update`` and ``post-receive`` come from ``repo.hooks``, as in dulwich, so a
+program can put hook objects of its own there. If dulwich's object for a script is there,
+:mod:`dulwich_reftable.repo.hook_scripts` runs the script, which then sees the pushed objects in
+quarantine. ``reference-transaction``, ``post-update`` and ``push-to-checkout`` are always scripts.
 
-What a script says reaches the client while the script runs. When it says nothing for a while, the
-client is told that we are still there.
+The client gets the output of a script while the script runs. If there is no output for a while, the
+client gets a sign that the server is still there.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _SCRIPTS = (type(None), PreReceiveShellHook, UpdateShellHook, PostReceiveShellHo
 
 
 class Hooks(HookScripts):
-    """The hooks of a repository; args are those of the scripts."""
+    """The hooks of a repository; args are those of ``HookScripts``."""
 
     def pre_receive(self, lines: Iterable[Line]) -> bool:
         """Ask whether a push may go on."""
@@ -44,12 +43,12 @@ class Hooks(HookScripts):
         return self._execute(hook, name, old, new)
 
     def post_receive(self, lines: Iterable[Line]) -> None:
-        """Tell of the refs that were updated; nobody can do anything about it any more."""
+        """Tell the hook about the refs that were updated."""
         with suppress(OSError, GitProtocolError):  # the client has gone
             self._ask("post-receive", lines)
 
     def post_update(self, names: Iterable[bytes]) -> None:
-        """Tell of the refs that were updated, by name."""
+        """Tell the hook the names of the refs that were updated."""
         with suppress(OSError, GitProtocolError):  # the client has gone
             self.run("post-update", *names)
 
@@ -58,8 +57,8 @@ class Hooks(HookScripts):
 
         Args:
           new: the commit
-          tree: whose branch will be there
-        Returns: whether it did; None if there is no such hook
+          tree: the working tree, whose branch moves to the commit
+        Returns: whether the hook succeeded; None if there is no such hook
         """
         name = "push-to-checkout"
         if self.find(name) is None:
@@ -68,11 +67,12 @@ class Hooks(HookScripts):
         return self.run(name, new, variables=variables)
 
     def reference_transaction(self, state: str, lines: Iterable[Line]) -> bool:
-        """Tell of a transaction, and ask whether it may go on if it is prepared.
+        """Tell the hook about a transaction; a prepared one goes on only if the hook agrees.
 
         Args:
           state: ``"prepared"``, ``"committed"`` or ``"aborted"``
-          lines: the updates; an old id of zeros expects nothing
+          lines: the updates, with zeros as the old id of a new ref
+        Returns: whether the hook agrees
         """
         return self.run(TRANSACTION_HOOK, state.encode(), lines=lines)
 
@@ -83,7 +83,7 @@ class Hooks(HookScripts):
         return self._execute(hook, list(lines))
 
     def _execute(self, hook: Any, *args: object) -> bool:
-        """Run a hook that is an object; gives whether it agrees."""
+        """Run a hook object; tell whether it agrees."""
         try:
             said = hook.execute(*args)
         except HookError as error:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Receive a pack and index it, in memory that its sender does not choose.
+"""Receive a pack and index it, with bounded memory.
 
-The pack is read twice. While it is received, every object is inflated in pieces: what is no delta
-gets its id then and there, so that a blob of any size costs a buffer. Then the deltas are resolved,
-each base before what is made from it, depth first, with a cache of bounded size; a base that had to
-leave the cache is made again. Bases that the pack lacks are taken from the repository and appended
-(a "thin" pack). git's ``index-pack --fix-thin`` does the same.
+The pack is read twice. While it arrives, every object is inflated in pieces. An object that is not
+a delta gets its id in this pass, so a blob of any size needs only a buffer. Then the deltas are
+resolved depth first, each base before its deltas, with a cache of bounded size. A base that was
+dropped from the cache is made again. If the pack lacks a base (a "thin" pack), the base is read
+from the repository and appended, as in git's ``index-pack --fix-thin``.
 
-Each object is refused by its announced size before anything of that size is made.
+An object with a size above the limit is refused by its header, before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from .pack_stream import ObjectHeader, PackStream, entry_header, inflate_at
 __all__ = ["IncomingPack", "ObjectCheck"]
 
 _CACHE_SIZE = 32 << 20
-"""How many bytes of delta bases are kept."""
+"""Bytes of delta bases that are kept."""
 
 
 class ObjectCheck(Protocol):
-    """Looks at every commit, tree and tag of a pack, and refuses it by an error."""
+    """Checks every commit, tree and tag of a pack; an error refuses the pack."""
 
     def __call__(self, type_num: int, oid: bytes, data: bytes, /) -> None:
-        """Look at an object.
+        """Check an object.
 
         Args:
           type_num: its type
@@ -49,13 +49,15 @@ class ObjectCheck(Protocol):
 
 
 class IncomingPack:
-    """A pack in a file, with an index in memory; objects are found by their binary ids.
+    """A pack in a file, with its index in memory.
+
+    Objects are found by binary ids.
 
     Args:
-      path: of the file, which is made
+      path: of the file to create
       object_format: of the repository
-      limits: what the pack may hold
-      check: looks at every object but blobs
+      limits: limits of the pack
+      check: checks every object but blobs; None for no check
     """
 
     def __init__(
@@ -91,20 +93,20 @@ class IncomingPack:
         return oid in self._numbers
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give the binary ids of all objects."""
+        """Iterate over the binary ids of all objects."""
         return iter(self._numbers)
 
     def type_num(self, oid: bytes) -> int | None:
-        """Give the type of an object; None if it is not here."""
+        """Give the type of an object; None if the pack does not have it."""
         number = self._numbers.get(oid)
         return None if number is None else self._types[number]
 
     def content(self, oid: bytes) -> bytes:
-        """Give the content of an object that is here."""
+        """Give the content of an object of the pack."""
         return self._content(self._numbers[oid])
 
     def pieces(self, oid: bytes) -> tuple[int, Iterator[bytes]]:
-        """Give the size and the content of an object that is here, in pieces if that can be."""
+        """Give the size and the content of an object of the pack; a delta comes in one piece."""
         number = self._numbers[oid]
         if number in self._bases:
             data = self._content(number)
@@ -117,10 +119,10 @@ class IncomingPack:
         """Receive the pack, and index it.
 
         Args:
-          read_some: gives up to so many bytes; nothing at the end
-          store: has the bases that the pack lacks
+          read_some: takes a number of bytes, and reads at most as many; nothing at the end
+          store: the repository's objects, with the bases that the pack lacks
         Raises:
-          PackError: if it is broken, or holds more than is allowed
+          PackError: if the pack is broken or exceeds a limit
         """
         stream = PackStream(
             read_some,
@@ -184,7 +186,7 @@ class IncomingPack:
 
     @contextmanager
     def _refusing(self, stream: PackStream) -> Iterator[None]:
-        """Note why an object is refused, and go on to the end, where the sender listens again."""
+        """Remember why an object is refused, and read on: the client listens only at the end."""
         try:
             yield
         except PackError as error:
@@ -212,7 +214,7 @@ class IncomingPack:
         waiting -= self._resolve_from(pending, by_offset, by_oid)
         if not waiting:
             return
-        # The bases that are still missing; one may turn out to be made from another.
+        # Read the missing bases; one base may turn out to be made from another.
         self._open_end()
         for oid in sorted(by_oid):
             if oid not in by_oid:
@@ -233,7 +235,7 @@ class IncomingPack:
         by_offset: defaultdict[int, list[int]],
         by_oid: defaultdict[bytes, list[int]],
     ) -> int:
-        """Resolve all deltas that build on some objects; gives how many there were."""
+        """Resolve all deltas that build on some objects; gives their number."""
         resolved = 0
         pending.reverse()
         while pending:
@@ -243,7 +245,7 @@ class IncomingPack:
                 self._make(base)
                 resolved += 1
                 oid = self._oids[base]
-            # Each list is taken once, so that of an object that is there twice, one has it.
+            # Each list is taken once: if an object is there twice, one of the two gets it.
             built = by_offset.pop(self._offsets[base], [])
             if oid in by_oid:
                 built = built + by_oid.pop(oid)
@@ -253,7 +255,7 @@ class IncomingPack:
         return resolved
 
     def _make(self, number: int) -> None:
-        """Make an object from its delta, and find out its id."""
+        """Make an object from its delta and compute its id."""
         data = self._content(number)
         type_num = self._types[self._bases[number]]
         digest = self._format.new_hash()
@@ -299,13 +301,13 @@ class IncomingPack:
         self._file.seek(offset)
         return self._file.read(size)
 
-    # What is written
+    # Writing
 
     def add(self, store: BaseObjectStore, oids: Iterable[bytes]) -> None:
         """Copy objects into the pack.
 
         Args:
-          store: where they are; what is gone is left out
+          store: the repository's objects; missing ones are left out
           oids: hex ids
         """
         self._open_end()
@@ -315,7 +317,7 @@ class IncomingPack:
         self._finish()
 
     def _open_end(self) -> None:
-        """Cut the checksum off, so that objects can be appended."""
+        """Cut off the checksum, so that objects can be appended."""
         self._file.seek(-len(self.checksum), os.SEEK_END)
         self._file.truncate()
 
@@ -346,16 +348,16 @@ class IncomingPack:
         self._file.flush()
 
     def file_pieces(self) -> Iterator[bytes]:
-        """Give the pack as it stands in its file, in pieces."""
+        """Read the file of the pack, in pieces."""
         self._file.seek(0)
         while piece := self._file.read(1 << 20):
             yield piece
 
     def write_index(self, path: str, *, fsync: bool) -> None:
-        """Write the index of the pack, of version 2.
+        """Write the index of the pack, in version 2.
 
         Args:
-          path: of the index, which is made
+          path: of the file to create
           fsync: whether index and pack are synced to disk
         """
         entries = sorted(zip(self._oids, self._offsets, self._crcs, strict=True))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What a pack may hold: git's limit of input, and two limits of our own."""
+"""The limits of a pushed pack: git's limit of its size, and two limits of our own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a pack may hold; None for any.
+    """The limits of a pack; None for no limit.
 
     Attributes:
       input_size: bytes of the pack, and of any object in it
@@ -26,7 +26,7 @@ class Limits:
     tree_entries: int | None = None
 
     def check(self, size: int) -> None:
-        """Refuse an object by its size.
+        """Check the size of an object.
 
         Raises:
           PackError: if it is too large
@@ -43,7 +43,7 @@ class Limits:
             )
 
     def check_tree(self, tree: bytes, id_length: int) -> None:
-        """Refuse a tree by the number of its entries.
+        """Check the number of entries of a tree.
 
         Args:
           tree: its content

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Read a pack from a connection, object by object, while it is written to a file.
+"""Read a pack from a connection, object by object, and write it to a file at the same time.
 
-Nothing is kept in memory but a buffer of what was received. An object is inflated in pieces, and no
-further than to the size that its header announces; it is for the caller to keep the pieces or to
-drop them. The format is git's (``Documentation/gitformat-pack``).
+Memory holds only a buffer of received bytes. An object is inflated in pieces, up to the size that
+its header announces. The caller keeps or drops the pieces. The format is git's
+(``Documentation/gitformat-pack``).
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from ..errors import PackError
 __all__ = ["ObjectHeader", "PackStream", "entry_header", "inflate_at"]
 
 _OFS_DELTA, _REF_DELTA = 6, 7
-"""Types of pack entries that are deltas: by the offset and by the id of their base."""
+"""Types of deltas: with the offset and with the id of the base."""
 
 _PIECE = 1 << 16
 _TYPES = frozenset((1, 2, 3, 4, _OFS_DELTA, _REF_DELTA))
 _MAX_HEADER = 12
 _OVERHEAD = 64
-"""How many bytes deflate may add, or a little more."""
+"""An upper bound of the bytes that deflate adds to a small object."""
 
 
 class ObjectHeader(NamedTuple):
-    """How an object of a pack begins.
+    """The header of an object in a pack.
 
     Attributes:
-      offset: where, in bytes
-      type_num: 1 to 4 as in dulwich, or a kind of delta
-      size: of what follows, inflated; of the instructions if it is a delta
-      base: of a delta: the offset or the binary id of what it is made from
+      offset: of the header in the pack, in bytes
+      type_num: 1 to 4 as in dulwich, or a type of delta
+      size: inflated size of the data that follows: the object, or the instructions of a delta
+      base: offset or binary id of the base of a delta; None if it is no delta
     """
 
     offset: int
@@ -43,17 +43,17 @@ class ObjectHeader(NamedTuple):
 
 
 class PackStream:
-    """A pack that is being received.
+    """Reads a pack from its sender.
 
     Args:
-      read_some: gives up to so many bytes; nothing at the end
-      file: takes the pack
+      read_some: takes a number of bytes, and reads at most as many; nothing at the end
+      file: the pack is written to it
       hash_func: of the repository's object format
       id_length: bytes of an object id
-      limit: how many bytes are read at most; None for any number
+      limit: the most bytes that are read; None for no limit
 
     Attributes:
-      is_kept: whether it is written to the file
+      is_kept: whether the pack is written to the file
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PackStream:
         return int.from_bytes(raw[8:], "big")
 
     def object_header(self) -> ObjectHeader:
-        """Read how the next object begins; :meth:`inflate` has to follow."""
+        """Read the header of the next object; :meth:`inflate` has to follow."""
         self._settle()
         self._crc = 0
         offset = self.offset
@@ -114,12 +114,12 @@ class PackStream:
         return ObjectHeader(offset, type_num, size, base)
 
     def inflate(self, size: int) -> Iterator[bytes]:
-        """Give the data of an object in pieces.
+        """Read the data of an object in pieces.
 
         Args:
-          size: how many bytes the header announced
+          size: as the header announces it, in bytes
         Raises:
-          PackError: if it is another number
+          PackError: if the data has another size
         """
         inflater = zlib.decompressobj()
         left = size
@@ -127,7 +127,7 @@ class PackStream:
         while not inflater.eof:
             if self._at == len(self._buffer) and not is_full:
                 self._fill()
-            # Hardly anything needs more than its own size.
+            # Compressed data is hardly ever larger than the data itself.
             fed = self._buffer[self._at : self._at + left + _OVERHEAD]
             try:
                 piece = inflater.decompress(fed, _PIECE)
@@ -148,17 +148,17 @@ class PackStream:
 
     @property
     def offset(self) -> int:
-        """How many bytes of the pack were parsed."""
+        """Bytes of the pack that were parsed."""
         return self._start + self._at
 
     @property
     def crc32(self) -> int:
-        """The checksum of the bytes of the last object, as it stands in an index."""
+        """The CRC-32 of the last object's bytes, for the index."""
         self._settle()
         return self._crc
 
     def trailer(self) -> bytes:
-        """Read the pack's checksum, which is the last of it, and compare it."""
+        """Read and verify the checksum at the end of the pack."""
         self._settle()
         expected = self._hash.digest()
         found = self._read(len(expected))
@@ -180,7 +180,7 @@ class PackStream:
         self._at = self._settled = 0
 
     def _settle(self) -> None:
-        """Hash and write what was parsed since the last time."""
+        """Hash and write the bytes that were parsed since the last call."""
         taken = self._buffer[self._settled : self._at]
         self._settled = self._at
         self._crc = zlib.crc32(taken, self._crc)
@@ -204,12 +204,12 @@ class PackStream:
 
 
 def inflate_at(read_at: Callable[[int, int], bytes], offset: int, size: int) -> Iterator[bytes]:
-    """Give again the data of an object of a pack that was received.
+    """Inflate an object of a pack that was received.
 
     Args:
-      read_at: reads so many bytes, at an offset
-      offset: where the data begins, behind the object's header
-      size: how many bytes it has
+      read_at: takes a number of bytes and an offset, and reads there
+      offset: of the data, after the object's header
+      size: of the inflated data, in bytes
     """
     inflater = zlib.decompressobj()
     while size > 0:
@@ -226,10 +226,10 @@ def inflate_at(read_at: Callable[[int, int], bytes], offset: int, size: int) -> 
 
 
 def entry_header(type_num: int, size: int) -> bytes:
-    """Give how an object that is no delta begins in a pack.
+    """Encode the header of an object in a pack that is no delta.
 
     Args:
-      type_num: its type
+      type_num: type of the object
       size: of its content, in bytes
     """
     head = bytearray()

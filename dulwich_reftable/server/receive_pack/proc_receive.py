@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Which updates git would not do itself, but hand to the hook ``proc-receive``.
+"""The updates that git does not do itself, but hands to the hook ``proc-receive``.
 
-There is no such hook here. An update that the repository wants to go another way must not be done
-as if nothing was asked, so it is refused.
+This server does not run that hook. It refuses such an update, because the repository does not want
+it to be done in the usual way.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class _Rule(NamedTuple):
 class ProcReceiveRefs:
     """The values of ``receive.procReceiveRefs`` (git: ``proc_receive_ref_matches``).
 
-    A rule is a ref, which stands for all below it as well. Letters and a colon before it limit the
-    rule to refs that are added (``a``), deleted (``d``) or modified (``m``); ``!`` among them makes
-    it fit whatever is not the ref or below it.
+    A rule is the name of a ref; it matches this ref and all refs below it. Letters and a colon
+    before the name limit the rule to refs that are added (``a``), deleted (``d``) or modified
+    (``m``). With ``!`` among the letters, the rule matches all other refs.
 
     Args:
       values: the least binding first
@@ -39,12 +39,12 @@ class ProcReceiveRefs:
             self._rules.append(_Rule(letters, prefix.rstrip(b"/"), b"!" in letters))
 
     def matches(self, name: bytes, *, creates: bool, deletes: bool) -> bool:
-        """Tell whether the update of a ref is to go to the hook.
+        """Tell whether the update of a ref is for the hook.
 
         Args:
           name: of the ref
-          creates: whether the ref is new
-          deletes: whether the ref is to go; neither of both is a modification
+          creates: whether the ref is added
+          deletes: whether the ref is deleted; a ref that is neither is modified
         """
         for rule in self._rules:
             unwanted = (

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The objects of a push: apart until they are complete and welcome, and safe until refs stand.
+"""Keep the objects of a push apart until they are accepted, and safe until refs point to them.
 
-As with git, a pack is received into a directory of its own below ``objects/``. It is not called
-``tmp_objdir-...`` as git's, since ``git prune`` removes those even from under a push; should we
-die, a later push removes it. Hooks see it there. Then the objects move into the repository: as a
-pack if they are many, else each as a file, since a repository of very many packs is slow.
+As in git, a pack is received into a directory of its own below ``objects/``, where hooks see it. It
+is not called ``tmp_objdir-...`` as git's directory, because ``git prune`` removes such directories
+even while a push uses them. If the server dies, a later push removes the directory. When the push
+is accepted, the objects move into the repository: as a pack if they are many, otherwise as loose
+objects, because a repository with very many packs is slow.
 
-Nothing points to them yet, and somebody may be clearing up. So a pack is accompanied by a ``.keep``
-until the refs are written, and ``git repack -ad`` passes it by. Files have no such protection.
-While a ``git gc`` runs, which leaves a note in ``gc.pid``, the objects move as a pack; and
-:meth:`Quarantine.secure`, called before and after the refs are written, moves the pack if a file is
-gone or a gc has begun. What is left is ``git prune`` run by hand; git warns of that itself.
+No ref points to the objects yet, so a garbage collection could remove them. A pack gets a ``.keep``
+file until the refs are written, and ``git repack -ad`` leaves it alone. Loose objects have no such
+protection. While ``git gc`` runs (its ``gc.pid`` tells), the objects move as a pack. And
+:meth:`Quarantine.secure`, called before and after the refs are written, moves the pack if a file
+has gone or a gc has begun. Only a ``git prune`` that is run by hand can still do harm; git's manual
+warns of that.
 """
 
 from __future__ import annotations
@@ -35,25 +37,25 @@ from .loose_objects import finish_file, sync_directories, unpack
 __all__ = ["Quarantine"]
 
 _MAX_COPIED = 1000
-"""How many objects that no ref reaches are copied for safety."""
+"""The most objects of the repository that are copied into the pack."""
 
 _GC_NOTES = ("gc.pid", os.path.join("objects", "maintenance.lock"))
-_GC_HOURS = 12  # as in git; an older note was left behind
+_GC_HOURS = 12  # as in git; an older gc.pid is stale
 _PREFIX = "incoming-"
 _FORGOTTEN = 48 * 3600
-"""After how many seconds a directory of this name was left behind by somebody who died."""
+"""Seconds after which the directory of a push is stale."""
 
 
 class Quarantine:
     """A place for the objects of one push; a context manager.
 
     Args:
-      store: the repository's; one that is not on disk gets the objects as a pack
+      store: the repository's objects; a store that is not on disk always gets a pack
       fsync_objects: whether objects are synced to disk
-      unpack_limit: from how many objects on a pack is kept, rather than unpacked
+      unpack_limit: a pack of at least this many objects is kept, not unpacked
 
     Attributes:
-      pack: the objects that were received; None if there are none
+      pack: the received objects; None if there are none
     """
 
     def __init__(self, store: Any, *, fsync_objects: bool, unpack_limit: int) -> None:
@@ -88,7 +90,7 @@ class Quarantine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which a git that a hook runs sees the objects."""
+        """The variables that let git see the objects when a hook runs it."""
         if self._path is None or not self._is_on_disk:
             return {}
         return {
@@ -107,11 +109,11 @@ class Quarantine:
         """Receive a pack.
 
         Args:
-          read_some: gives up to so many bytes; nothing at the end
-          limits: what the pack may hold
-          check: looks at its objects
+          read_some: takes a number of bytes, and reads at most as many; nothing at the end
+          limits: limits of the pack
+          check: checks its objects; None for no check
         Raises:
-          PackError: if it is broken, or holds more than is allowed
+          PackError: if the pack is broken or exceeds a limit
         """
         place = None
         if self._is_on_disk:
@@ -127,12 +129,12 @@ class Quarantine:
         return self.pack
 
     def read(self, oid: bytes) -> tuple[int, bytes]:
-        """Give the type and the content of an object, be it new or of the repository.
+        """Read the type and the content of an object, of the push or of the repository.
 
         Args:
           oid: hex id
         Raises:
-          KeyError: if it is not there
+          KeyError: if it does not exist
         """
         raw = bytes.fromhex(oid.decode())
         type_num = None if self.pack is None else self.pack.type_num(raw)
@@ -142,11 +144,11 @@ class Quarantine:
         return type_num, self.pack.content(raw)
 
     def seal(self, found: Collection[bytes] = ()) -> None:
-        """Give the pack its name and its index, so that hooks see it.
+        """Give the pack its name and its index, so that hooks see its objects.
 
         Args:
           found: hex ids of objects of the repository that the push needs and no ref reaches; they
-            are copied into the pack, or somebody might remove them meanwhile
+            are copied into the pack, because a gc could remove them meanwhile
         """
         if self.pack is None or self._path is None:
             return
@@ -163,7 +165,7 @@ class Quarantine:
             finish_file(path, self._main)
 
     def release(self) -> None:
-        """Move the objects to the repository.
+        """Move the objects into the repository.
 
         Raises:
           OSError: if they cannot be moved
@@ -179,13 +181,13 @@ class Quarantine:
                 assert self._path is not None
                 self._files = unpack(self.pack, self._main, self._path, fsync=self._fsync_objects)
             except OSError:
-                self._keep()  # a full disk may have room for a name
+                self._keep()  # a full disk may still have room for a name
 
     def secure(self) -> None:
-        """Make sure that the objects are still there.
+        """Make sure that the objects still exist.
 
         Raises:
-          OSError: if they are not, and cannot be put back
+          OSError: if they have gone and cannot be put back
         """
         if not self._name or self.pack is None or not self._is_on_disk:
             return
@@ -204,11 +206,11 @@ class Quarantine:
         commit()
 
     def _keep(self) -> None:
-        """Make the pack one of the repository; nothing is done if it is."""
+        """Move the pack into the repository, unless it is there."""
         assert self._path is not None
         target = os.fspath(self._main.pack_dir)
         os.makedirs(target, exist_ok=True)
-        # Who clears up must see the note first, and the index makes others look for the pack.
+        # A gc must see the .keep file first. The index comes last: it makes readers open the pack.
         if self._keep_file is None:
             self._keep_file = self._note(os.path.join(target, self._name + ".keep"))
         for end in (".pack", ".idx"):
@@ -218,7 +220,7 @@ class Quarantine:
             sync_directories([target])
 
     def _note(self, path: str) -> str | None:
-        """Say that the pack is needed; gives the path, None if somebody says so already."""
+        """Make a ``.keep`` file; gives its path, None if somebody else has made it."""
         try:
             with open(path, "x") as file:
                 self._keep_file = path
@@ -227,7 +229,7 @@ class Quarantine:
             return None
         except OSError:
             if self._keep_file is None:
-                raise  # else a full disk has room for the name, which is what counts
+                raise  # an empty file is enough, if the disk is full
         return path
 
     def _is_gc_running(self) -> bool:
@@ -241,7 +243,7 @@ class Quarantine:
 
 
 def _sweep(place: str) -> None:
-    """Remove what pushes left behind whose process died."""
+    """Remove the stale directories of pushes whose process died."""
     for entry in os.scandir(place):
         if entry.name.startswith(_PREFIX):
             with suppress(FileNotFoundError):
@@ -250,7 +252,7 @@ def _sweep(place: str) -> None:
 
 
 def _install(source: str, target: str) -> None:
-    """Give a file its name in the repository; its name in quarantine stays, should one vanish."""
+    """Link a file into the repository; the one in quarantine stays, in case the link vanishes."""
     try:
         os.link(source, target)
     except FileExistsError:

@@ -21,36 +21,36 @@ from .proc_receive import ProcReceiveRefs
 __all__ = ["ReceiveSettings"]
 
 _MAX_OBJECT_SIZE = 100 << 20
-"""Bytes that an object may have by default: a client that fetches it makes us inflate it whole."""
+"""Default limit of an object's bytes: a fetch inflates it as a whole."""
 
 _MAX_TREE_ENTRIES = 250_000
-"""Entries that a tree may have by default: dulwich makes objects of all of them to send it."""
+"""Default limit of a tree's entries: to send it, dulwich makes objects of all of them."""
 
 _MAX_TREE_DEPTH = 2048
-"""What git takes for ``core.maxTreeDepth`` if it is not set."""
+"""git's default of ``core.maxTreeDepth``."""
 
 
 @dataclass(frozen=True)
 class ReceiveSettings:
-    """What clients may push.
+    """The settings for pushes.
 
     Attributes:
-      hidden: what is not shown, and may not be touched
-      deny_deletes: of branches
-      deny_non_fast_forwards: of branches
+      hidden: refs that are not advertised and cannot be updated
+      deny_deletes: whether branches cannot be deleted
+      deny_non_fast_forwards: whether branches can only be updated to descendants
       deny_current_branch: ``"refuse"``, ``"warn"``, ``"ignore"``, or ``"update"`` for a branch
         whose working tree follows it
       deny_delete_current: ``"refuse"``, ``"warn"`` or ``"ignore"``
       proc_receive: updates that are for the hook ``proc-receive``
-      keep_alive: seconds without output of a hook after which the client is told that we are still
-        there; None for never
-      reflogs: which refs get a reflog by a push: ``"always"`` is all, ``"normal"`` branches,
-        remote-tracking branches, notes and HEAD, ``"none"``, the default of bare ones, none
-      limits: what a pack may hold: git's ``receive.maxInputSize``, and two of our own,
+      keep_alive: seconds without output of a hook after which the client gets a sign of life; None
+        for never
+      reflogs: which refs get a reflog: ``"always"``: all; ``"normal"``: branches, remote-tracking
+        branches, notes and HEAD; ``"none"``, the default of bare repositories: none
+      limits: of a pack: git's ``receive.maxInputSize``, and two of our own,
         ``receive.maxObjectSize`` and ``receive.maxTreeEntries``
-      fsck: which objects are refused; None if they are not checked
-      max_tree_depth: how many trees may be nested
-      unpack_limit: from how many objects on a pack is kept
+      fsck: settings of the checks of objects; None if objects are not checked
+      max_tree_depth: how deep trees may be nested
+      unpack_limit: a pack of at least this many objects is kept, not unpacked
       bare: whether the repository has no main working tree
     """
 
@@ -74,7 +74,7 @@ class ReceiveSettings:
 
         Args:
           config: of the repository
-          bare: what to believe if ``core.bare`` is not set
+          bare: used if ``core.bare`` is not set
         """
         section = b"receive"
         bare = get_boolean(config, b"core", b"bare", bare)
@@ -104,7 +104,7 @@ class ReceiveSettings:
 
 
 def _denial(text: bytes) -> str:
-    """Read what to do about a push to the current branch (git: ``parse_deny_action``)."""
+    """Read the action for a push to the current branch (git: ``parse_deny_action``)."""
     word = text.lower()
     if word in (b"ignore", b"warn", b"refuse"):
         return word.decode()
@@ -130,7 +130,7 @@ def _int64(text: bytes) -> int:
 
 
 def _limit(config: Config, name: bytes, default: int | None) -> int | None:
-    """Read a limit of a push; None for none, which is what 0 says, or a negative number."""
+    """Read a limit of a pack; None for no limit, which is set by 0 or a negative number."""
     number = find_value(config, b"receive", name, _int64)
     if number is None:
         return default
@@ -151,7 +151,7 @@ def _fsck(config: Config) -> FsckSettings | None:
 
 
 def _unpack_limit(config: Config) -> int:
-    """Give the limit: one that is negative is none (git: ``unpack``)."""
+    """Read the limit; a negative one is ignored (git: ``unpack``)."""
     for section in (b"receive", b"transfer"):
         limit = find_value(config, section, b"unpackLimit", integer)
         if limit is not None and limit >= 0:

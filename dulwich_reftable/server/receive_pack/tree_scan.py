@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Scan the entries of a tree one after another, without an object for each.
+"""Scan the entries of a tree one after another, in little memory.
 
-A tree may have a million entries. dulwich's ``Tree`` makes several objects of each and keeps them;
-here one entry is looked at and forgotten. Modes are read as git does (``tree-walk.c``): what is
-neither directory, file nor symbolic link is a link to a commit of another repository.
+A tree may have a million entries. dulwich's ``Tree`` makes several objects of each entry and keeps
+them; this scan keeps none. It reads modes as git does (``tree-walk.c``): an entry that is neither a
+directory, a file nor a symbolic link is a commit of another repository.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["BrokenTreeError", "TreeEntry", "count_entries", "scan_tree"]
 
 
 class BrokenTreeError(PackError):
-    """A tree that is not well-formed."""
+    """A tree is malformed."""
 
 
 class TreeEntry(NamedTuple):
     """An entry of a tree.
 
     Attributes:
-      mode: as it is written, in octal digits
+      mode: as it is in the tree, in octal digits
       name: of the entry
       oid: binary id
     """
@@ -40,7 +40,7 @@ class TreeEntry(NamedTuple):
 
     @property
     def type_num(self) -> int:
-        """The type of object that it names; a commit is in another repository."""
+        """The type of the object; a commit is in another repository."""
         found = _USUAL.get(self.mode)
         if found is None:
             kind = stat.S_IFMT(int(self.mode[-6:], 8) & 0xFFFF)
@@ -51,7 +51,7 @@ class TreeEntry(NamedTuple):
 
     @property
     def sort_key(self) -> bytes:
-        """What entries of a tree are sorted by: a directory's name ends in a slash."""
+        """The key by which git sorts entries: a directory's name ends in a slash."""
         return self.name + b"/" if self.type_num == Tree.type_num else self.name
 
 
@@ -70,13 +70,13 @@ def _entry(id_length: int) -> re.Pattern[bytes]:
 
 
 def scan_tree(tree: bytes, id_length: int) -> Iterator[TreeEntry]:
-    """Give the entries of a tree.
+    """Scan the entries of a tree.
 
     Args:
       tree: its content
       id_length: bytes of an object id
     Raises:
-      BrokenTreeError: if it is not well-formed, or an entry has no name
+      BrokenTreeError: if it is malformed, or an entry has no name
     """
     match, position, end = _entry(id_length).match, 0, len(tree)
     while position < end:
@@ -93,8 +93,8 @@ def count_entries(tree: bytes, id_length: int, enough: int) -> int:
     Args:
       tree: its content
       id_length: bytes of an object id
-      enough: no need to count much further
-    Returns: their number, or a bound of it; either is above `enough` only if the number is
+      enough: the count stops soon after this number
+    Returns: a number that is greater than ``enough`` exactly if there are more entries than that
     """
     shortest = id_length + 4
     most = len(tree) // shortest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The working trees of a repository, and the branches that are checked out in them."""
+"""Find the branches that are checked out in the working trees of a repository."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ class WorkingTree(NamedTuple):
 
 
 def checked_out(repo: Any, head: bytes | None) -> dict[bytes, WorkingTree | None]:
-    """Give the branches that the HEADs of working trees lead to, and these trees.
+    """Find the branches that are checked out.
 
     Args:
       repo: the repository
-      head: the branch of the main working tree; None if it has none
+      head: the branch of the main working tree; None if there is none
+    Returns: by branch, its working tree; None if that is not known
     """
     found: dict[bytes, WorkingTree | None] = {}
     if not isinstance(repo, Repo):  # it is in memory
