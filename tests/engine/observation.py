@@ -92,7 +92,7 @@ def observe(data: bytes, known: Known) -> Observation:
     hot = fresh().refs
     if hot is not None:
         hot._searches = SEARCHES
-        hot._spent.default_factory = lambda: 100  # so that each block gets its directory
+        hot._reads.default_factory = lambda: 100  # so that each block gets its hash index
         for name in known.names:
             for asked in (name, name[:-1], name + b"!"):
                 seen.ask(("hot", asked), lambda asked=asked: hot.lookup_ref(asked))

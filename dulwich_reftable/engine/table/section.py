@@ -1,36 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """One section of a table: the run of its ref, obj or log blocks, and the index above them.
 
-To find the block that would hold a key, a section that was just opened walks down the index from
-restart to restart, which touches one block a level. A section that is asked again and again
-flattens the lowest level of its index into two lists, last keys and positions, and bisects those;
-and of ref blocks that it is asked for again it makes directories
-(:mod:`dulwich_reftable.engine.format.hash_index`). Sections without an index have few blocks; their
-first keys serve in its place.
+A section finds the block that would hold a key. At first it walks down the index, which reads one
+block a level. After some searches it flattens the lowest level of the index into two lists, last
+keys and positions, and bisects those. A section without an index has few blocks: their first keys
+take the place of the index. :mod:`.ref_section` says what more is kept of refs.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
 from itertools import islice
 
 from ..errors import CorruptTableError
 from ..format.block import Block
-from ..format.hash_index import BlockHashIndex
 from ..format.layout import INDEX, Layout
-from ..format.records import RefRecord
 
 __all__ = ["Section"]
 
 _SEARCHES_BEFORE_FLATTENING = 16
-# What a search in a warm block costs more than one by a directory; what it costs to read the block,
-# too; and when so much was spent that a directory is made, which costs about twice as much.
-_WARM_SEARCH, _READ, _DIRECTORY = 1, 3, 12
+"""To flatten an index costs about as much as this many walks down."""
+
 _BLOCKS_KEPT = 128
-_DIRECTORIES_KEPT = 1 << 14
+"""Blocks that stay in memory, the latest ones."""
+
 _END = -1  # where a block behind the last one would be
 
 
@@ -60,19 +56,18 @@ class Section:
         self._starts = starts
         self._sound_gaps: set[int] = set()
         self._searches = 0
-        self._spent: defaultdict[int, int] = defaultdict(int)  # by searches, on each block
-        self._directories: dict[int, BlockHashIndex] = {}
+        self._reads: defaultdict[int, int] = defaultdict(int)  # by position of the block
         self._flat: tuple[list[bytes], list[int]] | None = None
 
     @cached_property
     def block(self) -> Callable[[int], Block]:
         """What gives the block at a position; warm ones are kept, as a table never changes."""
-        layout, spent = self.layout, self._spent
+        layout, reads = self.layout, self._reads
 
         # This knows nothing of the section: tables shall be closed as soon as they are let go.
         @lru_cache(maxsize=_BLOCKS_KEPT)
         def read(position: int) -> Block:
-            spent[position] += _READ
+            reads[position] += 1
             return Block(layout, position)
 
         return read
@@ -146,69 +141,6 @@ class Section:
         block = self._checked(self.block(position))
         self._check_gap(key, block)
         return block
-
-    def batches(self, keys: Sequence[bytes]) -> Iterator[tuple[int | None, Sequence[bytes]]]:
-        """Divide sorted keys by the block that would hold them.
-
-        Yields: that block's position, None if all keys of the section are smaller; and the keys
-        """
-        bounds, positions = self._flatten()
-        at = 0
-        while at < len(keys):
-            if self.index_position:
-                i = bisect_left(bounds, keys[at])
-                if i == len(bounds):
-                    yield None, keys[at:]
-                    return
-                upto = bisect_right(keys, bounds[i], at)
-            else:
-                i = max(bisect_right(bounds, keys[at]) - 1, 0)
-                upto = bisect_left(keys, bounds[i + 1], at) if i + 1 < len(bounds) else len(keys)
-            yield positions[i], keys[at:upto]
-            at = upto
-
-    def lookup_ref(self, name: bytes) -> RefRecord | None:
-        """Find a ref.
-
-        Returns: its record, or None if it is not in the section
-        Raises:
-          CorruptTableError: if what had to be read of the section is damaged
-        """
-        position = self.find(name)
-        if position is None:
-            self._check_end(name)
-            return None
-        if self._flat is not None:
-            directory = self._directories.get(position) or self._directory(position)
-            if directory is not None:
-                record = directory.lookup(name)
-                if record is None and name < directory.first_name:
-                    self._check_gap(name, self.block(position))
-                return record
-        block = self._checked(self.block(position))
-        self._check_gap(name, block)
-        found = block.seek_ref(name)
-        if found is None and self.index_position:
-            raise self.beyond(position)
-        return found if found is not None and found.name == name else None
-
-    def _directory(self, position: int) -> BlockHashIndex | None:
-        """Make the directory of a block that is asked for again, if it is not too large for one."""
-        self._spent[position] += _WARM_SEARCH
-        if self._spent[position] < _DIRECTORY:
-            return None
-        block = self._checked(self.block(position))
-        if len(block.data) > BlockHashIndex.LARGEST:
-            return None
-        directory = BlockHashIndex(block)
-        if self.index_position:
-            keys, positions = self._flatten()
-            if keys[bisect_left(positions, position)] != directory.last_name:
-                raise self.beyond(position)
-        if len(self._directories) >= _DIRECTORIES_KEPT:
-            self._directories.clear()
-        self._directories[position] = directory
-        return directory
 
     def block_behind(self, block: Block) -> Block | None:
         """Give the block that follows one; None if that is the last.

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, lru_cache, partial
 from typing import TypeVar
 
 from ..errors import CorruptTableError
 from ..format.block import Block
-from ..format.hash_index import BlockHashIndex
 from ..format.layout import (
     FOOTER_SIZES,
     HEADER_SIZES,
@@ -29,25 +27,12 @@ from ..format.layout import (
     Layout,
 )
 from ..format.records import LogRecord, RefRecord
-from ..format.ref_scan import ref_text
+from .ref_section import RefSection
 from .section import Section
 
 __all__ = ["Table"]
 
 _T = TypeVar("_T")
-_Decoded = tuple[list[bytes], list[bytes | None]]
-
-_BYTES_PER_REF = 24
-"""A ref takes so many bytes at the least, or hardly fewer."""
-
-_REFS_DECODED_PER_SEARCH = 8
-"""A search costs about as much as it costs to decode so many refs."""
-
-_WORTH_A_BLOCK = 8
-"""For so many searches in a block, to decode all of it costs less."""
-
-_BYTES_DECODED = 1 << 19
-"""Bytes of the blocks that are kept decoded, for which it takes about ten times as many."""
 
 
 class Table:
@@ -104,12 +89,12 @@ class Table:
         )
         first = buffer[header_size : header_size + 1][0] if end > header_size else 0
         self.obj_id_length = 0
-        self.refs: Section | None = None
+        self.refs: RefSection | None = None
         self.objs: Section | None = None
         self.logs: Section | None = None
         starts = frozenset(footer.starts)
         if first == REF:
-            self.refs = Section(layout, REF, 0, footer.ref_index, starts)
+            self.refs = RefSection(layout, REF, 0, footer.ref_index, starts)
             is_odd = bool(footer.log_index and not footer.log)
         elif first == LOG:
             is_odd = bool(footer.ref_index or footer.obj or footer.log > header_size)
@@ -128,21 +113,9 @@ class Table:
             self.logs = Section(layout, LOG, footer.log, footer.log_index, starts)
             if first == LOG:
                 self.logs.block(footer.log)  # what cannot be inflated may be refs
-        self._by_name: dict[bytes, RefRecord] | None = None
-        self._names: list[bytes] = []  # the keys of that
-        self._searches = 0
 
     def __repr__(self) -> str:
         return f"<Table {self.filename}>"
-
-    @cached_property
-    def _decoded_at(self) -> Callable[[int], _Decoded]:
-        """What decodes the block at a position, and remembers the latest.
-
-        Who looks for many refs looks for what is above and below them as well.
-        """
-        kept = _BYTES_DECODED // (self.block_size or self.size)
-        return lru_cache(maxsize=kept)(partial(_values_at, self.refs))
 
     # Refs
 
@@ -151,73 +124,20 @@ class Table:
 
         Returns: its record, which may be a deletion; None if the table does not mention it
         """
-        if self._by_name is not None:
-            return self._by_name.get(name)
-        if self.refs is None:
-            return None
-        if self.refs.is_one_block and self.size <= BlockHashIndex.LARGEST:
-            self._searches += 1
-            if self._searches * _REFS_DECODED_PER_SEARCH > self.size // _BYTES_PER_REF:
-                # From now on the searches would cost more.
-                self._names, records = self.refs.block(0).ref_records()
-                self._by_name = dict(zip(self._names, records, strict=True))
-        return self.refs.lookup_ref(name)
+        return self.refs.lookup_ref(name) if self.refs is not None else None
 
     def values_among(self, names: Sequence[bytes]) -> dict[bytes, bytes | None]:
-        """Find what the table says of many refs; a block that several are in is decoded once.
+        """Find what the table says of many refs.
 
         Args:
           names: sorted
-        Returns: those that it mentions, and their values as :meth:`ref_values` gives them
+        Returns: the refs that it mentions, and their values as :meth:`ref_values` gives them
         """
-        found: dict[bytes, bytes | None] = {}
-        for group, decoded in self._by_blocks(names):
-            if decoded is not None:
-                known = dict(zip(*decoded, strict=True))
-                found.update((name, known[name]) for name in group if name in known)
-            else:
-                for name in group:
-                    record = self.lookup_ref(name)
-                    if record is not None:
-                        found[name] = ref_text(record)
-        return found
-
-    def _by_blocks(
-        self, keys: Sequence[bytes]
-    ) -> Iterator[tuple[Sequence[bytes], _Decoded | None]]:
-        """Divide sorted keys by the blocks that would hold them.
-
-        Yields: keys; and what is in the block, or None if to decode it is not worth it
-        """
-        if self.refs is None:
-            return
-        if len(keys) < _WORTH_A_BLOCK:
-            yield keys, None
-            return
-        for position, group in self.refs.batches(keys):
-            block = None
-            if position is not None and len(group) >= _WORTH_A_BLOCK:
-                block = self.refs.block_for(group[0])
-            decoded = self._decoded_at(block.position) if block else None
-            if decoded and block and self.refs.index_position and decoded[0][-1] < group[-1]:
-                raise self.refs.beyond(block.position)
-            yield group, decoded
+        return self.refs.values_among(names) if self.refs is not None else {}
 
     def first_ref_from(self, start: bytes) -> RefRecord | None:
         """Find the first record, a deletion or not, whose name is not before ``start``."""
-        if self._by_name is not None:
-            i = bisect_left(self._names, start)
-            return self._by_name[self._names[i]] if i < len(self._names) else None
-        if self.refs is None:
-            return None
-        block = self.refs.block_for(start)
-        if block is None:
-            return None
-        found = block.seek_ref(start)
-        if found is None:
-            following = self.refs.block_behind(block)
-            found = following.seek_ref(start) if following is not None else None
-        return found
+        return self.refs.first_from(start) if self.refs is not None else None
 
     def ref_values(
         self, start: bytes = b"", stop: bytes | None = None
@@ -295,10 +215,6 @@ class Table:
                 yield keys, records
             if is_end:
                 return
-
-
-def _values_at(refs: Section | None, position: int) -> _Decoded:
-    return refs.block(position).ref_values() if refs else ([], [])
 
 
 def _chunks(

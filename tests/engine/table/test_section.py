@@ -19,7 +19,7 @@ from ..foreign import Assembly
 from ..tables import footer_positions, log, numbered, ref, section_blocks, table_of, write
 
 SEARCHES_UNTIL_FLAT = 16
-SEARCHES_UNTIL_DIRECTORY = 9  # of a block that is read once
+SEARCHES_UNTIL_HASH_INDEX = 9  # of a block that is read once
 
 
 def refs_section(data: bytes) -> Section:
@@ -223,7 +223,7 @@ class TestDamaged:
         root = ring.index([(keys[0], at[0]), (keys[1] + b"!", at[1]), *ring.entries[2:]])
         section = refs_section(ring.finish(ref_index=root))
         section._searches = SEARCHES_UNTIL_FLAT
-        for _ in range(SEARCHES_UNTIL_DIRECTORY - 1):
+        for _ in range(SEARCHES_UNTIL_HASH_INDEX - 1):
             assert section.lookup_ref(keys[1]) == ref(keys[1], 1)
         with pytest.raises(CorruptTableError, match="index disagrees with the block"):
             section.lookup_ref(keys[1])

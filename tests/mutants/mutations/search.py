@@ -17,7 +17,7 @@ MUTATIONS = (
     ),
     Mutation(
         "gap-trusted",
-        "engine/table/section.py",
+        "engine/table/ref_section.py",
         "        self._check_gap(name, block)\n        found = block.seek_ref(name)\n",
         "        found = block.seek_ref(name)\n",
         "with a damaged index, a ref that is there is not found, and nobody is told",
@@ -25,7 +25,7 @@ MUTATIONS = (
     ),
     Mutation(
         "end-trusted",
-        "engine/table/section.py",
+        "engine/table/ref_section.py",
         "        position = self.find(name)\n"
         "        if position is None:\n"
         "            self._check_end(name)\n",
@@ -35,7 +35,7 @@ MUTATIONS = (
     ),
     Mutation(
         "batch-takes-a-name-too-many",
-        "engine/table/section.py",
+        "engine/table/ref_section.py",
         "upto = bisect_left(keys, bounds[i + 1], at)",
         "upto = bisect_right(keys, bounds[i + 1], at)",
         "of many refs that are asked for together, the first of a block is not found",
@@ -43,15 +43,15 @@ MUTATIONS = (
     ),
     Mutation(
         "index-disagrees-in-a-batch",
-        "engine/table/table.py",
-        "if decoded and block and self.refs.index_position and decoded[0][-1] < group[-1]:",
-        "if decoded and block and self.refs.index_position and not decoded[0]:",
+        "engine/table/ref_section.py",
+        "if decoded and block and self.index_position and decoded[0][-1] < group[-1]:",
+        "if decoded and block and self.index_position and not decoded[0]:",
         "with a damaged index, of many refs asked for together some are not found",
         ("engine/table/test_section.py",),
     ),
     Mutation(
         "below-ignores-the-next-block",
-        "engine/table/table.py",
+        "engine/table/ref_section.py",
         "found = following.seek_ref(start) if following is not None else None",
         "found = None",
         "a ref is made beside another below it: q and q/deep",
