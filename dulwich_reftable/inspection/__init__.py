@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Tables and stacks as far as they can be read, for those who look at damage rather than at refs.
+"""Reads damaged tables and stacks as far as possible; for verification, dumps and statistics.
 
-:class:`~dulwich_reftable.engine.table.table.Table` refuses a file whose header or footer are
-damaged, and a snapshot of a stack is of all of its tables or of none. Here whatever makes sense is
-kept: the ends of a table (:mod:`.ends`), its blocks one by one (:mod:`.table`), what is left of a
-broken one (:mod:`.salvage`), and the tables of a stack that there are (:mod:`.stack`). It is the
-engine that decodes.
+:class:`~dulwich_reftable.engine.table.table.Table` refuses a file with a damaged header or footer,
+and a snapshot of a stack needs all of its tables. This package reads what it can: the header and
+footer of a table (:mod:`.ends`), its blocks one by one (:mod:`.table`), the rest of a broken block
+(:mod:`.salvage`), and the tables of a stack that can be opened (:mod:`.stack`). The engine decodes
+the bytes.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Header and footer of a table, of which one may have to stand in for the other."""
+"""Reads header and footer of a table; if one is damaged, the other takes its place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["read_ends"]
 
 
 def read_ends(buffer: Buffer) -> tuple[Header | None, Footer | None]:
-    """Read header and footer; a footer whose checksum is right is believed more than the header."""
+    """Read header and footer; a footer with a correct checksum takes precedence."""
     size = len(buffer)
     header = _header_at(buffer, 0)
     for version, header_size in HEADER_SIZES.items():
@@ -32,7 +32,7 @@ def read_ends(buffer: Buffer) -> tuple[Header | None, Footer | None]:
             if header.size == header_size:
                 return header, footer
         elif header is not None and header.size == header_size:
-            # Its first bytes may be what is damaged.
+            # The first bytes of the footer may be damaged.
             told = buffer[position + 8 : position + 24]
             if footer.is_sound or told == buffer[8:24]:
                 return header, footer

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What is left of a block that is broken: the records before the break.
+"""Reads the records of a broken block, up to the break.
 
-Such a block has no restarts that could be trusted, or none at all. It gets a restart table of its
-own, so that the engine can decode it like any other, up to where that ends in an error.
+The restart table of such a block is damaged or missing. The block gets a new one, so that the
+engine can decode it like any other, up to the first error.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .table import Inspection, Lost
 __all__ = ["salvaged"]
 
 _MOST = (1 << 24) - 64
-"""Bytes of the largest block that can be made, without header and restarts."""
+"""Bytes of the largest block that can be made, not counting header and restarts."""
 
 _STEP = 64
-"""Bytes of a damaged log block that are inflated at once."""
+"""Bytes of a damaged log block that are inflated in one step."""
 
 
 def salvaged(inspection: Inspection, lost: Lost) -> Block | None:
-    """Make a block of what is left of one that was cut short, or whose length is damaged.
+    """Make a block from the rest of one that was cut short, or whose length is damaged.
 
     Args:
-      inspection: of the table
-      lost: the block
-    Returns: one whose records are its own up to where it breaks; None if nothing is left
+      inspection: the table
+      lost: the broken block
+    Returns: a block with the same records up to the break; None if nothing is left
     """
     layout = inspection.layout
     if layout is None:
@@ -42,7 +42,7 @@ def salvaged(inspection: Inspection, lost: Lost) -> Block | None:
         return None
     if head[start] == LOG:
         body = _inflated(body, min(decode_uint24(head, start + 1), _MOST))
-    # One restart, at the first record, is what any block may have.
+    # One restart, at the first record, is enough for any block.
     body += encode_uint24(start + 4) + b"\0\1"
     head = head[: start + 1] + encode_uint24(len(head) + len(body))
     body = zlib.compress(body) if head[start] == LOG else body
@@ -54,7 +54,7 @@ def salvaged(inspection: Inspection, lost: Lost) -> Block | None:
 
 
 class _Shifted:
-    """Bytes that stand at a position of a file of which nothing else is there."""
+    """A buffer that holds only some bytes of a file, from a position on."""
 
     def __init__(self, data: bytes, position: int) -> None:
         self._data = data
@@ -69,11 +69,11 @@ class _Shifted:
 
 
 def _inflated(packed: bytes, most: int) -> bytes:
-    """Inflate what can be; bytes that are cut or damaged end it."""
+    """Inflate bytes up to the first that are missing or damaged."""
     inflater = zlib.decompressobj()
     body = bytearray()
     try:
-        # In small steps, since an error takes with it all that its step would have given.
+        # In small steps, because an error loses the output of its whole step.
         for at in range(0, len(packed), _STEP):
             body += inflater.decompress(packed[at : at + _STEP], max(most - len(body), 1))
             if inflater.eof or len(body) >= most:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The tables of a stack that there are, and what is wrong with the list of them."""
+"""Opens the tables of a stack as far as possible, and reports the faults of its list."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .table import Inspection
 __all__ = ["StackInspection", "inspect_stack"]
 
 _RELOAD_SECONDS = 3.0
-"""For how long a list is chased that changes meanwhile."""
+"""How long reading is repeated while the list changes."""
 
 _LONGEST_LIST = 1 << 24
 
@@ -25,9 +25,9 @@ class StackInspection(NamedTuple):
     """A stack, damaged or not.
 
     Attributes:
-      names: of the tables that its list names, as far as it makes sense
-      faults: what is wrong with the list, or with opening the tables
-      tables: those that could be opened, oldest first
+      names: the names in the list that can be names of tables
+      faults: the faults of the list, and the errors on opening tables
+      tables: the tables that could be opened, oldest first
     """
 
     names: list[str]
@@ -36,10 +36,11 @@ class StackInspection(NamedTuple):
 
 
 def inspect_stack(storage: Storage) -> StackInspection:
-    """Read a list and open the tables in it, while others may compact them.
+    """Read a list and open its tables; others may compact them meanwhile.
 
     Args:
-      storage: of the stack
+      storage: the storage of the stack
+    Returns: names, faults and tables
     """
     deadline = time.monotonic() + _RELOAD_SECONDS
     while True:
@@ -60,7 +61,7 @@ def inspect_stack(storage: Storage) -> StackInspection:
 
 
 def _read_list(storage: Storage) -> tuple[list[str], list[CorruptTableError | StorageError]]:
-    """Read a list; of a damaged one, the lines that make sense."""
+    """Read a list; of a damaged one, the lines that can be names of tables."""
     try:
         return list(storage.read_list().names), []
     except StorageError as error:
@@ -73,7 +74,7 @@ def _read_list(storage: Storage) -> tuple[list[str], list[CorruptTableError | St
         with file as fd:
             lines = read_all(fd, size).split(b"\n") if size <= _LONGEST_LIST else []
     except (CorruptTableError, OSError):
-        return [], faults  # what is wrong with it has been said
+        return [], faults  # the fault is in the list already
     for line in lines:
         name = os.fsdecode(line)
         if name not in ("", ".", "..") and "/" not in name and "\0" not in name:

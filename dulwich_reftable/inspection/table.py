@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Walking through a table from its first byte, block by block.
+"""Walks through a table from its first byte, block by block.
 
-Behind a block that makes no sense the walk goes on where the next one must begin, if anything tells
-where that is: the footer, an index, or the alignment of blocks.
+After a block that cannot be read, the walk goes on at the next position of a block that is known
+from the footer, from an index, or from the alignment of blocks.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Lost(NamedTuple):
     """A block that cannot be read.
 
     Attributes:
-      position: where it begins in the file
-      stop: where the next one does, or the blocks end
-      error: what is wrong with it
+      position: its position in the file
+      stop: the position of the next block, or of the end of all blocks
+      error: the reason
     """
 
     position: int
@@ -38,16 +38,16 @@ class Inspection:
     """A table, damaged or not.
 
     Args:
-      filename: its name, which messages tell
+      filename: its name, for messages
       buffer: its bytes
 
     Attributes:
       filename, buffer: as given
-      table: as readers see it; None if they refuse it
-      damage: why they do, or None
-      header: as it is, or as a sound footer repeats it; None if neither makes sense
-      footer: None if the file has none: it was cut
-      layout: for blocks; None without a header
+      table: the table as readers open it; None if they refuse it
+      damage: why readers refuse it, or None
+      header: the header, or its copy in a sound footer; None if both are damaged
+      footer: the footer; None if the file was cut
+      layout: the layout for reading blocks; None without a header
     """
 
     def __init__(self, filename: str, buffer: Buffer) -> None:
@@ -76,7 +76,7 @@ class Inspection:
     def blocks(self) -> Iterator[Block | Lost]:
         """Walk through the file.
 
-        Yields: each block, or that there should be one
+        Yields: each block; a :class:`Lost` for one that cannot be read
         """
         layout = self.layout
         if layout is None:
@@ -94,18 +94,18 @@ class Inspection:
                 position = block.next_position
 
     def _first_position(self, layout: Layout) -> int:
-        """Tell where the first block begins: mostly it shares the header."""
+        """Give the position of the first block: 0 if it shares the header of the file."""
         is_apart = self.footer is not None and self.footer.log == layout.header_size
         return layout.header_size if is_apart else 0
 
     def _next_start(self, layout: Layout, position: int) -> int | None:
-        """Tell where the next block begins behind one that cannot be read; None if nobody knows."""
+        """Give the position of the block after one that cannot be read; None if it is unknown."""
         starts = self._told_starts(layout)
         at = bisect_right(starts, position)
         following = starts[at] if at < len(starts) else None
         stop = layout.end if following is None else min(following, layout.end)
         if layout.block_size and not self._is_in_logs(layout, position):
-            # Blocks are aligned, but for those of logs and what is behind them.
+            # Blocks are aligned, except log blocks and those behind them.
             first = position - position % layout.block_size + layout.block_size
             for at in range(first, stop, layout.block_size):
                 if layout.buffer[at : at + 1][0] in TYPES:
@@ -113,7 +113,7 @@ class Inspection:
         return following if following is not None and following < layout.end else None
 
     def _told_starts(self, layout: Layout) -> list[int]:
-        """Give where blocks begin by the footer, and by the indexes that it names."""
+        """Collect positions of blocks from the footer, and from the indexes that it names."""
         if self._starts is None:
             footer = self.footer
             told = set(footer.starts) - {0} if footer and footer.is_sound else set()

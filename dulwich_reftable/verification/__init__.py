@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Looking for damage in a repository's refs.
+"""Looks for damage in a repository's refs.
 
-First each table by itself (:mod:`.table`, :mod:`.index`), then the stack that it is in
-(:mod:`.stack`), then the refs that the stack's tables make together (:mod:`.refs`). What is wrong
-at one of these does not keep the others from being checked, as far as they do not depend on it.
+It checks each table by itself (:mod:`.table`, :mod:`.index`), then the stack that contains it
+(:mod:`.stack`), then the refs that the tables of the stack hold together (:mod:`.refs`). A fault in
+one place does not stop the checks of the others, as far as they do not depend on it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["ERROR", "INFO", "WARNING", "Finding", "verify"]
 
 
 def verify(store: RefStore) -> Iterator[Finding]:
-    """Check the refs of a repository, those of all worktrees.
+    """Check the refs of a repository and of all its worktrees.
 
-    Nothing is written, and nobody is locked out: what others do meanwhile is no fault.
+    It writes nothing and takes no lock. Updates that others make meanwhile are not reported.
 
     Args:
       store: the repository's refs
-    Yields: what is wrong
+    Yields: the faults
     """
     return limited(_verify(store))
 
@@ -41,7 +41,7 @@ def _verify(store: RefStore) -> Iterator[Finding]:
         yield from check.findings()
         merged[worktree] = check.merged
         if check.merged is None:
-            message = "is damaged, so that its refs were not held against each other"
+            message = "is damaged, so that its refs were not compared with each other"
             yield Finding(INFO, "refs", stack.storage.location, message)
     yield from _check_files(store.common_dir)
     for worktree, seen in merged.items():
@@ -57,7 +57,7 @@ class _Sight:
         self._worktree = worktree
 
     def value_of(self, name: bytes) -> bytes | None:
-        """Find a ref."""
+        """Read a ref, as text; None if it does not exist, empty if its stack is damaged."""
         try:
             place = place_of(name)
         except BadRefNameError:
@@ -70,12 +70,12 @@ class _Sight:
         if worktree not in self._merged:
             return None
         merged = self._merged[worktree]
-        # What a damaged stack holds is not known; its damage has been told.
+        # The refs of a damaged stack are unknown; its damage is reported elsewhere.
         return b"" if merged is None else merged.ref_value(place.name)
 
 
 def _check_files(common_dir: str) -> Iterator[Finding]:
-    """Look for refs that are files, which nobody reads in a reftable repository."""
+    """Look for files of refs, which nobody reads in a reftable repository."""
     packed = os.path.join(common_dir, "packed-refs")
     if os.path.lexists(packed):
         yield Finding(WARNING, "stray", packed, "nobody reads it in a reftable repository")

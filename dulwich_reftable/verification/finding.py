@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What verification finds: one fault each, with how bad it is and where."""
+"""The findings of a verification: a fault each, with its severity and its place."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from ..engine.errors import CorruptTableError
 __all__ = ["ERROR", "INFO", "WARNING", "Finding", "corrupt", "limited"]
 
 ERROR = "error"
-"""Something is lost or may mislead who reads."""
+"""Something is lost, or readers may get wrong answers."""
 
 WARNING = "warning"
-"""Nothing is lost, but somebody should look."""
+"""Nothing is lost, but somebody should look at it."""
 
 INFO = "info"
-"""Worth knowing."""
+"""A note; nothing has to be done."""
 
 _MOST_OF_A_KIND = 100
-"""Findings of one kind about one subject; the others are only counted."""
+"""Findings of one check about one subject; further ones are only counted."""
 
 
 class Finding(NamedTuple):
-    """A fault; its text is one line.
+    """A fault; ``str()`` of it is one line.
 
     Attributes:
       severity: ``"error"``, ``"warning"`` or ``"info"``
-      check: which check found it, a word or two for machines
+      check: the name of the check that found it
       subject: path of the file, or name of the ref
-      message: what is wrong
-      offset: where in the file, in bytes; None if that is nowhere in particular
+      message: the fault
+      offset: its place in the file, in bytes; None if it has none
     """
 
     severity: str
@@ -47,12 +47,12 @@ class Finding(NamedTuple):
 
 
 def corrupt(error: CorruptTableError, check: str) -> Finding:
-    """Make a finding of what the engine says."""
+    """Make a finding from an error of the engine."""
     return Finding(ERROR, check, error.filename, error.reason, error.offset)
 
 
 def limited(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Cut short what would be said over and over."""
+    """Pass findings through; of many alike, only the first ones and the number of the others."""
     counts: Counter[tuple[str, str]] = Counter()
     last: dict[tuple[str, str], Finding] = {}
     for finding in findings:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Checking an index: each level names all blocks of the level below, in order, by last keys."""
+"""Checks an index: each level must name all blocks of the level below, in order, by last keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class IndexBlock(NamedTuple):
 
     Attributes:
       keys: last keys of the blocks below
-      positions: where these begin
+      positions: positions of these blocks in the file
     """
 
     keys: list[bytes]
@@ -32,11 +32,11 @@ def check_index(
     """Check the index of a section.
 
     Args:
-      root: where its highest level begins; 0 if the footer names none
-      index: the blocks of all of its levels, by position, in their order in the file
-      last_keys: of the section's blocks, by position, in their order in the file
-      is_complete: whether these are all blocks; what names others is not wrong else
-    Yields: what is wrong, and the offset; None for the footer's
+      root: position of the highest level; 0 if the footer names no index
+      index: the blocks of all levels, by position, in the order of the file
+      last_keys: last keys of the section's blocks, by position, in the order of the file
+      is_complete: whether all blocks could be read; if not, missing blocks are not reported
+    Yields: the fault, and its offset; None if it is in the footer
     """
     if not root:
         if index and is_complete:
@@ -58,7 +58,7 @@ def check_index(
         }
         below: Mapping[int, bytes]
         if any(position in index for position in named):
-            # A level of the index: its blocks stand right before those of this one.
+            # A level of the index: its blocks stand directly before those of this level.
             first = min(named)
             below = {
                 position: block.keys[-1]
@@ -78,7 +78,7 @@ def check_index(
 def _check_ascending(
     level: list[int], index: Mapping[int, IndexBlock]
 ) -> Iterator[tuple[str, int | None]]:
-    """Check that the keys of a level ascend from block to block, and the positions altogether."""
+    """Check that keys ascend from block to block, and positions from record to record."""
     last_key, last_position = b"", -1
     for at in level:
         keys, positions = index[at]
@@ -94,7 +94,7 @@ def _check_ascending(
 def _compare(
     at: int, named: Mapping[int, bytes], below: Mapping[int, bytes], *, is_complete: bool
 ) -> Iterator[tuple[str, int | None]]:
-    """Hold what a level of an index says against the blocks below."""
+    """Compare a level of an index with the blocks below."""
     for position, key in named.items():
         last_key = below.get(position)
         if last_key is None:

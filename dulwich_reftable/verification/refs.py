@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Checking the refs of a stack as they are seen: names, symrefs, refs in each other's way.
+"""Checks the refs of a stack: names, symrefs, and conflicts between names.
 
-One scan in the order of names, which remembers next to nothing.
+It is one scan in the order of names; memory use does not depend on the number of refs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def check_refs(
     """Check the refs of a stack.
 
     Args:
-      merged: its tables
-      worktree: whose stack it is; None for the shared one
-      value_of: finds a ref, as that worktree sees it, as text
-    Yields: what is wrong
+      merged: the tables of the stack
+      worktree: id of the worktree that has the stack; None for the shared stack
+      value_of: reads a ref, as text, as that worktree sees it
+    Yields: the faults
     """
     prefix = b"" if worktree is None else b"worktrees/" + worktree + b"/"
     find_conflicts = ConflictFinder().find
@@ -56,7 +56,7 @@ def _finding(severity: str, check: str, name: bytes, message: str) -> Finding:
 
 
 def _check_odd_name(prefix: bytes, name: bytes) -> Iterator[Finding]:
-    # What is not even well-formed was found in its table.
+    # Malformed names are reported by the check of their table.
     if is_well_formed(name):
         message = "is neither below refs/ nor a root ref"
         yield _finding(WARNING, "name", prefix + name, message)

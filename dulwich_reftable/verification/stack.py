@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Checking a stack: its list, each table that the list names, and what else is in its directory.
+"""Checks a stack: its list, the tables that the list names, and the other files in its directory.
 
-Readers stop at the first damage; here the list is read line by line and each table is opened by
-itself, so that what is wrong with one says nothing about the others.
+Readers stop at the first damage. Here the list is read line by line, and each table is opened by
+itself, so that all of them are checked.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from .table import check_table
 __all__ = ["StackCheck"]
 
 _REMOVED = (".nfs", ".fuse_hidden")
-"""How the names of files begin that were removed while they were open: on NFS, on FUSE."""
+"""Prefixes of files that were removed while they were open, on NFS and on FUSE."""
 
 _MISLEADING = frozenset(("table", "block", "record", "order", "index"))
-"""Checks that, where they fail, leave nobody sure of what the table holds."""
+"""Checks whose failure makes the contents of a table doubtful."""
 
 
 class StackCheck:
     """The check of one stack.
 
     Args:
-      stack: to be checked; one that does not exist is empty
+      stack: the stack; a missing one is empty
 
     Attributes:
-      merged: the refs of all tables; None if some may be lost, or the check has not come so far
+      merged: the refs of all tables; None before the check, and if some refs may be lost
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -46,9 +46,9 @@ class StackCheck:
         self.merged: Merged | None = None
 
     def findings(self) -> Iterator[Finding]:
-        """Check it.
+        """Check the stack.
 
-        Yields: what is wrong
+        Yields: the faults
         """
         names, faults, inspections = inspect_stack(self._stack.storage)
         self._are_whole = not faults
@@ -77,7 +77,7 @@ class StackCheck:
         return Finding(ERROR, "list", error.filename or self._location, message)
 
     def _check_header(self, table: Table, newest: int) -> Iterator[Finding]:
-        """Hold a table against its name, and against the tables before it."""
+        """Compare a table with its name, and with the tables before it."""
 
         def error(check: str, message: str) -> Finding:
             return Finding(ERROR, check, table.filename, message)
@@ -85,21 +85,21 @@ class StackCheck:
         low, high = table.min_update_index, table.max_update_index
         named = TABLE_NAME.fullmatch(os.path.basename(table.filename))
         if named is None:
-            message = "a table of this name is not told from other files"
+            message = "other writers do not take a file of this name for a table"
             yield Finding(WARNING, "table-name", table.filename, message)
         elif (int(named[1], 16), int(named[2], 16)) != (low, high):
-            yield error("table-name", f"its name belies its update indexes, {low} to {high}")
+            yield error("table-name", f"its name contradicts its update indexes, {low} to {high}")
         if low <= newest:
             message = f"begins at update index {low}, but the tables before it end at {newest}"
             yield error("update-index", message)
         hash_size = self._stack.options.hash_size
         if table.hash_size != hash_size:
             self._are_whole = False
-            message = f"object ids of {table.hash_size} bytes in a repository of {hash_size}"
+            message = f"has object ids of {table.hash_size} bytes, the repository of {hash_size}"
             yield error("hash", message)
 
     def _check_directory(self, names: list[str], newest: int) -> Iterator[Finding]:
-        """Look at the files that no list names."""
+        """Check the files that the list does not name."""
         try:
             found = set(os.listdir(self._location))
         except FileNotFoundError:
@@ -112,18 +112,18 @@ class StackCheck:
             path = os.path.join(self._location, name)
             stale_file = unlisted.get(name)
             if name.startswith(_REMOVED):
-                message = "was removed, and goes when nobody has it open any more"
+                message = "was removed, but somebody has it open"
                 yield Finding(INFO, "stray", path, message)
             elif name == LIST + PID_SUFFIX and LIST + LOCK_SUFFIX in found:
-                yield Finding(INFO, "lock", path, "tells who holds the lock beside it")
+                yield Finding(INFO, "lock", path, "names the process that holds the lock beside it")
             elif stale_file is not None:
                 if self._stack.newest_in(stale_file) > newest:
-                    message = f"is not listed, but tells of updates beyond {newest}"
+                    message = f"is not listed, but contains updates beyond {newest}"
                     yield Finding(WARNING, "stray", path, message)
                 else:
                     yield Finding(INFO, "stray", path, "was left by a dead writer")
             elif name.endswith(LOCK_SUFFIX):
-                message = "a lock: somebody is writing, or was killed"
+                message = "a lock: somebody is writing, or was killed while writing"
                 yield Finding(INFO, "lock", path, message)
             else:
                 yield Finding(WARNING, "stray", path, "does not belong here")

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Checking one table by itself, in one walk from its first byte to its last.
+"""Checks one table by itself, in one walk from its first byte to its last.
 
-Each block is decoded in full, held against the one before it, and forgotten. What is kept is
-little: of each block its last key, for the indexes, and of each ref block which object ids it
-mentions, for the obj blocks. A block that cannot be read is reported, and what it would have to be
-compared with is not.
+Each block is decoded in full, compared with the block before it, and released. Two things are kept:
+the last key of each block, for the indexes, and the object ids that each ref block mentions, for
+the obj blocks. A block that cannot be read is reported, and is not compared with others.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ def check_table(inspection: Inspection) -> Iterator[Finding]:
     """Check a table.
 
     Args:
-      inspection: of it
-    Yields: what is wrong
+      inspection: the table
+    Yields: the faults
     """
     if inspection.damage is not None:
         yield corrupt(inspection.damage, "table")
@@ -42,11 +41,11 @@ def check_table(inspection: Inspection) -> Iterator[Finding]:
 
 
 class _Section:
-    """What a walk remembers of a section.
+    """The facts about a section that a walk keeps.
 
     Attributes:
-      position: of its first block
-      last_keys: by position of the block
+      position: position of the first block
+      last_keys: last key of each block, by position
       index: the blocks of its index, by position
     """
 
@@ -74,7 +73,10 @@ class _Walk:
         return Finding(ERROR, check, self._inspection.filename, message, offset)
 
     def findings(self) -> Iterator[Finding]:
-        """Walk."""
+        """Walk through the table.
+
+        Yields: the faults
+        """
         for block in self._inspection.blocks():
             if isinstance(block, Lost):
                 self._is_broken = True
@@ -91,7 +93,7 @@ class _Walk:
     # Blocks
 
     def _check_place(self, block: Block) -> Iterator[Finding]:
-        """Check that a block of this kind may stand here."""
+        """Check that a block of this type may stand here."""
         kind, position = block.kind, block.position
         if kind == INDEX:
             if not self._kind:
@@ -99,7 +101,7 @@ class _Walk:
             return
         block_size = self._header.block_size
         if self._is_aligned and kind != LOG and block_size and position % block_size:
-            self._is_aligned = False  # git's library, too, writes such tables if told to
+            self._is_aligned = False  # git's library can write such tables, too
             message = f"blocks are not aligned to {block_size} bytes"
             yield Finding(INFO, "alignment", self._inspection.filename, message, position)
         if kind == self._kind:
@@ -192,9 +194,9 @@ class _Walk:
     # Objects
 
     def _check_objects(self, block: Block, records: list[ObjRecord]) -> Iterator[Finding]:
-        """Hold the obj records of a block against what the ref blocks have mentioned."""
+        """Compare the obj records of a block with the ids that the ref blocks mention."""
         if self._footer is None or not self._footer.obj:
-            return  # what nobody can find is told elsewhere
+            return  # the check of the footer reports obj blocks that it does not name
         length = self._id_length
         for record in records:
             if len(record.prefix) != length:
@@ -206,7 +208,8 @@ class _Walk:
     def _next_mention(self) -> tuple[bytes, list[int], int]:
         """Take the smallest abbreviated id that is left.
 
-        Returns: that; the positions of the blocks that mention it; how many ids it stands for
+        Returns: the abbreviated id; the positions of the blocks that mention it; the number of full
+          ids that it abbreviates
         """
         mentions, length = self._mentions, self._id_length
         prefix = mentions[-1][:length]
@@ -219,9 +222,9 @@ class _Walk:
         return prefix, list(positions), len(digests)
 
     def _check_object(self, block: Block, record: ObjRecord) -> Iterator[Finding]:
-        """Hold a record against the mentions, both being in order."""
+        """Compare a record with the mentions; both are in order."""
         if not self._are_sorted:
-            self._mentions.sort(reverse=True)  # so that what comes first is taken from the end
+            self._mentions.sort(reverse=True)  # the smallest is then taken from the end
             self._are_sorted = True
         while self._mentions and self._mentions[-1][: self._id_length] < record.prefix:
             prefix, _, _ = self._next_mention()
@@ -232,7 +235,7 @@ class _Walk:
             return
         prefix, positions, ids = self._next_mention()
         if ids > 1:
-            # Who looks for one of them finds both; git makes abbreviations longer.
+            # A search for one id finds both. Git makes abbreviations longer to avoid that.
             message = f"obj record of id {prefix.hex()}, with which {ids} ids begin"
             yield Finding(WARNING, "object", self._inspection.filename, message, block.position)
         if record.positions and list(record.positions) != positions:

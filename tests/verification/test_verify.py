@@ -188,12 +188,12 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
                   (50, 50)),
         ),
         "error",
-        "object ids of 32 bytes in a repository of 20",
+        "has object ids of 32 bytes, the repository of 20",
     ),
-    "a name that belies": (
+    "a name that contradicts": (
         lambda stack: add_table(stack, write([ref(b"refs/x/y", 1, 60)], bounds=(60, 60))),
         "error",
-        "belies its update indexes, 60 to 60",
+        "contradicts its update indexes, 60 to 60",
     ),
     "an odd name": (
         lambda stack: (
@@ -201,7 +201,7 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
             list_tables(stack, *names_of(stack), "odd.ref"),
         ),
         "warning",
-        "a table of this name",
+        "do not take a file of this name for a table",
     ),
     "refs in each other's way": (
         lambda stack: add_refs(stack, ref(b"refs/heads/n001/sub", 1)),
@@ -279,7 +279,7 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
     "a table that was dropped": (
         lambda stack: list_tables(stack, *names_of(stack)[:-1]),
         "warning",
-        "is not listed, but tells of updates beyond",
+        "is not listed, but contains updates beyond",
     ),
     "a lock": (
         lambda stack: (stack / "tables.list.lock").touch(),
@@ -291,7 +291,7 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
             (stack / name).touch() for name in ("tables.list.lock", "tables.list~pid.lock")
         ],
         "info",
-        "tables.list~pid.lock: tells who holds the lock beside it",
+        "tables.list~pid.lock: names the process that holds the lock beside it",
     ),
     "who held a lock": (
         lambda stack: (stack / "tables.list~pid.lock").touch(),
@@ -308,12 +308,12 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
     "a removed file on NFS": (
         lambda stack: (stack / ".nfs000000000c0ffee00000001").touch(),
         "info",
-        "ee00000001: was removed, and goes when nobody has it open",
+        "ee00000001: was removed, but somebody has it open",
     ),
     "a removed file on FUSE": (
         lambda stack: (stack / ".fuse_hidden0000000c00000001").touch(),
         "info",
-        "00000001: was removed, and goes when nobody has it open",
+        "00000001: was removed, but somebody has it open",
     ),
     "a stray file": (
         lambda stack: (stack / "core").touch(),
@@ -365,7 +365,7 @@ def test_one_damaged_table_hides_no_other(repo: dr.Repo, stack: Path) -> None:
     text = "\n".join(map(str, repo.refs.verify()))
     for name in names_of(stack):
         assert name in text
-    assert "is damaged, so that its refs were not held against each other" in text
+    assert "is damaged, so that its refs were not compared with each other" in text
 
 
 def test_many_findings_of_a_kind_are_counted(repo: dr.Repo, stack: Path) -> None:
