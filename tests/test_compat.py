@@ -27,10 +27,8 @@ ROOT = Path(dr.__file__ or "").parent
 ROWS = (*AROUND_REPO.patches, *STOCK.patches)
 RELIED_ON = tuple(requirement for row in ROWS for requirement in row.relies_on)
 OWN = ("self", "cls", "super()")
-DECLARED = {
-    re.split("[.:]", target)[-1]
-    for target in (row.target for row in (*REQUIREMENTS, *RELIED_ON, *ROWS))
-}
+CHECKED: tuple[Patch | Requirement, ...] = (*REQUIREMENTS, *RELIED_ON, *ROWS)
+DECLARED = {re.split("[.:]", row.target)[-1] for row in CHECKED}
 """Names that are checked before they are used."""
 
 

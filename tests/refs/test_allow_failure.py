@@ -94,7 +94,7 @@ def test_what_stands_in_the_way_is_named(tmp_path: Path) -> None:
     with dr.Repo.init_bare(tmp_path / "r.git", mkdir=True) as repo:
         refs = repo.refs
         assert isinstance(refs, dr.ReftableRefsContainer)
-        refs[b"refs/heads/a"] = IDS[0]  # type: ignore[assignment]
+        refs[b"refs/heads/a"] = IDS[0]
         transaction = Transaction(refs.store, allow_failure=True)
         for name in (b"refs/heads/a/b", b"refs/heads/x/y", b"refs/heads/x", b"refs/heads/z"):
             transaction.create(name, IDS[1])

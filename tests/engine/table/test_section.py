@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dulwich_reftable.engine.errors import CorruptTableError
 from dulwich_reftable.engine.format.block import Block
 from dulwich_reftable.engine.format.layout import INDEX, REF
-from dulwich_reftable.engine.table.section import Section
+from dulwich_reftable.engine.table.ref_section import RefSection
 from dulwich_reftable.engine.table.table import Table
 from dulwich_reftable.engine.table.writer import WriteOptions
 
@@ -22,7 +22,7 @@ SEARCHES_UNTIL_FLAT = 16
 SEARCHES_UNTIL_HASH_INDEX = 9  # of a block that is read once
 
 
-def refs_section(data: bytes) -> Section:
+def refs_section(data: bytes) -> RefSection:
     """The ref section of a table that was just opened."""
     section = Table("t.ref", data).refs
     assert section is not None

@@ -284,12 +284,14 @@ class TestSmallTables:
         for _ in range(3):
             assert table.lookup_ref(b"refs/heads/00003") == numbered(20)[3]
             assert table.lookup_ref(b"refs/heads/00099") is None
+        assert table.refs is not None
         assert table.refs._by_name == {record.name: record for record in numbered(20)}
 
     def test_large_ones_are_not(self) -> None:
         table = table_of(numbered(900))
         for record in numbered(900):
             assert table.lookup_ref(record.name) == record
+        assert table.refs is not None
         assert table.refs._by_name is None
 
 
