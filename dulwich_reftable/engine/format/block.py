@@ -2,11 +2,10 @@
 """Reading one block: restarts, search inside of it, decoding all of it at once.
 
 A :class:`Block` holds the bytes of one block, inflated where it is a log block, so that every
-offset the format speaks of is an index into ``data``. There are two ways to read it. Searching
-(:meth:`Block.seek_ref`, :meth:`Block.seek_index`) bisects the restarts and decodes only the keys
-that it must; scanning (:meth:`Block.ref_values` and the ``*_records``) decodes the block in one go
-and checks that keys ascend. Whatever bytes do not make sense end as ``CorruptTableError`` with
-the position of this block in its file.
+offset of the format is an index into ``data``. There are two ways to read it. A search
+(:meth:`Block.seek_ref`, :meth:`Block.seek_index`) bisects the restarts and decodes few keys. A scan
+(:meth:`Block.ref_values` and the ``*_records``) decodes all of it and checks that keys ascend.
+Malformed bytes raise ``CorruptTableError`` with the position of the block in its file.
 """
 
 from __future__ import annotations
@@ -100,12 +99,12 @@ class Block:
         """Inflate a log block's contents behind its header, so that offsets fit."""
         layout = self.layout
         begin = self.position + self.first
-        # zlib's own bound for what deflate makes of that many bytes, so that no more is copied.
+        # The bound of zlib for deflated data of this length: no more bytes are copied.
         most = length + (length >> 12) + (length >> 14) + (length >> 25) + 64
         inflater = zlib.decompressobj()
         packed = layout.buffer[begin : min(begin + most, layout.end)]
         try:
-            # One byte more than promised: enough to notice that there is more.
+            # One byte more than expected shows that the stream is too long.
             body = inflater.decompress(packed, length - self.first + 1)
         except zlib.error as error:
             raise self._corrupt(f"log block does not inflate: {error}") from error
@@ -132,10 +131,10 @@ class Block:
         return self._restarts
 
     def _check_run(self, i: int) -> None:
-        """See that the records from one restart on end where the next one begins.
+        """Check once that the records behind restart ``i`` end at the next restart.
 
-        A search trusts restarts. One that does not stand at the beginning of a record would lead
-        it astray, so what leads to a restart, and what follows it, is skipped through once.
+        A search trusts restarts, and a restart inside of a record would mislead it. So a search
+        checks the run before the restart that it uses, and the run behind it.
         """
         if i in self._sound_runs:
             return
@@ -158,7 +157,7 @@ class Block:
         self._sound_runs.add(i)
 
     def key_at(self, offset: int) -> bytes:
-        """Give a key that is not compressed, as that of a restart and of the first record."""
+        """Decode the key of a restart or of the first record, which are not compressed."""
         try:
             head, begin = decode_varint(self.data, offset + 1)
         except (IndexError, ValueError) as error:
@@ -180,7 +179,7 @@ class Block:
 
     @property
     def _decoder(self) -> _Decode[RefRecord | LogRecord | ObjRecord | int]:
-        """What reads the values of this kind of block."""
+        """The function that decodes the values in this kind of block."""
         if self.kind == REF:
             return self._decode_ref
         if self.kind == LOG:
@@ -190,8 +189,8 @@ class Block:
     def _run_with(self, key: bytes) -> int:
         """Give the number of the last restart whose key is not beyond ``key`` (or of the first).
 
-        Those that bisection comes by need not be right for it to be: it is where the restart found
-        and the next one stand at records, between which the key belongs.
+        Only the run that is found, and the one before it, are checked. The other restarts that
+        bisection meets may be wrong: the key belongs into that run all the same.
         """
         offsets = self.restarts
         i = max(bisect_right(offsets, key, key=self.key_at) - 1, 0)
@@ -206,13 +205,13 @@ class Block:
     def seek_ref(self, name: bytes) -> RefRecord | None:
         """Find the first ref that is not before ``name``, without decoding the block."""
         i = self._run_with(name)
-        # If it is not in the run behind this restart, it is the first of the next one.
+        # If no ref of this run qualifies, the first one of the next run does.
         ends = self.restarts[i + 2 : i + 3]
         start, end = self.restarts[i], ends[0] if ends else self.restart_offset
         return seek_ref(self.layout, self.data[start:end], self.position + start, name)
 
     def check_restarts(self) -> None:
-        """See that restarts stand at records with keys that are not compressed and ascend."""
+        """Check that all restarts stand at records with uncompressed, ascending keys."""
         for i in range(len(self.restarts)):
             self._check_run(i)
         keys = [self.key_at(offset) for offset in self.restarts]
@@ -236,7 +235,7 @@ class Block:
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
         """Find the refs in this block whose value or peeled value is an object.
 
-        Only what follows a restart that stands before an occurrence of the id is decoded.
+        The bytes of the id are searched for; only the runs that contain them are decoded.
         """
         found: list[RefRecord] = []
         restarts = self.restarts
@@ -268,7 +267,7 @@ class Block:
         return names, [ref_text(record) for record in records]
 
     def ref_records(self) -> tuple[list[bytes], list[RefRecord]]:
-        """Decode all records of a ref block; returns their keys beside them, as all of these do."""
+        """Decode all records of a ref block; returns keys and records."""
         return ref_records(self.layout, self.data, self.first, self.restart_offset, self.position)
 
     def _decode_ref(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[RefRecord, int]:
@@ -282,7 +281,7 @@ class Block:
     def log_records_between(
         self, start: bytes, stop: bytes | None
     ) -> tuple[list[bytes], list[LogRecord], bool]:
-        """Decode the log records from ``start`` until before ``stop``, and few others.
+        """Decode the log records from ``start`` until before ``stop``.
 
         Returns: keys, records, and whether ``stop`` was reached
         """
@@ -315,7 +314,7 @@ class Block:
         return self._all(_decode_position)
 
     def entries(self) -> Iterator[tuple[int, bytes, RefRecord | LogRecord | ObjRecord | int]]:
-        """Decode records one by one: those before damage are given before it is raised.
+        """Decode records one by one; records before damage are yielded before the error is raised.
 
         Yields: offset of the record, its key, and the record (of an index: the position below)
         """

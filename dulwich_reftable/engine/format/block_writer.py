@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Building one block: prefix compression, restarts, and the question whether a record still fits.
+"""Building one block: prefix compression, restarts, and whether one more record fits.
 
-When to put a restart and when a block is full decide over every byte that follows. The rules are
-git's (``reftable/block.c``), so that equal records make equal files: a restart at every
+Equal records have to make equal files, so the rules are git's (``reftable/block.c``): a restart at
+every
 ``restart_interval``-th record *and* wherever two neighbours share nothing; a record fits if it
 and the restart table behind it stay within the block size, counted before deflating.
 """
@@ -29,7 +29,7 @@ class BlockWriter:
 
     Args:
       kind: block type
-      block_size: the most bytes that the block may take, before deflating
+      block_size: maximum bytes of the block, before deflating
       restart_interval: records between two restarts
       header: the file header, for the block that shares it
 
@@ -98,8 +98,7 @@ class BlockWriter:
                     raise RecordError(f"key {key!r} does not sort behind {last!r}")
                 prefix = 0
                 if entries % interval:
-                    # Neighbours mostly share what the two before them shared, which is quickly
-                    # seen.
+                    # Neighbours mostly share as much as the two records before them.
                     prefix = shared
                     if (
                         key[:prefix] != last[:prefix]

@@ -2,8 +2,8 @@
 """The smallest pieces of the format: varint, uint24, and the length of a shared prefix.
 
 Decoders work on ``bytes`` and a position and return the value with the position behind it. They
-raise :class:`ValueError` or :class:`IndexError` on malformed input; who knows the file's name (the
-block) turns either into a :class:`~dulwich_reftable.engine.errors.CorruptTableError`.
+raise :class:`ValueError` or :class:`IndexError` on malformed input. The block knows the name of the
+file, and turns either into a :class:`~dulwich_reftable.engine.errors.CorruptTableError`.
 """
 
 from __future__ import annotations

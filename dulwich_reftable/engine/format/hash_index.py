@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Where each ref of one block stands, so that a lookup reads one record instead of half a run.
+"""A hash index of the refs in one block: a lookup reads one record instead of half a run.
 
-Of each record a directory knows the offset, the parent, and two bytes of the name's hash, the
-fingerprint: six bytes a ref, and no names. The parent is the last record before it with a shorter
-shared prefix, which is where the end of its own shared prefix comes from.
+For each record the index holds its offset, its parent, and a fingerprint: two bytes of the hash of
+the name. That is six bytes a ref, and no names. The parent of a record is the last record before it
+with a shorter shared prefix; the end of the record's own shared prefix stands in the parent.
 
-A lookup searches the fingerprints, which C does; in most cases where there is no such ref, that
-tells it already. Where one agrees, the name is compared piece by piece: its end with the suffix of
-the record, and what is before with those of the parents, mostly one or two. So what is found is
-always the ref that was asked for, and the answers are those of a scan, which the tests see to.
+A lookup searches the fingerprints, which C does. If none agrees, there is no such ref. If one
+agrees, the lookup compares the name piece by piece: its end with the suffix of the record, the rest
+with the suffixes of the parents, mostly one or two. So a lookup never returns another ref, and its
+answers are those of a scan, as the tests check.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .ref_scan import split_refs
 __all__ = ["BlockHashIndex"]
 
 _HEADER_SIZE = 20
-"""Bytes of the two varints at the beginning of a record, at the most."""
+"""Maximum bytes of the two varints at the beginning of a record."""
 
 
 class BlockHashIndex:
-    """The refs of one block.
+    """The hash index of one block.
 
     Args:
       block: of refs; at most :attr:`LARGEST` bytes
@@ -41,7 +41,7 @@ class BlockHashIndex:
     """
 
     LARGEST = 1 << 16
-    """Bytes of the largest block, as offsets take two bytes; in larger ones bisecting is faster."""
+    """Maximum bytes of a block, as offsets take two bytes; in larger blocks bisection is faster."""
 
     __slots__ = (
         "_fingerprints",
@@ -89,7 +89,7 @@ class BlockHashIndex:
         return None
 
     def _record_if(self, number: int, name: bytes) -> RefRecord | None:
-        """Give the record of this number if that is its name."""
+        """Decode the record of this number if it has this name."""
         layout, places, position = self._layout, self._places, self._position
         buffer = layout.buffer
         record = buffer[position + places[2 * number] : position + places[2 * number + 2]]
@@ -148,7 +148,7 @@ def _parents(data: bytes, offsets: list[int]) -> list[int]:
 
 
 def _fingerprints(names: list[bytes]) -> bytes:
-    """Give two bytes of each name's hash, without a turn of Python for each."""
+    """Give two bytes of each name's hash, without a loop in Python."""
     hashes = array("q", map(hash, names))
     if sys.byteorder == "big":
         hashes.byteswap()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Ref, log, obj and index records: their keys, their values, and how a value is read and written.
+"""Ref, log and obj records: their keys, their values, and how values are encoded and decoded.
 
 A record on disk is a key, prefix compressed against the key before it, three bits of type, and a
-value. Blocks deal with the keys; this module knows the rest: ``encode_*`` gives ``(type, value
+value. Blocks read and write the keys. This module does the rest: ``encode_*`` gives ``(type, value
 bytes)`` of a record, ``decode_*`` reads a value at a position and gives the record and the position
 behind it. Object ids are raw bytes (20 or 32) throughout the engine.
 """
@@ -52,7 +52,7 @@ _INT16 = struct.Struct(">h")
 
 
 class RefRecord(NamedTuple):
-    """One ref as one table tells it.
+    """What one table says of one ref.
 
     Attributes:
       name: full name of the ref
@@ -75,7 +75,7 @@ class RefRecord(NamedTuple):
 
 
 class LogUpdate(NamedTuple):
-    """What a log record says of an update.
+    """One update in a reflog.
 
     Attributes:
       old_id: object id before, all zero for "did not exist"
@@ -84,7 +84,7 @@ class LogUpdate(NamedTuple):
       email: committer's address without the angle brackets
       time: seconds since the epoch
       tz_offset: the time zone as the decimal number ``±hhmm`` (``+0530`` is 530), the way git
-        writes it, and not in minutes as the format document has it
+        writes it; the format document says minutes
       message: one line that ends in a newline, or nothing
     """
 
@@ -98,7 +98,7 @@ class LogUpdate(NamedTuple):
 
     @property
     def is_existence_marker(self) -> bool:
-        """Whether this only says "the reflog exists": both ids are zero; it is no entry."""
+        """Whether both ids are zero: this says that the reflog exists, and is no entry."""
         return not any(self.old_id) and not any(self.new_id)
 
 
@@ -161,7 +161,7 @@ def encode_ref(record: RefRecord, min_update_index: int) -> tuple[int, bytes]:
     return REF_VAL2, delta + value + peeled
 
 
-# Makes a record of all its fields in a tuple; this is faster than calling its class.
+# Makes a record of a tuple of all its fields; calling the class takes longer.
 make_record: Callable[[type[RefRecord], tuple[Any, ...]], RefRecord] = tuple.__new__
 
 
@@ -276,7 +276,7 @@ def decode_log(
         raise ValueError(f"unknown log type {log_type}")
     middle, end = pos + hash_size, pos + 2 * hash_size
     old_id, new_id = data[pos:middle], data[middle:end]
-    # That all of this is there is seen at the end: a string that runs out of the block is refused.
+    # If the block ends before all of this, the strings behind it are refused.
     who, pos = _decode_string(data, end)
     email, pos = _decode_string(data, pos)
     time, pos = decode_varint(data, pos)
@@ -289,7 +289,7 @@ def decode_log(
 
 
 def skip_log(log_type: int, data: bytes, pos: int, hash_size: int) -> int:
-    """Give the position behind a log record's value, of which no more is wanted.
+    """Give the position behind a log record's value, without decoding it.
 
     Raises:
       IndexError, ValueError: if the value is malformed
@@ -363,7 +363,7 @@ def _skip_string(data: bytes, pos: int) -> int:
 
 
 def _take(data: bytes, pos: int, end: int) -> bytes:
-    """Slice, but refuse what the slice would silently cut short."""
+    """Slice; refuse a slice that would be cut short."""
     if end > len(data):
         raise ValueError("value runs past the end of its block")
     return data[pos:end]

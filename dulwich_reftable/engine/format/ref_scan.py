@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 SYMREF_PREFIX = b"ref: "
-"""How a symref's value is told apart from an object id where both are text."""
+"""Marks the value of a symref where values are text."""
 
 LARGEST_SLICED = 1 << 16
 """Up to this many bytes of a block, :func:`ref_values` keeps a slice object for each."""
@@ -54,23 +54,23 @@ LARGEST_SLICED = 1 << 16
 def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecord | None:
     """Find the first ref in a run of records that is not before ``name``.
 
-    Keys are not put together: of the key before, only ``matched``, the length that it has in
-    common with ``name``, is kept. A record that shares more than that with its predecessor is,
-    like it, smaller than ``name``.
+    The loop does not build keys. It keeps ``matched``, the length that the last key has in common
+    with ``name``. A record that shares more than that with its predecessor is also smaller than
+    ``name``.
 
     Args:
       layout: the table
       run: the records; the first is not compressed
       position: where they stand in the file
       name: of the ref
-    Returns: its record; or that of the one behind it, if there is no such ref; or None
+    Returns: its record; without such a ref the record of the next one; None at the end of the run
     Raises:
-      CorruptTableError: if the records are damaged, as far as that is seen
+      CorruptTableError: if damage was met on the way
     """
     hash_size = layout.hash_size
     steps, behind_key = _plain_steps(hash_size), 1 + hash_size
     end = len(run)
-    sought = name + b"\0"  # so that there is a byte behind what of the name is matched
+    sought = name + b"\0"  # there is always a byte behind the matched part
     following = sought[0]
     matched = start = pos = 0
     try:
@@ -84,7 +84,7 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
                 and prefix < 128
                 and run[pos + step - behind_key] < 128
             ):
-                # Before the name, and no closer to it than the one before: half of a run is such.
+                # Before the name, and no closer to it than the last key: half of a run is so.
                 pos += step
                 continue
             head = run[pos + 1]
@@ -105,7 +105,7 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
                             RefRecord, (key, base + run[value_at], value, None, None)
                         )
                     return decode_ref(key, head & 7, run, value_at, hash_size, base)[0]
-                if prefix:  # mostly they share a byte or two
+                if prefix:  # mostly a byte or two more match
                     matched = prefix
                     while pos < value_at and run[pos] == sought[matched]:
                         matched += 1
@@ -126,17 +126,17 @@ def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecor
 
 
 def skip_refs(data: bytes, pos: int, end: int, hash_size: int) -> int:
-    """Skip the refs of a run, without their keys.
+    """Skip the refs of a run without building their keys.
 
     Returns: the position behind the record that reaches ``end``
     Raises:
-      IndexError, ValueError: if a record is malformed, as far as that is seen
+      IndexError, ValueError: if damage was met on the way
     """
     steps, behind_key = _plain_steps(hash_size), 1 + hash_size
     while pos < end:
         step = steps[data[pos + 1]]
         if step and data[pos] < 0x80 and data[pos + step - behind_key] < 0x80:
-            pos += step  # most refs are such
+            pos += step  # most refs take this way
         else:
             _, head, pos = decode_key_header(data, pos)
             pos = skip_ref(head & 7, data, pos + (head >> 3), hash_size)

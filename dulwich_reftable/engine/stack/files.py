@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Files by descriptor: opening plain ones only, reading and writing all of it, syncing directories.
+"""Files by descriptor: open plain ones only, read and write in full, sync directories.
 
-Errors are the operating system's; whoever calls knows which file it was about, and says so.
+Errors are those of the operating system; callers add the name of the file.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _READ_AT_ONCE = 1 << 16
 
 _SYNCS_DIRECTORIES = os.name != "nt"
 _CANNOT_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
-"""What a file system says whose directories cannot be synced, or not by us."""
+"""Errors of a file system whose directories cannot be synced, or not by this user."""
 
 
 class Descriptor:
-    """A descriptor that is closed at the end of a block, or when nobody refers to it.
+    """A descriptor that closes itself at the end of a ``with`` block, or when it is collected.
 
     Attributes:
       fd: -1 when it is closed
@@ -47,7 +47,7 @@ class Descriptor:
         self.close()
 
     def close(self) -> None:
-        """Close it; harmless if that is done. What was written to be kept is synced before."""
+        """Close it; harmless if that is done. Data that matters was synced before."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             with suppress(OSError):
@@ -55,7 +55,7 @@ class Descriptor:
 
 
 def open_plain(path: str) -> tuple[Descriptor, int]:
-    """Open a file for reading, without being held up by one that is a pipe.
+    """Open a plain file for reading; opening a pipe does not block.
 
     Returns: the descriptor, and the file's size
     Raises:
@@ -83,24 +83,24 @@ def read_all(fd: int, size: int) -> bytes:
 
     Args:
       fd: at the file's beginning
-      size: that the file is thought to have
+      size: of the file, as far as known
     """
     data = os.read(fd, size + 1)
-    if len(data) != size:  # it did not come at once, or the file has changed
+    if len(data) != size:  # a short read, or the file has changed
         while more := os.read(fd, _READ_AT_ONCE):
             data += more
     return data
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write, in as many steps as it takes."""
+    """Write all of it, in as many steps as needed."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
 
 
 def open_directory(path: str) -> Descriptor | None:
-    """Open a directory in order to sync it; None where that cannot be done."""
+    """Open a directory for :func:`sync`; None where directories cannot be synced."""
     if not _SYNCS_DIRECTORIES:
         return None
     try:
@@ -112,7 +112,7 @@ def open_directory(path: str) -> Descriptor | None:
 
 
 def sync(directory: Descriptor | None) -> None:
-    """Sync what :func:`open_directory` gave."""
+    """Sync a directory that :func:`open_directory` opened; None is ignored."""
     if directory is None:
         return
     try:

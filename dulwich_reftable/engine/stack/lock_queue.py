@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Queues in which the threads of one process wait for their turn at a lock file.
+"""Queues in which the threads of one process wait for a lock file.
 
-Without them, threads would poll for the file as strangers do, asleep most of the time and served
-by chance. A queue is fair: first come, first served. Waiting in it is not waiting for a stranger
-who may be dead, so it counts against the timeout only for as long as nothing moves: whenever
-somebody who had the lock passes the turn on, the clock starts again for those behind.
+Without a queue, threads would poll for the file as other processes do: asleep most of the time, and
+served by chance. The queue is fair: first come, first served. The timeout is meant for an owner who
+may be dead, and the threads ahead in the queue are alive. So whenever a thread that had the lock
+leaves the queue, the clock starts again for the threads behind it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["Waiter"]
 
 
 class _Queue:
-    """The threads that want one lock; the first of them has the turn."""
+    """The threads that want one lock; the first of them may take it."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Empty the queue."""
         # Reentrant, since the garbage collector may release a lock in the middle of anything.
         self.guard = threading.RLock()
         self.waiters: deque[Waiter] = deque()
@@ -45,7 +45,7 @@ def _queue_for(path: str) -> _Queue:
 
 
 def _forget_threads() -> None:
-    """Empty every queue in a forked child: the threads that stood there are not here."""
+    """Empty every queue in a forked child, which has none of the waiting threads."""
     global _queues_guard
     _queues_guard = threading.Lock()
     for queue in list(_queues.values()):
@@ -57,13 +57,13 @@ if hasattr(os, "register_at_fork"):
 
 
 class Waiter:
-    """This thread's turn at a lock.
+    """This thread's place in the queue for a lock.
 
     Args:
-      path: what the lock is called, in the same way by all threads
+      path: of the lock file, spelled alike by all threads
 
     Attributes:
-      since: from when on the wait for the lock counts (:func:`time.monotonic`)
+      since: when the wait for the lock file began (:func:`time.monotonic`)
     """
 
     def __init__(self, path: str) -> None:
@@ -73,17 +73,17 @@ class Waiter:
         self._called: threading.Condition | None = None
 
     def wait(self, timeout: float | None) -> bool:
-        """Queue up.
+        """Queue up, and wait to be the first.
 
         Args:
-          timeout: for how many seconds nothing may move; None for ever
-        Returns: whether the turn has come; if not, this thread does not queue any more
+          timeout: seconds without any progress of the queue; None for ever
+        Returns: whether this thread is the first; if not, it has left the queue
         """
         queue = self._queue
         with queue.guard:
             waiters = queue.waiters
             if timeout is None and waiters and waiters[0]._thread == self._thread:
-                return False  # it would wait for itself
+                return False  # this thread would wait for itself
             waiters.append(self)
             while waiters[0] is not self:
                 rest = None
@@ -99,10 +99,10 @@ class Waiter:
             return True
 
     def leave(self, *, had_lock: bool) -> None:
-        """Pass the turn on, or step out of the queue; harmless if that is done.
+        """Leave the queue, and wake the next thread; harmless if that is done.
 
         Args:
-          had_lock: whether the lock was held, so that those behind see that things move
+          had_lock: whether this thread held the lock, which is progress for those behind it
         """
         queue = self._queue
         with queue.guard:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Lock files: created exclusively beside what they lock, as git's are, and waited for.
 
-A lock file excludes other processes and our own threads alike; the threads queue for their turn
-(:mod:`.lock_queue`) before they try. A lock that its owner left behind is never broken: nobody can
-know that the owner is dead, so the message tells how old it is and what to do.
+A lock file excludes other processes and other threads alike; threads queue (:mod:`.lock_queue`)
+before they try. A lock that its owner left behind is never broken, since nobody can know that the
+owner is dead: the message says how old the lock is and what to do.
 
-Nor do we trust that a lock we took is still there: somebody may have removed it by hand, and
-somebody else taken it. It is ours while the file is the one that we made. That is also how an
-interrupted commit finds out on which side of the rename it was.
+A lock may also be lost: somebody removes the file by hand, and somebody else takes the lock. So the
+lock counts as held only while the file is the one that we made. An interrupted commit finds out in
+the same way whether its rename has happened.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _SUFFIX = ".lock"
 _FIRST_PAUSE = 0.001  # seconds
 _LONGEST_PAUSE = 0.1
 _PAUSE_GROWTH = 1 / 8
-"""Pauses grow with the time that was waited: rarely too late, and few looks in all."""
+"""Share of the time waited so far that the next pause takes."""
 
 _FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 
 _TRIES = 10 if os.name == "nt" else 2
-"""Windows neither replaces nor removes a file that somebody has open; readers of a list, or a
-virus scanner, are gone in a moment."""
+"""Windows neither replaces nor removes a file that is open; readers of a list, and virus scanners,
+close it soon."""
 
 
 def attempts(timeout: float | None, since: float | None = None) -> Iterator[None]:
@@ -74,7 +74,7 @@ class LockFile:
       StorageError: if it cannot be created
     """
 
-    _is_over = True  # until there is anything to release
+    _is_over = True  # there is nothing to release yet
 
     def __init__(self, path: str, timeout: float | None) -> None:
         self.path = path + _SUFFIX
@@ -83,7 +83,7 @@ class LockFile:
         self._opened: list[int] = []  # the descriptor, while we have it
         self._identity: tuple[int, int] | None = None
         self._is_renaming = False
-        # Who tries but once need not queue: the file alone excludes.
+        # A single try needs no queue: the file excludes others.
         self._waiter = None if timeout == 0 else Waiter(os.path.abspath(self.path))
         self._is_over = False
         begun = time.monotonic()
@@ -97,15 +97,15 @@ class LockFile:
             raise
 
     def __del__(self) -> None:
-        # An interrupt in an unlucky moment can leave this to do.
+        # An interrupt can come before anybody could release it.
         if not self._is_over:
             self.release()
 
     def _create(self, timeout: float | None, since: float) -> bool:
         for _ in attempts(timeout, since):
             try:
-                # With an assignment, an interrupt could come between the creation of the file and
-                # our knowing that it is ours. Nothing comes between the steps of one C function.
+                # An interrupt could come between the creation of the file and an assignment. None
+                # comes between the steps of one C function.
                 self._opened.extend(map(os.open, (self.path,), (_FLAGS,), (0o666,)))
                 self._identify()
             except FileExistsError:
@@ -131,21 +131,21 @@ class LockFile:
         return self._opened[0] if self._opened else -1
 
     def take_fd(self) -> int:
-        """Give the descriptor away, to somebody who will close it."""
+        """Hand the descriptor over; the caller closes it."""
         return self._opened.pop() if self._opened else -1
 
     def close(self) -> None:
-        """Close the descriptor and go on holding the lock."""
+        """Close the descriptor, and keep the lock."""
         fd = self.take_fd()
         if fd >= 0:
-            with suppress(OSError):  # what was written was synced, or is not to be kept
+            with suppress(OSError):  # the contents were synced, or are not needed
                 os.close(fd)
 
     def is_held(self) -> bool:
-        """Tell whether the lock file is there and the one that we made.
+        """Tell whether the lock file exists and is the one that we made.
 
         Raises:
-          OSError: if that cannot be told
+          OSError: if the file cannot be looked at
         """
         # A forked child inherits the object, but the lock stays its parent's.
         if self._is_over or self._owner != os.getpid():
@@ -162,20 +162,20 @@ class LockFile:
 
     @property
     def is_committed(self) -> bool:
-        """Whether the rename of :meth:`commit` has happened, whatever came out of it.
+        """Whether the rename of :meth:`commit` has happened, even if the call did not return.
 
-        It may have been interrupted; and a network file system can report an error of a rename that
-        it has done.
+        It may have been interrupted, and a network file system can report an error for a rename
+        that it has done.
         """
         try:
             return self._is_renaming and not self.is_held()
         except OSError:
-            return True  # who cannot know must not remove what a list may name
+            return True  # when in doubt, keep the table that the list may name
 
     def commit(self) -> None:
         """Rename the lock file over what it locks, which also releases the lock.
 
-        Whether it is still ours, the caller has asked right before.
+        The caller has called :meth:`is_held` right before.
 
         Raises:
           OSError: if that fails
@@ -200,7 +200,7 @@ class LockFile:
         try:
             is_ours = self.is_held()
         except OSError:
-            is_ours = not self._is_renaming  # it was, and few things can have changed that
+            is_ours = not self._is_renaming  # it was ours, and probably still is
         if is_ours:
             self._is_renaming = False
             self._unlink()
