@@ -347,7 +347,8 @@ class RefsReader(RefsContainer):
 
     def get_packed_refs(self) -> dict[Ref, ObjectID]:
         """Give all refs except symrefs."""
-        return {name: ObjectID(value) for name, value in self.iter_refs() if not is_symref(value)}
+        pairs = self.iter_refs()
+        return {name: value for name, value in pairs if not is_symref(value)}  # type: ignore[misc]  # bytes are ObjectIDs
 
     # Reflogs
 

@@ -8,8 +8,6 @@ chain of symrefs has a largest length, so that a circle ends as well.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import methodcaller
-from typing import cast
 
 from ..engine.format.ref_scan import SYMREF_PREFIX
 
@@ -20,8 +18,10 @@ MAX_SYMREF_DEPTH = 5
 
 _TARGET_AT = len(SYMREF_PREFIX)
 
-is_symref = cast(Callable[[bytes], bool], methodcaller("startswith", SYMREF_PREFIX))
-"""Tells whether a value is that of a symref; made for lists of many refs."""
+
+def is_symref(value: bytes) -> bool:
+    """Tell whether a value is that of a symref."""
+    return value.startswith(SYMREF_PREFIX)
 
 
 def symref_to(target: bytes) -> bytes:

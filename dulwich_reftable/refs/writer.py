@@ -137,14 +137,13 @@ class RefsWriter(RefsReader):
         self._update_ref(name, None, symref_to(other), follow=False, signature=signature)
 
     def _check_refname(self, name: Ref) -> None:
-        self._checked_name(name)
+        check_name(self._collapsed(name))
 
-    def _checked_name(self, name: bytes) -> Ref:
-        """Check a name; empty components are left out, with dulwich's warning."""
+    def _collapsed(self, name: bytes) -> Ref:
+        """Leave out empty components of a name, with dulwich's warning."""
         if b"//" in name:
             super()._check_refname(Ref(name))
             name = collapse(name)
-        check_name(name)
         return Ref(name)
 
     def _signature(
@@ -168,8 +167,8 @@ class RefsWriter(RefsReader):
         signature: Signature | None,
     ) -> bool:
         """Update one ref; tell whether the ref was as expected."""
-        name = self._checked_name(name)
-        before = self.read_ref(Ref(name)) if self._logger is not None else None
+        name = self._collapsed(name)
+        before = self.read_ref(name) if self._logger is not None else None
         transaction = self._begin(None)
         transaction.add_update(name, new, old=old, follow=follow, signature=signature)
         try:
@@ -271,7 +270,7 @@ class RefsWriter(RefsReader):
         with self.transaction(message, committer, when, zone) as transaction:
             for name, value in other.items():
                 stale.discard(name)
-                full = self._checked_name(base + b"/" + name)
+                full = self._collapsed(base + b"/" + name)
                 transaction.add_update(full, value, follow=value is not None)
             for name in stale:
                 transaction.delete(base + b"/" + name)
