@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """The body of an HTTP request, read piece by piece.
 
-A WSGI server hands over a body without the framing of HTTP, but not always one that ends: the
-application may have to stop after ``CONTENT_LENGTH``. Our own HTTP server undoes chunks by
-:class:`Chunked`. gzip is undone here for all servers. None of this holds more than a piece in
+A WSGI server passes a body without the framing of HTTP, but its stream may not end with the body:
+the application may have to stop after ``CONTENT_LENGTH``. Our own HTTP server decodes chunks with
+:class:`Chunked`. This module decodes gzip for all servers. None of this holds more than a piece in
 memory, so that neither a long body nor one that inflates to much more than itself costs any.
 """
 
@@ -22,7 +22,7 @@ from ..errors import RefusedError
 __all__ = ["Chunked", "Limited", "Read", "bounded", "decoded", "plain_reader"]
 
 Read = Callable[[int], bytes]
-"""Reads at most as many bytes as it is told, and nothing only at the end."""
+"""Takes a number of bytes, and reads at most as many; nothing at the end."""
 
 _PIECE = 1 << 16
 _CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(;[^\r\n]*)?\r?\n")
@@ -31,11 +31,11 @@ _MOST_TRAILERS = 100
 
 
 class Limited(io.RawIOBase):
-    """So many bytes of a stream.
+    """A stream that ends after a number of bytes.
 
     Args:
-      stream: where they are
-      size: how many there are
+      stream: the stream below
+      size: the number of bytes
     """
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
@@ -62,10 +62,10 @@ class Limited(io.RawIOBase):
 
 
 class Chunked(io.RawIOBase):
-    """The data of a body in ``Transfer-Encoding: chunked`` (RFC 9112, section 7.1).
+    """Decodes ``Transfer-Encoding: chunked`` (RFC 9112, section 7.1).
 
     Args:
-      stream: begins with the size of the first chunk
+      stream: the encoded body
     """
 
     def __init__(self, stream: io.BufferedReader) -> None:
@@ -119,13 +119,13 @@ class Chunked(io.RawIOBase):
 
 
 def plain_reader(environ: Mapping[str, Any]) -> Read:
-    """Give the function that reads the body of a request to its end, as it was sent.
+    """Give a function that reads the body of a request to its end, still encoded.
 
     Args:
       environ: of WSGI
     """
     stream = environ["wsgi.input"]
-    # A server that undoes chunks hands over a stream that ends; not all of them say so.
+    # A server that decodes chunks passes a stream that ends; not all of them say so.
     is_chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
     if environ.get("wsgi.input_terminated") or is_chunked:
         read: Read = stream.read
@@ -136,10 +136,10 @@ def plain_reader(environ: Mapping[str, Any]) -> Read:
 
 
 def decoded(read: Read, encoding: str) -> Read:
-    """Give the function that reads a body without its content encoding.
+    """Give a function that reads a body and decodes its content encoding.
 
     Args:
-      read: reads what was sent
+      read: reads the encoded body
       encoding: such as ``"gzip"``; empty for none
     Raises:
       ValueError: if the encoding is not gzip
@@ -153,10 +153,10 @@ def decoded(read: Read, encoding: str) -> Read:
 
 
 class _Gunzip:
-    """Undoes gzip.
+    """Decompresses gzip.
 
     Args:
-      read: reads what is compressed
+      read: reads the compressed data
     """
 
     def __init__(self, read: Read) -> None:
@@ -164,7 +164,7 @@ class _Gunzip:
         self._inflater = zlib.decompressobj(wbits=31)
 
     def read(self, size: int) -> bytes:
-        """Read at most so many bytes.
+        """Read at most a number of bytes.
 
         Raises:
           RefusedError: if the data is damaged, or ends too early
@@ -184,7 +184,7 @@ class _Gunzip:
 
 
 def bounded(read: Read, limit: int) -> Read:
-    """Give a function that reads so many bytes, and refuses a request that is longer.
+    """Give a function that reads a request, and refuses one that is longer than a limit.
 
     Args:
       read: reads the request

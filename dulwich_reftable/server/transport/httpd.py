@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""A server for smart HTTP, for small needs: :class:`.web.Application` on the standard library.
+"""A small server for smart HTTP: :class:`.web.Application` on the standard library's server.
 
-A connection is one request. The head of the request is limited in time and size, its framing is
-checked strictly, and its body is handed on as a stream that ends where the request ends.
+Each connection carries one request. The head of the request is limited in time and size, and its
+framing is checked strictly. The application gets the body as a stream that ends with the request.
 """
 
 from __future__ import annotations

@@ -19,20 +19,20 @@ from typing import Any
 __all__ = ["SLOWEST", "Patience", "PatientHandler"]
 
 SLOWEST = 256
-"""Bytes a second, on the average, that a client must send while we wait for it."""
+"""Bytes a second that a client must send on average while the server waits for it."""
 
 _LINGER = 1.0
 
 
 class Patience:
-    """How long we still wait for a client.
+    """The time that the server still waits for a client.
 
     Args:
-      limit: seconds at the most
+      limit: the most seconds
 
     Attributes:
-      left: seconds that are left
-      is_in_head: whether the client has not yet sent its request; then nothing is restored
+      left: remaining seconds
+      is_in_head: whether the request is still incomplete; then nothing is restored
     """
 
     def __init__(self, limit: float) -> None:
@@ -40,34 +40,34 @@ class Patience:
         self.is_in_head = True
 
     def end_head(self) -> None:
-        """Take note that the request is known: from now on, what arrives restores patience."""
+        """Start anew when the request is complete; from now on, received bytes restore patience."""
         self.is_in_head = False
         self.left = self.limit
 
     def spend(self, seconds: float, received: int) -> None:
-        """Take note of a wait.
+        """Subtract a wait.
 
         Args:
-          seconds: how long it was
-          received: how many bytes came of it
+          seconds: length of the wait
+          received: bytes that arrived in it
         """
         earned = 0.0 if self.is_in_head else received / SLOWEST
         self.left = min(self.limit, self.left - seconds + earned)
 
 
 class PatientHandler(StreamRequestHandler):
-    """Reads from a client as long as there is patience, and writes large pieces at once.
+    """Reads from a client while there is patience, and writes in large pieces.
 
     Attributes:
       patience: with the client
-      incoming: reads at most as many bytes as it is told
+      incoming: the raw stream of the client's bytes
     """
 
     server: Any
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        """Make the streams of the connection."""
+        """Create the streams of the connection."""
         super().setup()
         self.rfile.close()
         self.patience = Patience(self.server.idle_timeout)
@@ -75,15 +75,15 @@ class PatientHandler(StreamRequestHandler):
         self.rfile = io.BufferedReader(self.incoming, 1 << 16)
 
     def before_wait(self) -> None:
-        """Do what must be done before we wait for the client."""
+        """Called before each wait for the client."""
 
     def begin_request(self) -> None:
-        """Take note that the client has said what it wants."""
+        """Tell the server that the request of the client is complete."""
         self.patience.end_head()
         self.server.request_begins(self.request)
 
     def linger(self) -> None:
-        """Read what a client still sends, for a moment: to close at once might lose the answer."""
+        """Read on for a moment: closing at once could destroy the answer on its way."""
         patience = self.patience
         patience.is_in_head = True
         patience.left = min(patience.limit, _LINGER)
@@ -97,10 +97,10 @@ class PatientHandler(StreamRequestHandler):
 
 
 class _Incoming(io.RawIOBase):
-    """What a client sends.
+    """The stream of a client's bytes.
 
     Args:
-      connection: its socket, whose timeout counts for writes
+      connection: socket of the client; its timeout also counts for writes
       patience: with the client
       before_wait: called before each read
     """
@@ -116,7 +116,7 @@ class _Incoming(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read.
+        """Read bytes into a buffer.
 
         Raises:
           TimeoutError: if the client is too slow

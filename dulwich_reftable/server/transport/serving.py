@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What servers over TCP and HTTP have in common: threads, limits, and coming to an end.
+"""Threads, limits and shutdown: the part that the servers for TCP and HTTP share.
 
-Each connection has a thread, and there may be only so many. When there is no room, the connection
-that has taken longest without saying what it wants is cut, so that idle connections cannot keep
-others out; if all are at work, the new one is told so. It is closed when its client has gone, or a
-few seconds later: to close a connection whose request was not read may destroy the answer. Ending
-lets running requests finish, for a while.
+Each connection has a thread, and the number of connections is limited. At the limit, the server
+closes the connection that has been idle longest without a request, so idle clients cannot keep
+others out. If all connections have requests, the new client is told that the server is busy. Its
+connection stays open until the client has gone, or for a few seconds, because closing a connection
+before its request is read can destroy the answer. A shutdown waits for running requests, for a
+limited time.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
       folder: what is served
       handlers: by the services' names
       access: which services are on
-      idle_timeout: seconds that a client may keep us waiting; see :class:`.patience.Patience`
-      max_connections: how many there may be at a time
+      idle_timeout: seconds that the server waits for a client; see :class:`.patience.Patience`
+      max_connections: the most connections at a time
       grace: seconds for running requests to finish when the server ends
     """
 
@@ -52,9 +53,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 128
     scheme = "git"
     section = "daemon"
-    """The section of a repository's configuration that counts for it."""
+    """The section of a repository's configuration for this server."""
     too_many = b""
-    """What a client is told for whom there is no room."""
+    """The answer to a client when the server is busy."""
 
     folder: Folder
     handlers: Handlers
@@ -63,12 +64,12 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     max_connections = 256
     grace = 10.0
     youth = 1.0
-    """Seconds that a new connection has to say what it wants before it may be cut."""
+    """Seconds before a new connection without a request may be closed."""
 
     def __init__(self, address: tuple[str, int], handler: Any) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        # Each with the time when it was accepted, or None from its request on.
+        # The time when each was accepted; None when its request is complete.
         self._connections: dict[Any, float | None] = {}
         self._changed = threading.Condition()
         self._turned_away: deque[tuple[float, Any]] = deque()
@@ -77,13 +78,13 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     @property
     def url(self) -> str:
-        """Where the server is reached."""
+        """The URL of the server."""
         host, port = self.server_address[:2]
         shown = f"[{host!s}]" if ":" in str(host) else str(host)
         return f"{self.scheme}://{shown}:{port}/"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a new thread, if there is room for it."""
+        """Serve a connection in a new thread, unless the server is busy."""
         with self._changed:
             has_room = len(self._connections) < self.max_connections or self._cut_idle()
             if has_room:
@@ -96,13 +97,13 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().process_request(request, client_address)
 
     def request_begins(self, request: Any) -> None:
-        """Take note that a client has said what it wants; its connection is not cut any more."""
+        """Mark a connection as having a request, so that it is not closed as idle."""
         with self._changed:
             if request in self._connections:
                 self._connections[request] = None
 
     def _cut_idle(self) -> bool:
-        """Cut the connection that has been silent longest; tell whether there was one."""
+        """Close the connection that has been idle longest; tell whether there was one."""
         silent = [(since, key) for key, since in self._connections.items() if since is not None]
         since, request = min(silent, key=lambda pair: pair[0], default=(0.0, None))
         if request is None or time.monotonic() - since < self.youth:
@@ -112,7 +113,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         return True
 
     def _turn_away(self, request: Any) -> None:
-        """Tell a client that there is no room, and keep the connection until it has read that."""
+        """Tell a client that the server is busy, and keep the connection until it has read that."""
         request.setblocking(False)
         try:
             request.send(self.too_many)
@@ -125,7 +126,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._turned_away.popleft()[1].close()
 
     def service_actions(self) -> None:
-        """Close connections that were turned away and whose client has gone; the loop calls it."""
+        """Close rejected connections whose clients have gone; the server loop calls this."""
         now = time.monotonic()
         if not self._turned_away or now < self._next_look:
             return
@@ -139,14 +140,14 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._turned_away = left
 
     def shutdown_request(self, request: Any) -> None:
-        """End a connection."""
+        """Close a connection and make room for another one."""
         super().shutdown_request(request)
         with self._changed:
             self._connections.pop(request, None)
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what went wrong with a connection, in a line."""
+        """Log the error of a connection in one line."""
         error = sys.exc_info()[1]
         if isinstance(error, HANGUPS):
             log.info("%s hung up", client_address[0])
@@ -154,7 +155,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             log.warning("%s failed: %s", client_address[0], describe(error))
 
     def server_close(self) -> None:
-        """Stop listening, and let running requests finish; those that take too long are cut."""
+        """Stop listening and wait for running requests; close those that take too long."""
         super().server_close()
         deadline = time.monotonic() + self.grace
         with self._changed:
@@ -171,7 +172,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
 
 def _has_ended(request: Any) -> bool:
-    """Read what has come over a connection, and tell whether that was all."""
+    """Read the bytes that have arrived, and tell whether the client has closed the connection."""
     try:
         return not request.recv(1 << 16)
     except BlockingIOError:
@@ -181,7 +182,7 @@ def _has_ended(request: Any) -> bool:
 
 
 def _cut(request: Any) -> None:
-    """End a connection whose thread may be waiting for the client."""
+    """Shut down a connection; a thread that waits for its client wakes up."""
     try:
         request.shutdown(socket.SHUT_RDWR)
     except OSError:
@@ -189,19 +190,19 @@ def _cut(request: Any) -> None:
 
 
 def run(server: Server) -> None:
-    """Serve until the process is asked to end, by SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM.
 
     Args:
-      server: it is closed in the end
+      server: is closed at the end
     """
 
     def end(number: int, frame: object) -> None:
-        # It waits for the loop, which this handler interrupts.
+        # `shutdown` waits for the loop, and the loop waits for this handler: use a thread.
         threading.Thread(target=server.shutdown, name="end").start()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        # Handlers run in the main thread only; this wakes up now and then, and sleeps through none.
+        # Signal handlers run in the main thread, between the polls of this loop.
         server.serve_forever()
     finally:
         server.server_close()

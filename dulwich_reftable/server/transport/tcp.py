@@ -57,13 +57,13 @@ class GitServer(Server):
 
 
 class _Request(PatientHandler):
-    """One connection."""
+    """Serves one connection."""
 
-    # Small answers go together, and then at once.
+    # Collect small answers; `before_wait` flushes them.
     wbufsize = 1 << 16
 
     def handle(self) -> None:
-        """Serve it, and log a line."""
+        """Serve the request and log a line about it."""
         began = time.monotonic()
         self._what = "?"
         try:
@@ -117,21 +117,21 @@ class _Request(PatientHandler):
             return outcome_of(serving)
 
     def before_wait(self) -> None:
-        """Send what is written: the client does not answer what it has not got yet."""
+        """Send buffered output, because the client cannot answer before it arrives."""
         self.wfile.flush()
         if _QUICK_ACK is not None:
-            # git writes a request in pieces, and waits for this before it sends the next one.
+            # git writes a request in pieces; Nagle's algorithm holds the next one until this ACK.
             self.connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
     def _recv(self, size: int) -> bytes:
-        """Read what has come, and wait only if that is nothing."""
+        """Read the bytes that have arrived; wait only if there are none."""
         stream = cast(io.BufferedReader, self.rfile)
         stream.peek(1)
         return stream.read1(size)
 
     @staticmethod
     def _command(proto: Connection) -> tuple[bytes, Sequence[Any]]:
-        """Read what the client wants: the service, the path, and words such as ``version=2``."""
+        """Read the request: the service, the path, and words such as ``version=2``."""
         line = read_line(proto) or b""
         service, separator, rest = line.partition(b" ")
         path, *words = rest.split(b"\0")

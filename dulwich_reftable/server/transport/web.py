@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Serving a folder of repositories over smart HTTP, behind any WSGI server.
 
-There are two kinds of requests: ``GET NAME/info/refs?service=SERVICE`` asks for what a service
-advertises, and ``POST NAME/SERVICE`` is a request to the service (``gitprotocol-http``). Dumb
-clients are turned away: what they would get are files, which know nothing of hidden refs.
+There are two kinds of requests: ``GET NAME/info/refs?service=SERVICE`` asks for the advertisement
+of a service, and ``POST NAME/SERVICE`` is a request to the service (``gitprotocol-http``). Dumb
+clients are refused, because files do not respect hidden refs.
 
-Nothing is written for a request before it is known to be allowed.
+The server answers nothing before it knows that the request is allowed.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Application:
     Args:
       folder: what to serve
       handlers: by the services' names
-      access: which services are on; None for fetching, and pushing by users whom the web server has
-        authenticated (``REMOTE_USER``), unless a repository's ``http.*`` says otherwise
+      access: which services are on; None for fetching, and for pushing by authenticated users
+        (``REMOTE_USER``), unless a repository's ``http.*`` says otherwise
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Application:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterator[bytes]:
-        """Answer a request, log a line, and let no error out."""
+        """Answer a request and log a line about it; no exception leaves this method."""
         began = time.monotonic()
         answer = _Answer(environ["REQUEST_METHOD"], start_response)
         body = plain_reader(environ)
@@ -72,7 +72,7 @@ class Application:
             yield answer.refuse(error)
         except HANGUPS:
             outcome = "hung up"
-            answer.end()  # if the request alone ends too early, its client is still there
+            answer.end()  # the client may still be there: its request may just end too early
         except GitProtocolError as error:
             outcome = f"refused: {error}"
         except Exception as error:
@@ -90,7 +90,7 @@ class Application:
         )  # fmt: skip
 
     def _serve(self, session: Session, environ: dict[str, Any], body: Read, answer: _Answer) -> str:
-        """Serve a request; gives what became of it, for the log."""
+        """Serve a request; gives its outcome for the log."""
         request = _Request.of(environ)
         handler = self._handlers.get(request.service.encode())
         if handler is None:
@@ -130,7 +130,7 @@ class Application:
 
 
 class _StatusError(Exception):
-    """A request that is answered by a status and a line of text."""
+    """The request is refused by a status and a line of text."""
 
     def __init__(self, status: str, reason: str, *headers: tuple[str, str]) -> None:
         super().__init__(reason)
@@ -140,12 +140,12 @@ class _StatusError(Exception):
 
 
 class _Request(NamedTuple):
-    """What a client asks for.
+    """A request of a client.
 
     Attributes:
       path: of the repository
       service: such as ``"git-upload-pack"``
-      advertises: whether it wants to know what there is
+      advertises: whether it asks for the advertisement
     """
 
     path: str
@@ -154,12 +154,12 @@ class _Request(NamedTuple):
 
     @classmethod
     def of(cls, environ: dict[str, Any]) -> _Request:
-        """Take a request apart.
+        """Parse a request.
 
         Raises:
-          _StatusError: if it is not one of those that are served
+          _StatusError: if requests of that kind are not served
         """
-        # WSGI has the bytes of the path as Latin-1; file names are better served so.
+        # WSGI decodes the path as Latin-1; file names need its bytes.
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "surrogateescape")
         method = environ["REQUEST_METHOD"]
         repository, _, service = path.rpartition("/")
@@ -185,15 +185,15 @@ def _check_method(method: str, *allowed: str) -> None:
 
 
 class _Answer:
-    """The answer to a request; its head is sent with the first bytes.
+    """The answer to a request; the status and headers go out with the first bytes.
 
     Args:
       method: of the request
       start_response: the server's
 
     Attributes:
-      status: as sent; None before
-      content_type: of an answer that is no refusal
+      status: as sent; None before that
+      content_type: of the answer, unless the request is refused
     """
 
     def __init__(self, method: str, start_response: Callable[..., Any]) -> None:
@@ -214,12 +214,12 @@ class _Answer:
         return len(data)
 
     def end(self) -> None:
-        """Begin an answer without a body, unless there is one."""
+        """Send an answer without a body, if nothing was sent."""
         if self.status is None and self.content_type:
             self.write(b"")
 
     def refuse(self, error: _StatusError) -> bytes:
-        """Begin an answer that says why there is none; gives its text."""
+        """Begin an answer that refuses the request; gives its text."""
         text = printable(error.reason).encode() + b"\n"
         self.status = error.status
         length = ("Content-Length", str(len(text)))
@@ -234,7 +234,7 @@ def _max_request_buffer(config: Config) -> int:
 
 
 def _drain(read: Read) -> None:
-    """Read what is left of a request: to hang up on it would lose the answer."""
+    """Read the rest of a request: closing the connection before would destroy the answer."""
     left = _MOST_DRAINED
     try:
         while left > 0 and (data := read(1 << 16)):
@@ -244,7 +244,7 @@ def _drain(read: Read) -> None:
 
 
 def _client(environ: dict[str, Any]) -> dict[str, str]:
-    """Give what hooks may know of the client."""
+    """Give the environment variables that tell hooks about the client."""
     names = ("REMOTE_USER", "REMOTE_ADDR", "REMOTE_PORT")
     client = {name: str(environ[name]) for name in names if environ.get(name)}
     name, address = _identity(environ)
@@ -252,7 +252,7 @@ def _client(environ: dict[str, Any]) -> dict[str, str]:
 
 
 def _identity(environ: dict[str, Any]) -> tuple[str, str]:
-    """Say who pushes, as git's ``http-backend`` does: a name and an address."""
+    """Give the name and the address of the client, as git's ``http-backend`` makes them."""
     user = environ.get("REMOTE_USER") or "anonymous"
     host = environ.get("REMOTE_ADDR") or "(none)"
     name = "".join(letter for letter in user if letter.isprintable() and letter not in "<>")

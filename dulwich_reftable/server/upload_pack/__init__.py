@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``git-upload-pack``: what clones and fetches talk to."""
+"""``git-upload-pack``: the service for clones and fetches."""

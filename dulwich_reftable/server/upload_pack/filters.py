@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Filters of partial clones: which objects a client does without.
+"""Filters of partial clones: the objects that a client leaves out.
 
-Every filter that git knows is a bound: on the kinds of objects, on the size of blobs, or on the
-depth at which trees and blobs are found. Several filters combined are the tightest of their
-bounds, so that one small value stands for all of them. What a client wants by its id is subject
-to no filter; :mod:`.selection` sees to that.
+Every filter of git is a bound: on the types of objects, on the size of blobs, or on the depth of
+trees and blobs. Combined filters are the tightest of their bounds, so one :class:`Filter` can stand
+for all of them. No filter applies to objects that a client wants by id; see :mod:`.selection`.
 
-``sparse:oid`` is refused. It would have the server match every path of the history against
-patterns that the client chooses.
+``sparse:oid`` is refused, because the server would have to match every path of the history against
+patterns of the client.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ __all__ = ["Filter", "FilterPolicy", "parse_filter"]
 _KINDS = {kind.type_name: kind.type_num for kind in (Commit, Tree, Blob, Tag)}
 _ALL_KINDS = frozenset(_KINDS.values())
 _RESERVED = frozenset(b"~`!@#$^&*()[]{}\\;'\",<>?")
-"""What has to be percent-encoded in a part of a combined filter, beside controls and spaces."""
+"""Characters to be percent-encoded in a combined filter, besides controls and spaces."""
 _MAX_NESTING = 8
-"""How deeply combined filters may be combined again."""
+"""How deep combined filters may be nested."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Filter:
 
     Attributes:
       kinds: type numbers of the objects that are sent
-      blob_size: blobs of so many bytes or more are not sent; None for no bound
+      blob_size: blobs of this many bytes or more are not sent; None for no bound
       depth: trees and blobs at this depth or deeper are not sent; the root tree of a commit has
         depth 0; None for no bound
     """
@@ -47,7 +46,7 @@ class Filter:
     depth: int | None = None
 
     def __and__(self, other: Filter) -> Filter:
-        """Combine two filters: what both send is sent."""
+        """Combine two filters: only objects that both send are sent."""
         return Filter(
             self.kinds & other.kinds,
             _least(self.blob_size, other.blob_size),
@@ -56,7 +55,7 @@ class Filter:
 
     @property
     def needs_trees(self) -> bool:
-        """Whether trees have to be read to find what is sent."""
+        """Whether trees have to be read to find the objects to send."""
         return bool(self.kinds & {Tree.type_num, Blob.type_num})
 
 
@@ -66,12 +65,12 @@ def _least(one: int | None, other: int | None) -> int | None:
 
 @dataclass(frozen=True)
 class FilterPolicy:
-    """Which filters a server accepts (git: ``uploadpackfilter.*``).
+    """The filters that a server accepts (git: ``uploadpackfilter.*``).
 
     Attributes:
-      default: whether filters are accepted that no key names
+      default: whether filters that are not in ``allowed`` are accepted
       allowed: whether a filter is accepted, by its name such as ``b"blob:none"`` or ``b"tree"``
-      tree_depth: the greatest depth of ``tree:<depth>``; None for any
+      tree_depth: the greatest depth of ``tree:<depth>``; None for no limit
     """
 
     default: bool = True
@@ -100,12 +99,12 @@ class FilterPolicy:
 
 
 def parse_filter(spec: bytes, policy: FilterPolicy, nesting: int = 0) -> Filter:
-    """Read a filter, as git's ``--filter`` writes it.
+    """Parse a filter, written as for git's ``--filter``.
 
     Args:
       spec: the filter
-      policy: which filters are accepted
-      nesting: how many combined filters this one is part of
+      policy: the filters that are accepted
+      nesting: the number of combined filters around this one
     Raises:
       RefusedError: if it is malformed, unknown or not accepted
     """
@@ -147,7 +146,7 @@ def _combined(specs: bytes, policy: FilterPolicy, nesting: int) -> Filter:
 
 
 def _number(text: bytes, spec: bytes) -> int:
-    """Read a number, which may have a unit."""
+    """Read a number with an optional unit."""
     try:
         return unsigned(text)
     except ValueError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""``git-upload-pack``: what clones and fetches talk to.
+"""``git-upload-pack``: the service for clones and fetches.
 
 The class speaks protocol version 0 and hands version 2 to :mod:`.version_2`. All answers of one
 connection come from one :class:`~..advertised_refs.AdvertisedRefs`. The handler looks up wants one
@@ -50,7 +50,7 @@ __all__ = ["UploadPackHandler"]
 _DEEPEN_SINCE = b"deepen-since"
 _DEEPEN_NOT = b"deepen-not"
 _LATEST = (1 << 63) - 1
-"""The latest time that history can be cut at, in seconds since the epoch."""
+"""The latest time at which history can be cut, in seconds since the epoch."""
 
 _RULES = (
     b"%s",
@@ -64,7 +64,7 @@ _RULES = (
 
 
 class UploadPackHandler(Service, DulwichUploadPackHandler):
-    """Serves clones and fetches; arguments are those of a ``Service``."""
+    """Serves a clone or fetch; args are those of :class:`~..service.Service`."""
 
     service = "upload-pack"
 
@@ -75,12 +75,12 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
 
     @cached_property
     def advertised(self) -> AdvertisedRefs:
-        """The refs that the client sees."""
+        """The refs that the client sees, for the whole connection."""
         return pin_refs(self.repo.refs, self.repo.object_store, self.settings.hidden)
 
     @cached_property
     def _revisions(self) -> dict[bytes, bytes]:
-        """What the client named so far to cut history at."""
+        """The refs that ``deepen-not`` has named so far, with their object ids."""
         return {}
 
     def capabilities(self) -> list[bytes]:
@@ -100,7 +100,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
 
     @classmethod
     def required_capabilities(cls) -> tuple[bytes, ...]:
-        """Return the list of capabilities that a client must have: our packs have such deltas."""
+        """Return the capabilities that a client must have: our packs have offset deltas."""
         return (CAPABILITY_OFS_DELTA,)
 
     def handle(self) -> None:
@@ -147,11 +147,11 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             send_pack(self.repo, self.advertised, fetch, self.proto.write, _nowhere)
 
     def send(self, fetch: Fetch, *, quiet: bool) -> None:
-        """Send a pack, by side bands.
+        """Send a pack over a side band.
 
         Args:
-          fetch: what to send
-          quiet: whether the client does not want to know how it goes on
+          fetch: the request
+          quiet: whether to send no progress
         """
         write = partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_DATA)
         progress = (
@@ -165,7 +165,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             raise
 
     def _read_wants(self) -> Fetch:
-        """Read what the client wants, up to the first flush."""
+        """Read the wants and the lines beside them, up to the first flush."""
         fetch = Fetch()
         line = read_line(self.proto)
         if line is None:
@@ -185,14 +185,14 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         return fetch
 
     def read_argument(self, line: bytes, fetch: Fetch) -> bool:
-        """Read a line that protocol versions have in common.
+        """Read a line that all protocol versions have.
 
         Args:
           line: without newline
-          fetch: takes what it says
+          fetch: the line is added to it
         Returns: whether it is such a line
         Raises:
-          RefusedError: if it is not well-formed
+          RefusedError: if the line is malformed
         """
         key, _, value = line.partition(b" ")
         if key == b"want":
@@ -204,7 +204,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         elif key == _DEEPEN_SINCE:
             fetch.since = _number(key, value, 0)
         elif key == _DEEPEN_NOT:
-            if value not in self._revisions:  # which are refs, so that there are not many
+            if value not in self._revisions:  # a client can only add names of refs
                 self._revisions[value] = self._revision(value)
             fetch.without.add(self._revisions[value])
         elif key == b"filter" and self.settings.allow_filter:
@@ -216,17 +216,17 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         return True
 
     def object_id(self, value: bytes) -> bytes:
-        """Check an object id, which may be in capitals.
+        """Check an object id and put it in lower case.
 
         Raises:
-          RefusedError: if it is none
+          RefusedError: if it is not an object id
         """
         if len(value) != self.repo.object_format.hex_length or not valid_hexsha(value):
             raise RefusedError(f"upload-pack: invalid object id {value[:80]!r}")
         return value.lower()
 
     def _read_shallow(self, oid: bytes, fetch: Fetch) -> None:
-        """Note that a commit is shallow; one that is not here says nothing."""
+        """Remember a shallow commit of the client; one that we do not have is ignored."""
         if oid in fetch.client_shallow:
             return
         try:
@@ -238,10 +238,10 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         fetch.client_shallow.add(oid)
 
     def _revision(self, name: bytes) -> bytes:
-        """Find the ref that ``deepen-not`` names, in full or as git completes it.
+        """Find the ref that ``deepen-not`` names, in full or in a short form.
 
         Raises:
-          RefusedError: if it is no ref, or several
+          RefusedError: if there is no such ref, or there are several
         """
         found = [ref for rule in _RULES if (ref := self.advertised.find(rule % name)) is not None]
         if len(found) > 1:
@@ -251,10 +251,10 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         return found[0].oid
 
     def _check_wants(self, fetch: Fetch) -> None:
-        """Refuse what the client must not have.
+        """Check that the client may have all wanted objects.
 
         Raises:
-          RefusedError: if it asks for that
+          RefusedError: if it may not
         """
         settings, store = self.settings, self.repo.object_store
         hidden_too = settings.allow_tip or settings.allow_reachable
@@ -282,4 +282,4 @@ def _number(key: bytes, text: bytes, least: int) -> int:
 
 
 def _nowhere(_: bytes) -> None:
-    """Drop what is said about the progress."""
+    """Ignore progress."""

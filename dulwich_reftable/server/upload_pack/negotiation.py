@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Negotiation: the client names commits that it has, until we know enough to send a pack.
+"""Negotiation: the client names commits that it has, until the server knows enough to send a pack.
 
-Enough is known when each wanted commit has an ancestor that the client has. That question comes up
-again and again while the client goes on naming commits, so the answer is built up: wanted history
-is walked once, newest first, no further than to the oldest commit named, and each commit is marked
-once. What a client can make us do is bounded by the history and by the number of its lines.
+The server knows enough when each wanted commit has an ancestor that the client has. It has to
+decide that again after each round, so it keeps its findings: it walks the wanted history once,
+newest first, down to the oldest commit that the client has named, and marks each commit once. The
+history and the number of lines bound the work that a client can cause.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .packing import Fetch
 __all__ = ["MAX_LINES", "Acks", "Reach", "negotiate"]
 
 MAX_LINES = 1_000_000
-"""How many wants, haves and the like a client may send in one request."""
+"""The most lines (wants, haves and others) of one request."""
 
 
 class Acks(IntEnum):
-    """How a client wants to hear of common commits (git: ``multi_ack``)."""
+    """The way to acknowledge common commits (git: ``multi_ack``)."""
 
     SINGLE = SINGLE_ACK
     MULTI = MULTI_ACK
@@ -37,14 +37,14 @@ class Acks(IntEnum):
 
 
 class Reach:
-    """Tells whether each wanted commit leads to one that the client has.
+    """Tells whether each wanted commit has an ancestor that the client has.
 
-    The answer is sometimes no where it should be yes: commits are not looked behind that are older
-    than all that the client named.
+    The answer can be no although it should be yes, because the walk ends at commits that are older
+    than all commits of the client.
 
     Args:
       history: the commits
-      wants: hex object ids; if one is neither a commit nor a tag of one, enough is never known
+      wants: hex object ids; if one of them is neither a commit nor a tag of one, the answer is no
     """
 
     def __init__(self, history: History, wants: Iterable[bytes]) -> None:
@@ -66,7 +66,7 @@ class Reach:
                 self._queue.push(commit.time, oid)
 
     def add(self, oid: bytes) -> None:
-        """Note an object that the client has, and so the parents of a commit.
+        """Add an object that the client has; if it is a commit, the client has its parents, too.
 
         Args:
           oid: hex object id
@@ -82,7 +82,7 @@ class Reach:
                     self._mark(have)
 
     def is_enough(self) -> bool:
-        """Tell whether each wanted commit leads to one that the client has."""
+        """Tell whether each wanted commit has an ancestor that the client has."""
         if self._is_hopeless or not self._haves:
             return False
         queue = self._queue
@@ -102,7 +102,7 @@ class Reach:
         return not self._open
 
     def _mark(self, start: bytes) -> None:
-        """Note that a commit leads to one that the client has, as do those that lead to it."""
+        """Mark a commit, and the visited commits that lead to it, as having such an ancestor."""
         pending = [start]
         while pending:
             oid = pending.pop()
@@ -122,19 +122,19 @@ def negotiate(
     is_stateless: bool,
     without_done: bool,
 ) -> bool:
-    """Read what the client has, and acknowledge it, as in protocol versions 0 and 1.
+    """Read and acknowledge haves, as in protocol versions 0 and 1.
 
     Args:
       proto: the connection
       store: our objects
-      fetch: what the client wants; what it has and we have, too, is added to that
+      fetch: the request; the haves that we have, too, are added to it
       acks: how to acknowledge
-      object_id: reads an object id
-      is_stateless: whether this is one request of HTTP, which ends with a flush
-      without_done: whether the pack may follow at once when we are ready
+      object_id: checks an object id
+      is_stateless: whether this is a request over HTTP, which ends with a flush
+      without_done: whether the pack may follow as soon as we are ready
     Returns: whether to send the pack
     Raises:
-      RefusedError: if a line is wrong, or there are too many
+      RefusedError: if a line is malformed, or there are too many
     """
     reach = Reach(History(store, fetch.roots), fetch.wants)
     last = b""
@@ -144,7 +144,7 @@ def negotiate(
             line = read_packet(proto)
         except HangupException:
             if is_stateless and number == 0:
-                return False  # it wanted to know what will be shallow, and will ask again
+                return False  # it asked for shallow lines only, and will ask again
             raise
         if isinstance(line, Mark):
             if acks is Acks.DETAILED and found_some and not missed_some and reach.is_enough():

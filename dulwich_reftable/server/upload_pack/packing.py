@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What to send for a fetch, and sending it: the part that all protocol versions share."""
+"""The request of a fetch, and sending its pack: the part that all protocol versions share."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ __all__ = ["Fetch", "send_pack"]
 
 @dataclass
 class Fetch:
-    """What a client asks for.
+    """The request of a client.
 
     Attributes:
       wants: object ids
-      haves: objects that the client has, and so do we
+      haves: ids of objects that both the client and we have
       client_shallow: commits whose parents the client does not have
-      depth, since, without: where the client wants history cut: after so many commits, by time in
-        seconds since the epoch, at object ids; None and nothing for nowhere
-      is_relative: whether the depth counts from where the client's history is cut
-      filter: what to leave out of a partial clone; None for nothing
-      include_tags: whether tags of what is sent are sent
-      roots: commits whose parents are not sent: the client's shallow ones, before and after, and
-        the repository's own
+      depth: cut history after this many commits; None for no cut
+      since: cut history at this time, in seconds since the epoch; None for no cut
+      without: cut history at these object ids
+      is_relative: whether the depth counts from the client's shallow commits
+      filter: of a partial clone; None for a full one
+      include_tags: whether to send annotated tags of objects that are sent
+      roots: commits whose parents are not sent: shallow commits of the client, before and after the
+        fetch, and of the repository
     """
 
-    # Dictionaries, since clients may repeat themselves, and the order matters to them.
+    # Dictionaries keep the order of the client and drop repetitions.
     wants: dict[bytes, None] = field(default_factory=dict)
     haves: dict[bytes, None] = field(default_factory=dict)
     client_shallow: set[bytes] = field(default_factory=set)
@@ -58,16 +59,16 @@ class Fetch:
 
     @property
     def is_cut_by_revisions(self) -> bool:
-        """Whether it is to be cut by time, or at what others have."""
+        """Whether the client asked for a cut by time or at object ids."""
         return self.since is not None or bool(self.without)
 
     def add_have(self, oid: bytes, store: BaseObjectStore) -> bool:
-        """Note that the client has an object.
+        """Add an object that the client has, if we have it, too.
 
         Args:
           oid: hex object id
           store: our objects
-        Returns: whether we have it, too; of others nothing is kept
+        Returns: whether we have it
         """
         if oid not in self.haves:
             if ObjectID(oid) not in store:
@@ -76,17 +77,17 @@ class Fetch:
         return True
 
     def cut(self, repo: Any, *, at_own: bool = False) -> tuple[list[bytes], list[bytes]]:
-        """Find out where history ends for the client.
+        """Find the commits at which the client's history ends.
 
-        The parents of a commit that is shallow no longer become wanted.
+        If a commit is no longer shallow, its parents are added to the wants.
 
         Args:
           repo: the repository
-          at_own: whether to tell where the repository's own history ends, as protocol version 2
-            does even if the client did not ask for a cut
-        Returns: commits that are shallow from now on, and those that are so no longer
+          at_own: whether to name the repository's own shallow commits even if the client did not
+            ask for a cut, as protocol version 2 does
+        Returns: commits that become shallow, and commits that are no longer shallow
         Raises:
-          RefusedError: if nothing is left, or two kinds of cuts are asked for
+          RefusedError: if no commit is left, or the client asked for two kinds of cuts
         """
         if self.depth is not None and self.is_cut_by_revisions:
             raise RefusedError("deepen and deepen-since (or deepen-not) cannot be used together")
@@ -125,9 +126,9 @@ def send_pack(
     Args:
       repo: the repository
       advertised: its refs
-      fetch: what to send, after :meth:`Fetch.cut`
-      write: takes the pack in pieces
-      progress: takes lines about the progress
+      fetch: the request, after :meth:`Fetch.cut`
+      write: writes a piece of the pack
+      progress: sends a line about the progress
     Raises:
       KeyError: if an object is missing
       ObjectFormatException: if an object is of the wrong type

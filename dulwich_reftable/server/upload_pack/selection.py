@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The objects of a pack: all that a client wants and does not have.
+"""Select the objects of a pack: those that a client wants and does not have.
 
-First commits are walked, newest first, from what is wanted and from what the client has, until
-only the client's are left. Then trees are read level by level, so that each tree and blob is met
-at its least depth first, which is what a filter by depth asks for. What the client has of trees
-is found by reading its newest trees side by side with the wanted ones, and only where they
-differ. Last come the annotated tags of what is sent.
+First, a walk goes from the wanted commits and from those of the client to older ones, until only
+the client's are left. Then trees are read level by level: so each tree and blob is first met at its
+least depth, which counts for a filter by depth. To find the trees and blobs that the client has,
+its newest trees are read side by side with the wanted ones, but only where these differ. Last come
+the annotated tags of selected objects.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ __all__ = ["Selection"]
 
 _COMMIT, _TREE, _BLOB, _TAG = (kind.type_num for kind in (Commit, Tree, Blob, Tag))
 _PROGRESS = 1000
-"""After how many objects the client hears of them."""
+"""The number of objects between two lines of progress."""
 
 
 class Selection:
     """The objects of one pack.
 
     Args:
-      store: where they are
-      history: its commits, cut where the client's history will be cut
-      keep: what not to leave out
-      progress: takes lines about the progress
+      store: the objects
+      history: the commits, cut where the client's history will be cut
+      keep: the filter of the client
+      progress: sends a line about the progress
 
     Attributes:
-      objects: the objects so far, with hints for packing; commits come first
+      objects: the selected objects, with hints for packing; commits come first
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Selection:
         self._keep = keep
         self._progress = progress
         self._known: set[bytes] = set()
-        """Trees and blobs that the client has, and those that were met."""
+        """Trees and blobs that the client has, or that were met before."""
 
     def add(self, wants: Iterable[bytes], haves: Iterable[bytes]) -> None:
-        """Select what is wanted.
+        """Select the wanted objects and what they reach.
 
         Args:
           wants: hex object ids that the client asks for; no filter applies to them
-          haves: hex object ids that it has, with all that can be reached from them
+          haves: hex ids of objects that the client has, with everything that they reach
         Raises:
           KeyError: if an object is missing
-          ObjectFormatException: if an object is no commit or tree where it has to be one
+          ObjectFormatException: if an object has a wrong type
         """
         wanted, given = self._sort(wants, select_tags=True)
         owned, _ = self._sort(haves, select_tags=False)
@@ -78,12 +78,12 @@ class Selection:
         self._walk(given, roots)
 
     def add_tags(self, tags: Iterable[tuple[bytes, bytes]]) -> None:
-        """Select annotated tags of what is selected.
+        """Select the annotated tags of selected objects.
 
-        A tag of another tag brings that along.
+        If a tag points to another tag, both are selected.
 
         Args:
-          tags: object ids of tags, and of what they finally point to
+          tags: object ids of tags, each with that of its final object
         """
         if not self.objects:
             return
@@ -104,8 +104,11 @@ class Selection:
     def _sort(
         self, oids: Iterable[bytes], *, select_tags: bool
     ) -> tuple[set[bytes], dict[bytes, int]]:
-        """Follow tags to what they are of, and select them if asked.
+        """Follow tags to their objects.
 
+        Args:
+          oids: hex object ids
+          select_tags: whether to select the tags
         Returns: commits; trees and blobs, with their types
         """
         commits: set[bytes] = set()
@@ -140,7 +143,7 @@ class Selection:
                 yield name, child, S_ISDIR(mode)
 
     def _know_trees(self, owned: set[bytes], wanted: set[bytes]) -> None:
-        """Note what the client has, reading only where it differs from what is wanted.
+        """Find trees and blobs of the client, reading only where they differ from wanted ones.
 
         Args:
           owned: trees of the client's newest commits
@@ -171,8 +174,8 @@ class Selection:
         """Select trees and blobs, level by level.
 
         Args:
-          given: trees and blobs that the client asks for, with their types; what is in such a
-            tree has the depth of a root
+          given: trees and blobs that the client asks for, with their types; the entries of such a
+            tree have the depth of a root
           roots: trees of commits
         """
         keep, known = self._keep, self._known

@@ -21,14 +21,15 @@ __all__ = ["UploadSettings"]
 
 @dataclass(frozen=True)
 class UploadSettings:
-    """What clients may fetch.
+    """The settings for fetches.
 
     Attributes:
-      hidden: what is not shown
-      allow_tip, allow_reachable, allow_any: which objects may be asked for by id beside those that
-        are shown: what a hidden ref points to, what can be reached from a ref, or any
-      allow_filter: whether partial clones may be made
-      filters: which filters they may use
+      hidden: refs that are not advertised
+      allow_tip: whether clients may want the objects of hidden refs by id
+      allow_reachable: whether clients may want, by id, all objects that refs reach
+      allow_any: whether clients may want any object by id
+      allow_filter: whether clients may make partial clones
+      filters: the filters that partial clones may use
     """
 
     hidden: HiddenRefs

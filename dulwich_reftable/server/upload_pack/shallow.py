@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Where the history of a shallow clone ends.
+"""Find the commits at which the history of a shallow clone ends.
 
-A commit is *shallow* if the client has it without its parents. A client asks for a depth, for what
-is younger than a time, or for what is not in others' history; the answers are the commits that
-become shallow, and those of its shallow commits that are so no longer.
+A commit is *shallow* if the client has it without its parents. A client asks for history to a
+depth, since a time, or without the history of some refs. The answer names the commits that become
+shallow, and those that are no longer shallow.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ..history import History
 __all__ = ["INFINITE_DEPTH", "Cut", "cut_by_depth", "cut_by_revisions"]
 
 INFINITE_DEPTH = 0x7FFFFFFF
-"""The depth by which clients ask for all history (git: ``INFINITE_DEPTH``)."""
+"""A depth that stands for the whole history (git: ``INFINITE_DEPTH``)."""
 
 
 class Cut(NamedTuple):
-    """How commits are parted.
+    """The commits of a cut history.
 
     Attributes:
-      edge: commits without some of their parents
-      inner: commits with all of their parents
+      edge: commits that lose some of their parents
+      inner: commits that keep all of their parents
     """
 
     edge: set[bytes]
@@ -40,15 +40,15 @@ def cut_by_depth(
     roots: Collection[bytes] = (),
     relative_to: Collection[bytes] | None = None,
 ) -> Cut:
-    """Cut history after so many commits on the shortest way from a tip.
+    """Cut history at a distance from the tips.
 
     Args:
       history: the commits
-      tips: hex object ids of commits, or of tags of commits; others are left aside
-      depth: how many commits; 1 is the tips alone
+      tips: hex object ids of commits, or of tags of commits; others are ignored
+      depth: number of commits on the shortest way from a tip; 1 means the tips alone
       roots: commits whose parents the repository does not have
-      relative_to: the client's shallow commits, if the depth counts from the nearest of them;
-        where none is met, nothing is cut
+      relative_to: the client's shallow commits, if the depth counts from the nearest of them; if
+        the walk meets none, nothing is cut
     """
     edge: set[bytes] = set()
     inner: set[bytes] = set()
@@ -72,13 +72,13 @@ def cut_by_depth(
 def cut_by_revisions(
     history: History, tips: Iterable[bytes], since: int | None, without: Iterable[bytes]
 ) -> Cut:
-    """Cut history by time, or at what others have.
+    """Cut history by time, or at the history of other commits.
 
     Args:
       history: the commits
       tips: hex object ids of commits, or of tags of commits
       since: seconds since the epoch; older commits are cut off, with their ancestors
-      without: hex object ids of what is cut off, with its ancestors
+      without: hex object ids of commits that are cut off, with their ancestors
     Raises:
       RefusedError: if no commit is left
     """

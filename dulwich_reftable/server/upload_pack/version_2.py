@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Protocol version 2 of fetching, which dulwich's server does not know.
+"""Protocol version 2 of fetching, which dulwich's server does not have.
 
-A connection is a sequence of requests, each complete in itself: ``ls-refs`` lists the refs below
-the prefixes that it names, and nothing else is read; ``fetch`` negotiates and sends a pack. As in
-git, a fetch may want any object that there is, so that no ref that moves between the requests can
-spoil it.
+A connection is a sequence of independent requests. ``ls-refs`` lists the refs below the prefixes
+that it names, and reads no other refs. ``fetch`` negotiates and sends a pack. As in git, a fetch
+may want any object that exists: a ref can move between the two requests.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from .settings import UploadSettings
 __all__ = ["serve_v2"]
 
 _MAX_PREFIXES = 65536
-"""From so many on, git, too, rather lists everything."""
+"""With this many prefixes or more, all refs are listed, as in git."""
 
 
 class _Handler(Protocol):
-    """What is needed of an ``UploadPackHandler``."""
+    """The part of an ``UploadPackHandler`` that this module uses."""
 
     proto: Connection
     repo: Any
@@ -43,29 +42,29 @@ class _Handler(Protocol):
 
     @property
     def settings(self) -> UploadSettings:
-        """What the repository's configuration says."""
+        """The settings of the repository."""
 
     @property
     def advertised(self) -> AdvertisedRefs:
-        """The refs as the client sees them."""
+        """The refs that the client sees."""
 
     def object_id(self, value: bytes) -> bytes:
-        """Read an object id."""
+        """Check an object id."""
 
     def read_argument(self, line: bytes, fetch: Fetch) -> bool:
-        """Read an argument that both protocol versions have."""
+        """Read an argument that all protocol versions have."""
 
     def send(self, fetch: Fetch, *, quiet: bool) -> None:
         """Send the pack."""
 
 
 def serve_v2(handler: _Handler) -> None:
-    """Serve requests until the client has no more.
+    """Serve requests until the client sends no more.
 
     Args:
       handler: of the connection
     Raises:
-      RefusedError: if a request is wrong or not allowed
+      RefusedError: if a request is malformed or not allowed
     """
     proto = handler.proto
     if handler.advertise_refs or not handler.stateless_rpc:
@@ -104,7 +103,7 @@ def serve_v2(handler: _Handler) -> None:
 def _read_command(handler: _Handler) -> tuple[bytes, bool] | None:
     """Read the head of a request.
 
-    Returns: the command, and whether arguments follow; None if the client has had enough
+    Returns: the command, and whether arguments follow; None if the client ends the connection
     """
     command = None
     has_begun = False
@@ -201,9 +200,10 @@ def _is_enough(fetch: Fetch, store: BaseObjectStore) -> bool:
 
 
 def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, set[bytes]]:
-    """Read the arguments of ``fetch``: what is asked for, and the words that stand for themselves.
+    """Read the arguments of ``fetch``.
 
-    Among those words is ``have``, if the client named something, be it unknown to us.
+    Returns: the request, and the arguments that are single words; ``have`` is one of them if the
+      client has sent a have, even if we do not know the object
     """
     fetch = Fetch()
     flags: set[bytes] = set()
