@@ -14,7 +14,7 @@ from ..engine.errors import CorruptTableError, ReftableError
 from ..engine.format.block import Block
 from ..engine.format.layout import INDEX, LOG, OBJ, REF, Buffer
 from ..engine.stack.directory import DirectoryStorage
-from ..inspection import Inspection, Lost, inspect_stack, salvaged
+from ..inspection import Inspection, LostBlock, inspect_stack, salvaged
 from ..verification.finding import limited
 from ..verification.table import check_table
 from .dump_json import JsonDump
@@ -121,7 +121,7 @@ class _Walk:
         self.is_damaged = self.is_damaged or inspection.damage is not None
         section = 0
         for block in inspection.blocks():
-            if isinstance(block, Lost):
+            if isinstance(block, LostBlock):
                 self.is_damaged = True
                 self._dump.damage(block.error)
                 left = salvaged(inspection, block)

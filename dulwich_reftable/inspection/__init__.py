@@ -13,13 +13,13 @@ from __future__ import annotations
 from ..engine.format.layout import Footer, Header
 from .salvage import salvaged
 from .stack import StackInspection, inspect_stack
-from .table import Inspection, Lost
+from .table import Inspection, LostBlock
 
 __all__ = [
     "Footer",
     "Header",
     "Inspection",
-    "Lost",
+    "LostBlock",
     "StackInspection",
     "inspect_stack",
     "salvaged",

@@ -13,7 +13,7 @@ from ..engine.errors import CorruptTableError
 from ..engine.format.block import Block
 from ..engine.format.coding import decode_uint24, encode_uint24
 from ..engine.format.layout import LOG, TYPES
-from .table import Inspection, Lost
+from .table import Inspection, LostBlock
 
 __all__ = ["salvaged"]
 
@@ -24,7 +24,7 @@ _STEP = 64
 """Bytes of a damaged log block that are inflated in one step."""
 
 
-def salvaged(inspection: Inspection, lost: Lost) -> Block | None:
+def salvaged(inspection: Inspection, lost: LostBlock) -> Block | None:
     """Make a block from the rest of one that was cut short, or whose length is damaged.
 
     Args:

@@ -17,10 +17,10 @@ from ..engine.format.layout import INDEX, LOG, TYPES, Buffer, Layout
 from ..engine.table.table import Table
 from .ends import read_ends
 
-__all__ = ["Inspection", "Lost"]
+__all__ = ["Inspection", "LostBlock"]
 
 
-class Lost(NamedTuple):
+class LostBlock(NamedTuple):
     """A block that cannot be read.
 
     Attributes:
@@ -73,10 +73,10 @@ class Inspection:
                 self.footer.position if self.footer else len(buffer),
             )
 
-    def blocks(self) -> Iterator[Block | Lost]:
+    def blocks(self) -> Iterator[Block | LostBlock]:
         """Walk through the file.
 
-        Yields: each block; a :class:`Lost` for one that cannot be read
+        Yields: each block; a :class:`LostBlock` for one that cannot be read
         """
         layout = self.layout
         if layout is None:
@@ -87,7 +87,7 @@ class Inspection:
                 block = Block(layout, position)
             except CorruptTableError as error:
                 following = self._next_start(layout, position)
-                yield Lost(position, following or layout.end, error)
+                yield LostBlock(position, following or layout.end, error)
                 position = following
             else:
                 yield block

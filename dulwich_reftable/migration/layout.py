@@ -27,7 +27,7 @@ __all__ = [
     "GitDir",
     "fingerprint",
     "git_dirs",
-    "refuse_oddities",
+    "refuse_special_files",
     "root_files",
     "walk",
 ]
@@ -116,7 +116,7 @@ def _listed(directory: str, name: bytes) -> list[tuple[bytes, os.DirEntry[str]]]
     return sorted(found, key=lambda pair: pair[0], reverse=True)
 
 
-def refuse_oddities(common_dir: str) -> None:
+def refuse_special_files(common_dir: str) -> None:
     """Refuse symbolic links, and anything else that is not a plain file or directory.
 
     A symbolic link shares refs with another repository (``git-new-workdir``), which would not learn

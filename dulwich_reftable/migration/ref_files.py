@@ -51,7 +51,7 @@ class RefFiles:
     Args:
       git_dir: the directory
       hash_size: bytes of an object id
-      peel: peels the tags whose peeled value no file tells
+      peel: peels tags without a peeled value in ``packed-refs``
       tally: collects broken refs
     """
 

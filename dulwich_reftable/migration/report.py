@@ -32,7 +32,7 @@ _TOLD = 20
 class MigrationError(ReftableError):
     """The repository was not migrated; it still has its old format.
 
-    There is one exception, which the message tells: the repository was migrated, but somebody wrote
+    There is one exception, which the message names: the repository was migrated, but somebody wrote
     to the old files during the swap. These files are kept in a directory that the message names.
 
     Attributes:

@@ -29,8 +29,9 @@ from ..engine.stack.locks import LockFile
 from ..refs.container import ReftableRefsContainer
 from ..refs.errors import as_dulwich
 from ..repo.repo import Repo
+from ..repo.tags import peeler_of
 from .config_text import set_variable, unset_variable
-from .layout import git_dirs, refuse_oddities
+from .layout import git_dirs, refuse_special_files
 from .migrator import Migrator
 from .report import Migration, MigrationError, Progress, Tally
 from .swap import StagingDirectory, settle
@@ -96,7 +97,7 @@ def _migrate(repo: Repo, to: str, dry_run: bool, tally: Tally) -> Migration:
     common_dir = os.path.realpath(repo.commondir())
     try:
         with as_dulwich():
-            refuse_oddities(common_dir)
+            refuse_special_files(common_dir)
             run = _dry_run if dry_run else _run
             path = run(repo, common_dir, to, tally)
     except ReftableError:
@@ -119,7 +120,7 @@ def _migrator(repo: Repo, common_dir: str, to: str, tally: Tally) -> Migrator:
     if ref_format_of(own_config(repo.commondir())) == to:
         raise MigrationError(f"'{common_dir}' is in the {to} format already")
     settings = _settings_of(repo)
-    return _MIGRATORS[to](common_dir, settings, repo._peel, tally)
+    return _MIGRATORS[to](common_dir, settings, peeler_of(repo), tally)
 
 
 def _settings_of(repo: Repo) -> Settings:

@@ -46,10 +46,10 @@ def _verify(store: RefStore) -> Iterator[Finding]:
     yield from _check_files(store.common_dir)
     for worktree, seen in merged.items():
         if seen is not None:
-            yield from check_refs(seen, worktree, _Sight(merged, worktree).value_of)
+            yield from check_refs(seen, worktree, _WorktreeView(merged, worktree).value_of)
 
 
-class _Sight:
+class _WorktreeView:
     """The refs as one worktree sees them."""
 
     def __init__(self, merged: dict[bytes | None, Merged | None], worktree: bytes | None) -> None:

@@ -42,7 +42,7 @@ class StackCheck:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._location = stack.storage.location
-        self._are_whole = True
+        self._is_complete = True
         self.merged: Merged | None = None
 
     def findings(self) -> Iterator[Finding]:
@@ -51,14 +51,14 @@ class StackCheck:
         Yields: the faults
         """
         names, faults, inspections = inspect_stack(self._stack.storage)
-        self._are_whole = not faults
+        self._is_complete = not faults
         for fault in faults:
             yield self._fault(fault)
         newest = 0
         tables = []
         for inspection in inspections:
             for finding in check_table(inspection):
-                self._are_whole = self._are_whole and finding.check not in _MISLEADING
+                self._is_complete = self._is_complete and finding.check not in _MISLEADING
                 yield finding
             table = inspection.table
             if table is not None:
@@ -66,7 +66,7 @@ class StackCheck:
                 newest = max(newest, table.max_update_index)
                 tables.append(table)
         yield from self._check_directory(names, newest)
-        if self._are_whole:
+        if self._is_complete:
             self.merged = Merged(tuple(tables))
 
     def _fault(self, error: CorruptTableError | StorageError) -> Finding:
@@ -94,7 +94,7 @@ class StackCheck:
             yield error("update-index", message)
         hash_size = self._stack.options.hash_size
         if table.hash_size != hash_size:
-            self._are_whole = False
+            self._is_complete = False
             message = f"has object ids of {table.hash_size} bytes, the repository of {hash_size}"
             yield error("hash", message)
 

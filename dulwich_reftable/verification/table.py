@@ -15,7 +15,7 @@ from ..engine.errors import CorruptTableError
 from ..engine.format.block import Block
 from ..engine.format.layout import INDEX, LOG, OBJ, REF
 from ..engine.format.records import LogRecord, ObjRecord, RefRecord
-from ..inspection import Footer, Header, Inspection, Lost
+from ..inspection import Footer, Header, Inspection, LostBlock
 from ..refs.names import is_well_formed
 from .finding import ERROR, INFO, WARNING, Finding, corrupt
 from .index import IndexBlock, check_index
@@ -24,7 +24,7 @@ __all__ = ["check_table"]
 
 _ORDER = {REF: 0, OBJ: 1, LOG: 2}
 _POSITION_BYTES = 8
-_DIGEST_BYTES = 4  # of an id's end; enough to tell ids from each other that begin alike
+_DIGEST_BYTES = 4  # from the end of an id; they distinguish ids with the same abbreviation
 
 
 def check_table(inspection: Inspection) -> Iterator[Finding]:
@@ -78,7 +78,7 @@ class _Walk:
         Yields: the faults
         """
         for block in self._inspection.blocks():
-            if isinstance(block, Lost):
+            if isinstance(block, LostBlock):
                 self._is_broken = True
                 yield corrupt(block.error, "block")
                 continue
