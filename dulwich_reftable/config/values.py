@@ -210,7 +210,7 @@ def read_value(
 
 
 def _origin(config: Config, section: tuple[bytes, ...], name: bytes) -> str:
-    """Name the file that a value comes from; an included one goes by the name of the outer one."""
+    """Name the file of a value; for a value of an included file, the file that includes it."""
     for file in files_of(config):
         with suppress(KeyError):
             ConfigFile.get(cast(ConfigFile, file), section, name)

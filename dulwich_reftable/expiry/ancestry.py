@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dulwich.errors import ChecksumMismatch, FileFormatException
-from dulwich.objects import Commit, ObjectID, Tag, Tree
+from dulwich.objects import S_ISGITLINK, Commit, ObjectID, Tag, Tree
 from dulwich.repo import BaseRepo
 
 __all__ = ["Ancestors", "Commits"]
@@ -114,7 +114,7 @@ class Commits:
             for entry in tree.iteritems():
                 if stat.S_ISDIR(entry.mode or 0):
                     pending.append(ObjectID(entry.sha or b""))
-                elif not _is_submodule(entry.mode or 0) and entry.sha not in self._store:
+                elif not S_ISGITLINK(entry.mode or 0) and entry.sha not in self._store:
                     return False
         self._complete |= seen
         return True
@@ -154,7 +154,3 @@ class Ancestors:
                         self._seen.add(parent)
                         pending.append(parent)
                         yield parent
-
-
-def _is_submodule(mode: int) -> bool:
-    return stat.S_IFMT(mode) == 0o160000

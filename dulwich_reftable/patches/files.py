@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
-from dulwich.refs import SYMREF, Ref
+from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from ..refs.container import ReftableRefsContainer
+from ..refs.symrefs import is_symref
 
 __all__ = ["refs_as_files"]
 
@@ -90,4 +91,4 @@ def _take(path: bytes) -> bytes:
 
 
 def _is_value(value: bytes) -> bool:
-    return value.startswith(SYMREF) or len(value) in (40, 64)
+    return is_symref(value) or len(value) in (40, 64)

@@ -12,13 +12,14 @@ from functools import wraps
 from typing import Any
 
 from dulwich.objects import ObjectID
-from dulwich.refs import HEADREF, SYMREF, Ref
+from dulwich.refs import HEADREF, Ref
 from dulwich.repo import Repo
 from dulwich.worktree import WorkTree, WorkTreeInfo
 
 from ..config.settings import shared_permissions
 from ..refs.container import ReftableRefsContainer
 from ..refs.store import worktree_ids
+from ..refs.symrefs import is_symref, symref_target
 from ..repo.repo import Repo as OurRepo
 from ..repo.stubs import write_stubs
 from .subclassing import is_reftable, reclass
@@ -67,7 +68,7 @@ def _take_head_file(repo: Repo) -> bool:
     """Move a detached HEAD from the file to the stack; return whether that changed HEAD."""
     with open(os.path.join(repo.controldir(), "HEAD"), "rb") as file:
         value = file.read().strip()
-    if value.startswith(SYMREF):
+    if is_symref(value):
         return False
     changed = repo.refs.read_ref(HEADREF) != value
     if changed:
@@ -104,10 +105,10 @@ def list_all(original: Callable[..., list[WorkTreeInfo]]) -> Callable[..., list[
             # The first is the worktree of this repository object.
             name = b"worktrees/%s/HEAD" % names[info.path] if at else HEADREF
             value = refs.read_ref(Ref(name))
-            info.branch = None
-            info.detached = not (value or b"").startswith(SYMREF) and not (at and value is None)
-            if value is not None and not info.detached:
-                info.branch = Ref(value[len(SYMREF) :])
+            branch = symref_target(value)
+            info.branch = None if branch is None else Ref(branch)
+            info.detached = branch is None and not (at and value is None)
+            if info.branch is not None:
                 value = refs.follow(info.branch)[1]
             if at:
                 info.head = None if value is None else ObjectID(value)

@@ -156,8 +156,7 @@ class PreparedUpdate:
       store: the repository's refs
       snapshots: of the locked stacks; None to prepare without locks, on the latest ones
       peel: as the store's; it is called once for each ref and should have a cache
-      starts_reflog: tells of a ref that has no reflog whether it gets one; names are those in
-        their stack
+      starts_reflog: tells whether a ref without a reflog gets one, by its name in its stack
     """
 
     def __init__(
@@ -263,7 +262,7 @@ class PreparedUpdate:
         )
 
     def refs_of(self, stack: Stack) -> Merged:
-        """Give the refs of a stack, be it locked or not, as the steps so far leave them."""
+        """Give the refs of a stack, locked or not, as the steps so far leave them."""
         if stack in self._parts or not self._is_locked:
             return self._part(stack).refs_before
         if stack not in self._unlocked:

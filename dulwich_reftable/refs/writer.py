@@ -36,7 +36,7 @@ class RefsWriter(RefsReader):
 
     Args:
       store: the stacks that the refs are in
-      logger: called after an update that has a message; None for nobody
+      logger: called after an update that has a message; may be None
     """
 
     def __init__(self, store: RefStore, logger: Logger | None) -> None:

@@ -50,7 +50,7 @@ MUTATIONS = (
     Mutation(
         "blobs-may-be-missing",
         "expiry/ancestry.py",
-        "elif not _is_submodule(entry.mode or 0) and entry.sha not in self._store:",
+        "elif not S_ISGITLINK(entry.mode or 0) and entry.sha not in self._store:",
         "elif False:",
         "--stale-fix keeps entries that make git fail",
         ("cli/test_reflog_expire.py",),
