@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Adding to a stack: one table, under the list's lock.
 
-A writer sees the latest snapshot, checks what it expects, writes its table and the new list, and
-swaps the list. An addition to several stacks is one to each, and :func:`commit_all`.
+A writer takes the latest snapshot, checks its expectations, writes its table and the new list, and
+swaps the list. An update of several stacks makes an addition to each, and calls :func:`commit_all`.
 
-Half of all small additions call for a compaction. Where the tables that it would merge are small,
-their merger is written in place of the new table: one swap of the list instead of two, with the
-same stack as its result.
+Half of all small additions need a compaction. If the tables to be merged are small, the addition
+writes their merger instead of the new table: one swap of the list instead of two, and the same
+stack.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = ["Addition", "commit_all", "next_update_indexes"]
 _log = logging.getLogger(__name__)
 
 _SMALL = 1 << 14
-"""Up to so many bytes, tables are merged under the list's lock: that takes few milliseconds."""
+"""Maximum bytes of tables that are merged under the list's lock: that takes few milliseconds."""
 
 
 class _Draft:
-    """A table that is being written: it stays in memory for as long as it is small.
+    """A table that is being written; it stays in memory while it is small.
 
     Args:
       begin: makes the file
@@ -63,7 +63,7 @@ class _Draft:
         return b"".join(self._chunks)
 
     def save(self) -> None:
-        """Make a file of it."""
+        """Move it into a file."""
         if self._file is None:
             self._file = self._begin()
             for chunk in self._chunks:
@@ -72,7 +72,7 @@ class _Draft:
 
 
 class Addition:
-    """The right to add one table, held from the lock's acquisition to the list's swap.
+    """The right to add one table, under the list's lock.
 
     Args:
       storage: where the stack lives
@@ -84,7 +84,7 @@ class Addition:
       settle: is called after a commit, with the list before and the list after it
 
     Attributes:
-      snapshot: the stack as it is, and stays for as long as the addition is open
+      snapshot: the stack; it does not change while the addition is open
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Addition:
         """The update index of the transaction.
 
         Raises:
-          StorageError: if the newest table has the last one that there is
+          StorageError: if the newest table has the largest possible one
         """
         return self.next_update_indexes(1)[0]
 
@@ -144,9 +144,9 @@ class Addition:
         logs: Iterable[LogRecord],
         max_update_index: int | None = None,
     ) -> None:
-        """Write the table and the list that names it, durably, but put the list not in place yet.
+        """Write the table and the list that names it, durably; do not install the list yet.
 
-        All that may want space on the disk is done here, so that little is left to go wrong.
+        All that needs space on the disk is done here, so that little can fail later.
 
         Args:
           refs: in the order of their names
@@ -180,9 +180,9 @@ class Addition:
         return self._table
 
     def _merge(self, data: bytes) -> bool | None:
-        """Write not the new table but its merger with others, if compaction would do so next.
+        """Write the merger of the new table with older ones, if a compaction would do so next.
 
-        Where they are small, this takes little longer, and spares a table and a swap of the list.
+        With small tables this takes little longer, and saves a table and a swap of the list.
 
         Returns: False if nothing is left in the merger; None if nothing was merged
         """
@@ -220,19 +220,19 @@ class Addition:
         self._after = names
 
     def commit(self) -> None:
-        """List the table that was written; then keep the stack in shape.
+        """Install the list that names the table; then compact the stack.
 
         Raises:
           StorageError: if the list could not be put in place, and the old one stands; or if it was,
             but is not sure to survive a power cut
-          StaleListError: if somebody broke the lock; the list is his
+          StaleListError: if somebody broke the lock
         """
         commit_all((self,))
 
     def abort(self) -> None:
         """Remove what was written and release the lock; harmless after :meth:`commit`."""
         lock, table = self._lock, self._table
-        # An interrupted commit may have happened all the same; then the table has to stay.
+        # An interrupted commit may have swapped the list; then the table has to stay.
         if table is not None and lock is not None and not lock.is_swapped:
             table.discard()
         self._release_tables()
@@ -260,13 +260,13 @@ class Addition:
             self._lock.sync()
 
     def _take_back(self) -> None:
-        """Swap the old list in again, if it is not too late.
+        """Install the old list again, if nobody has built on the new one.
 
         Raises:
           ReftableError: if that cannot be done
         """
         if self._lock is not None:
-            self._lock.release()  # as far as an interrupt has left that to do
+            self._lock.release()  # an interrupt may have come before that
         storage = self._storage
         lock = storage.lock_list(self._lock_timeout)
         try:
@@ -339,7 +339,7 @@ def commit_all(additions: Iterable[Addition]) -> None:
 
 
 def _take_back(additions: list[Addition], cause: BaseException) -> None:
-    """Undo the swaps that have happened, as others have not."""
+    """Undo the swaps that have happened, unless all have."""
     swapped = [addition for addition in additions if addition._is_swapped()]
     if len(swapped) == len(additions):
         return  # only interrupted, and too late

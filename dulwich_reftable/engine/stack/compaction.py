@@ -38,7 +38,7 @@ def run_to_compact(sizes: Sequence[int], factor: int = 2) -> tuple[int, int] | N
     last = next((i for i in range(len(sizes) - 1, 0, -1) if sizes[i - 1] < sizes[i] * factor), None)
     if last is None:
         return None
-    # Merging makes one table of what was added up so far, which the next older one must outweigh.
+    # The merger of the tables so far has their total size; the next older table must outweigh it.
     first = last
     merged = sizes[last]
     for i in range(last - 1, -1, -1):
@@ -50,7 +50,7 @@ def run_to_compact(sizes: Sequence[int], factor: int = 2) -> tuple[int, int] | N
 
 
 def _weights(tables: Sequence[Table]) -> list[int]:
-    """Give the sizes that count for the sequence: without header and footer, but never zero."""
+    """Give the sizes without header and footer, never zero; the sequence is made of these."""
     return [table.layout.end - table.layout.header_size + 1 for table in tables]
 
 
@@ -73,8 +73,8 @@ def compact(
       storage: where the stack lives
       latest: gives it as it is
       options: for the new table
-      factor: of the sequence that is to be restored, as far as nobody else is at it; None to merge
-        all tables
+      factor: of the sequence to be restored, as far as tables are not locked; None to merge all
+        tables
       timeout: seconds to wait for a lock; 0 to try once, None for ever
     Returns: whether tables were merged
     Raises:
@@ -90,7 +90,7 @@ def compact(
         _replace(
             storage, snapshot.tables[first : first + len(locks)], names, options, not first, timeout
         )
-        # Let go of what was merged: Windows removes no file that somebody has mapped.
+        # Let go of the merged tables: Windows does not remove a mapped file.
         del snapshot
         latest()
         for name in names:
@@ -130,8 +130,8 @@ def _lock_tables(
     storage: Storage, snapshot: Snapshot, factor: int | None, locks: list[TableLock]
 ) -> int:
     names, weights = snapshot.listing.names, _weights(snapshot.tables)
-    # Where somebody is at a table, those on both sides of it are looked at for themselves, newer
-    # ones first. Else, with many writers busy at the newest tables, nobody would get to the others.
+    # If a table is locked, look at the tables on both sides of it by themselves, newer ones first.
+    # Otherwise many writers at the newest tables would keep the older ones from being compacted.
     stretches = [(0, len(names))]
     while stretches:
         start, stop = stretches.pop()
@@ -169,7 +169,7 @@ def lock_newest(
       factor: of the sequence
       most: how many bytes all of these tables may have
     Returns: the locks, in the order of the tables; none if nothing is to be merged, if it is too
-      much, or if somebody is at it
+      much, or if somebody holds a lock
     """
     names, tables = snapshot.listing.names, (*snapshot.tables, new)
     run = run_to_compact(_weights(tables), factor)
@@ -214,7 +214,7 @@ def _replace(
         lock.check()
         lock.swap()
     except BaseException:
-        # Even now the swap may have happened; then the new table is the only one that counts.
+        # If the swap has happened nevertheless, the list names the new table.
         if lock is None or not lock.is_swapped:
             new.discard()
         if lock is not None:
@@ -222,7 +222,7 @@ def _replace(
         raise
     if not something:
         new.discard()
-    # If this fails, a power cut may bring the old list back: its tables have to stay.
+    # If this fails, a power cut may restore the old list: its tables have to stay.
     lock.sync()
 
 
@@ -261,7 +261,7 @@ def merge(
 
 
 def _with_newline(record: LogRecord) -> LogRecord:
-    """End a log message in a newline, which git sees to when it compacts."""
+    """End a log message in a newline, as git does in a compaction."""
     update = record.update
     if update is None or update.message.endswith(b"\n"):
         return record

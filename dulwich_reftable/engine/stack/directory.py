@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """A stack in a directory: table files, ``tables.list``, and lock files beside them.
 
-What makes it safe is the order of things. A table is written under a temporary name, synced and
+The order of steps makes it safe. A table is written under a temporary name, synced and
 renamed before any list names it. A list is written into its lock file and synced; then the
 directory is, so that a list can never reach the disk before the names of its tables; then the list
 is renamed over the old one, and the directory synced again. Whatever dies in between leaves the
@@ -27,7 +27,7 @@ from .storage import Listing, MissingTableError
 
 __all__ = ["DirectoryStorage"]
 
-# Tables up to this size are read, not mapped: a map costs more than such a copy.
+# Tables up to this size are read, not mapped: a map would cost more than the copy.
 _READ_UP_TO = 1 << 14
 _MAP: dict[str, bool] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 """Before Python 3.13, each map keeps a descriptor open."""
@@ -36,8 +36,8 @@ _WRITE_AT_ONCE = 1 << 18
 _LONGEST_LIST = 1 << 20
 """Bytes of a list of some 27,000 tables; opening them would take longer than reading the list."""
 
-# An open descriptor keeps an inode number from coming back; Windows has to do without, since
-# there it would also keep the list from being replaced.
+# An open descriptor keeps an inode number from being reused. Not on Windows: there it would also
+# keep the list from being replaced.
 _PIN_INODES = os.name != "nt"
 
 
@@ -109,7 +109,7 @@ class DirectoryStorage:
             raise StorageError.of(error, "read", self._list_path) from error
 
     def _check_absence(self) -> None:
-        """See that no list means a stack that nobody has written to yet.
+        """Check that the list is missing because nobody has written to the stack yet.
 
         Raises:
           RefsMovedError: if the stack was there before, or the refs are kept elsewhere by now
@@ -123,14 +123,14 @@ class DirectoryStorage:
         seen: set[str] = set()
         for name in names:
             if name in seen or not _is_plain_name(name):
-                # The last of several is the one too many.
+                # Report the last one of several.
                 offset = (b"\n" + data + b"\n").rindex(b"\n" + os.fsencode(name) + b"\n")
                 raise CorruptTableError(self._list_path, offset, f"{name!r} cannot be a table")
             seen.add(name)
         return names
 
     def is_current(self, token: object) -> bool:
-        """Compare what ``stat`` tells of ``tables.list``."""
+        """Compare the ``stat`` of ``tables.list`` with that of the token."""
         try:
             identity = _identity(os.stat(self._list_path))
         except FileNotFoundError:
@@ -154,7 +154,7 @@ class DirectoryStorage:
             raise MissingTableError.of(error, "read", path) from error
         except OSError as error:
             raise StorageError.of(error, "read", path) from error
-        except ValueError as error:  # it became shorter meanwhile, which no table does
+        except ValueError as error:  # it became shorter; a table never does
             raise CorruptTableError(path, None, str(error)) from error
 
     # Writing
@@ -208,10 +208,10 @@ class DirectoryStorage:
         return lock
 
     def stale_files(self, listed: Iterable[str]) -> list[StaleFile]:
-        """Look through the directory.
+        """Find the stale files in the directory.
 
-        It is synced first: the list that names what replaced a table has to be on disk before the
-        table goes, and not every writer sees to that.
+        It is synced first: a new list has to be on disk before the tables that it replaced are
+        removed, and not every writer syncs it.
         """
         try:
             found = os.listdir(self.location)
@@ -221,7 +221,7 @@ class DirectoryStorage:
         return find_stale_files(found, listed)
 
     def remove(self, name: str) -> bool:
-        """Unlink a file; one that somebody keeps from being removed is left."""
+        """Unlink a file, if that is possible."""
         try:
             os.unlink(os.path.join(self.location, name))
         except FileNotFoundError:
@@ -271,8 +271,8 @@ class _NewTable:
             raise
 
     def __del__(self) -> None:
-        # An interrupt in an unlucky moment can leave this to do. Under its final name, a table may
-        # be listed by now.
+        # An interrupt can come before anybody could discard it. A table under its final name may be
+        # listed, and stays.
         if self._is_temporary:
             self.discard()
 
@@ -294,7 +294,7 @@ class _NewTable:
         try:
             self._storage._sync(self._fd)
             fd, self._fd = self._fd, -1
-            os.close(fd)  # where nothing is synced, this is what tells of a full disk
+            os.close(fd)  # without fsync, this may report a full disk
         except OSError as error:
             raise StorageError.of(error, "write", self._path) from error
 
@@ -349,7 +349,7 @@ class _ListLock:
         try:
             if not lock.is_held():
                 raise StaleListError(f"{lock.path}: somebody removed the lock while it was held")
-            # The descriptor moves into the token: it is that of the list to be.
+            # The lock file becomes the list: its descriptor moves into the token.
             self._token = _ListToken(lock.take_fd())
         except OSError as error:
             raise StorageError.of(error, "check", lock.path) from error
@@ -387,5 +387,5 @@ def _is_plain_name(name: str) -> bool:
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:
-    # Device and inode would do for all who rename lists into place; the rest tells of others.
+    # Device and inode suffice if lists are renamed into place; the rest shows other changes.
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

@@ -26,10 +26,10 @@ __all__ = ["Stack"]
 _log = logging.getLogger(__name__)
 
 _RELOAD_SECONDS = 3.0
-"""For how long a reader chases a list that changes under it, as in git."""
+"""Seconds for which a reader follows a list that keeps changing, as in git."""
 
 _PATIENCE = 1.0
-"""For how many seconds a compaction waits at the most that nobody has asked for."""
+"""Maximum seconds that an automatic compaction waits for a lock."""
 
 
 class Stack:
@@ -42,7 +42,7 @@ class Stack:
       lock_timeout: seconds to wait for the list's lock; 0 to try once, None for ever
 
     Attributes:
-      auto_compacts: whether additions see to the geometric sequence; as it is set
+      auto_compacts: whether additions keep the geometric sequence; may be set
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Stack:
         self._snapshot: Snapshot | None = None
 
     def close(self) -> None:
-        """Let go of the open tables; whoever still has a snapshot can go on reading it."""
+        """Let go of the open tables; snapshots stay readable."""
         self._snapshot = None
 
     # Reading
@@ -80,7 +80,7 @@ class Stack:
         return self._reload()
 
     def adopt(self, listing: Listing) -> None:
-        """Take over a list that was just put in place, which spares reading it again."""
+        """Take over a list that was just installed, without reading it again."""
         last = self._snapshot
         known = dict(zip(last.listing.names, last.tables, strict=True)) if last is not None else {}
         try:
@@ -90,7 +90,7 @@ class Stack:
         self._snapshot = Snapshot(tables, listing)
 
     def _reload(self) -> Snapshot:
-        """Read the list until all of its tables are there: compaction may remove some meanwhile."""
+        """Read the list, again while a compaction removes tables that it names."""
         deadline = time.monotonic() + _RELOAD_SECONDS
         known: dict[str, Table] = {}
         last = self._snapshot
@@ -166,13 +166,13 @@ class Stack:
             _log.warning("%s was not compacted: %s", self.storage.location, error)
 
     def auto_compact(self) -> bool:
-        """Restore the geometric sequence, if that needs anything and nobody else is at it.
+        """Restore the geometric sequence, unless somebody else is doing so.
 
         Returns: whether tables were merged
         """
         if is_geometric(self.snapshot().tables, self.geometric_factor):
             return False
-        # Waiting for ever is for who has something to write, which is done by now.
+        # The update is written: do not wait for ever.
         timeout = _PATIENCE if self.lock_timeout is None else self.lock_timeout
         factor = self.geometric_factor
         try:
@@ -180,7 +180,7 @@ class Stack:
                 self.storage, self.snapshot, self.options, factor=factor, timeout=timeout
             )
         except (LockError, StaleListError):
-            return False  # somebody else writes or compacts: the next one will see to it
+            return False  # somebody else writes or compacts; the next addition tries again
 
     def compact(self) -> None:
         """Merge all tables into one.
@@ -194,7 +194,7 @@ class Stack:
             )
 
     def clean(self) -> list[str]:
-        """Remove the files that dead writers left: tables that are not listed, temporary files.
+        """Remove stale files: unlisted tables, temporary files, locks without a table.
 
         Returns: the names of what was removed
         Raises:
@@ -218,10 +218,10 @@ class Stack:
             lock.release()
 
     def newest_in(self, stale_file: StaleFile) -> int:
-        """Give the newest update index that a file tells of which no list names.
+        """Give the newest update index in a stale file.
 
-        Where that is beyond the stack's, the file knows of updates that the stack does not, and may
-        be precious.
+        If that is beyond the stack's, the file has updates that the stack lacks, and may be
+        precious.
 
         Args:
           stale_file: the file

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Which files in a stack's directory are nobody's: what writers left there when they died.
+"""Stale files: the files in a stack's directory that dead writers left.
 
-It is asked under the list's lock, when the only live writers are compactions. Those hold locks of
-tables that are listed, and give a table its final name only when they have the list's lock. So:
+The caller holds the list's lock, so that the only live writers are compactions. A compaction holds
+locks of listed tables, and gives its table the final name only under the list's lock. So:
 
-* a table that is not listed, under a name that tables finally get, is nobody's;
-* a temporary file is nobody's unless a listed table is locked (so with a table under an odd name:
+* a table under a final name that is not listed is stale;
+* a temporary file is stale unless a listed table is locked (as is a table under an odd name:
   JGit's temporary files look like that);
-* the lock of a table that is not listed keeps nobody from anything;
-* a file that tells who holds a lock (``core.lockfilePid``) is nobody's without that lock.
+* the lock of a table that is not listed is stale;
+* a file that says who holds a lock (``core.lockfilePid``) is stale without that lock.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ TABLE_NAME = re.compile(
 
 
 class StaleFile(NamedTuple):
-    """A file that is nobody's.
+    """A file that no live writer needs.
 
     Attributes:
       name: of the file
-      update_index: the newest that it tells of, if it is a table; None if it is something else
+      update_index: by its name, the newest one in it; None if it is no table
     """
 
     name: str
@@ -53,7 +53,7 @@ class StaleFile(NamedTuple):
 
 
 def find_stale_files(found: Iterable[str], listed: Iterable[str]) -> list[StaleFile]:
-    """Find the files that are nobody's.
+    """Find the stale files.
 
     Args:
       found: names of all files
@@ -79,7 +79,7 @@ def find_stale_files(found: Iterable[str], listed: Iterable[str]) -> list[StaleF
 
 
 def _is_dead_lock(name: str, found: set[str], listed: set[str]) -> bool:
-    """Tell of a lock, or of a file that tells who holds one, whether it means nothing."""
+    """Tell whether a lock, or a file that says who holds one, is stale."""
     if name.endswith(PID_SUFFIX):
         locked = name[: -len(PID_SUFFIX)]
         lock = locked + LOCK_SUFFIX

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Where tables live and how the list of them is swapped: the seam between stack and disk.
 
-The stack asks for little: the list with a token that tells whether it still holds, the bytes of a
-table, a place to write a new one, and two kinds of locks. :mod:`.directory` gives it from a
-directory; a store of objects with conditional writes can give the same, since a swap may fail with
-``StaleListError``. Nothing above this seam opens files.
+The stack needs the list with a token of its version, the bytes of a table, a place for a new table,
+and two kinds of locks. :mod:`.directory` implements this in a directory. An object store with
+conditional writes can implement it too, since a swap may fail with ``StaleListError``. Nothing
+above this seam opens files.
 """
 
 from __future__ import annotations
@@ -42,45 +42,47 @@ class NewTable(Protocol):
         """Append bytes."""
 
     def seal(self) -> None:
-        """Make its bytes durable: there will be no more.
+        """Make its bytes durable; no more may be written.
 
         Raises:
           StorageError: if they could not be written
         """
 
     def commit(self) -> str:
-        """Give the sealed table its name, which is returned.
+        """Give the sealed table its name.
+
+        Returns: the name
 
         Raises:
           StorageError: if that fails
         """
 
     def discard(self) -> None:
-        """Remove it, under whichever name; harmless if there is nothing left to remove."""
+        """Remove it, before or after :meth:`commit`; harmless if it is gone."""
 
 
 class TableLock(Protocol):
-    """The right to compact a table away."""
+    """The right to replace a table in a compaction."""
 
     def release(self) -> None:
-        """Give it up; harmless if that is done."""
+        """Release the lock; harmless if that is done."""
 
 
 class ListLock(Protocol):
     """The right to change the list, once: prepare, check, swap, sync."""
 
     def prepare(self, names: Iterable[str], replaced: Listing) -> None:
-        """Write the new list, durably, where nobody sees it yet.
+        """Write the new list, durably, without installing it.
 
         Args:
-          names: the tables in it, all of which have their names
-          replaced: the list that it is to replace, and no other
+          names: the tables in it; all are committed
+          replaced: the list that it replaces
         Raises:
           StorageError: if it could not be written
         """
 
     def check(self) -> None:
-        """Make sure that the swap is still right.
+        """Check once more before the swap.
 
         Raises:
           StaleListError: if the list is not the one to be replaced, or the lock did not hold
@@ -92,7 +94,7 @@ class ListLock(Protocol):
         Returns: the new list
         Raises:
           StorageError: if that fails; the old list stands
-          StaleListError: if only now it turns out that the list is not the one to be replaced
+          StaleListError: if the list is not the one to be replaced
         """
 
     @property
@@ -107,7 +109,7 @@ class ListLock(Protocol):
         """
 
     def release(self) -> None:
-        """Give the lock up; harmless if that is done."""
+        """Release the lock; harmless if that is done."""
 
 
 class Storage(Protocol):
@@ -115,25 +117,25 @@ class Storage(Protocol):
 
     @property
     def location(self) -> str:
-        """Where it is, for messages."""
+        """The name of the place, for messages."""
 
     def read_list(self) -> Listing:
-        """Read the list; one that was never there is empty.
+        """Read the list; a list that never existed is empty.
 
         Raises:
-          CorruptTableError: if it names what cannot be a table
-          RefsMovedError: if it was there once, or refs are kept elsewhere by now
+          CorruptTableError: if it names a file that cannot be a table
+          RefsMovedError: if the list has vanished, or refs are kept elsewhere by now
         """
 
     def is_current(self, token: object) -> bool:
-        """Tell, at the cost of one look, whether the list is still that of the token.
+        """Tell, by one cheap request, whether the list is still that of the token.
 
         Raises:
           RefsMovedError: as :meth:`read_list`
         """
 
     def open_table(self, name: str) -> Buffer:
-        """Give a table's bytes, valid for as long as they are referred to.
+        """Give a table's bytes; they stay valid while somebody refers to them.
 
         Raises:
           MissingTableError: if there is no such table
@@ -147,7 +149,7 @@ class Storage(Protocol):
 
         Args:
           timeout: seconds to wait for it; 0 to try once, None for ever
-          create: whether to make the place of the stack, where there is none yet
+          create: whether to create the place of the stack if it does not exist
         Raises:
           LockError: if it stayed taken
           RefsMovedError: if refs are kept elsewhere by now
@@ -162,7 +164,7 @@ class Storage(Protocol):
         """
 
     def stale_files(self, listed: Iterable[str]) -> list[StaleFile]:
-        """Give the files of dead writers and compactions; call it under the list's lock.
+        """Find the files of dead writers and compactions; call it under the list's lock.
 
         Args:
           listed: the tables in the list

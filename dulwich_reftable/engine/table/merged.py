@@ -3,8 +3,8 @@
 
 Tables stand oldest first, as in ``tables.list``. Scans merge *chunks* rather than records: up to
 the smallest of the tables' current last keys, the keys of all chunks are overlaid, oldest first; a
-stretch that only one table speaks of passes through as it is. So a scan costs little more than
-its largest table, and holds one block of each.
+stretch of keys from only one table passes through as it is. So a scan costs little more than that
+of its largest table, and holds one block of each.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Chunk = tuple[list[bytes], list[_T]]
 
 
 class Seeker(Protocol):
-    """Finds the first name from others on."""
+    """Finds the first name that is not before a given one, again and again."""
 
     def first_from(self, start: bytes) -> RefRecord | None:
-        """Find the first name from ``start`` on that any table mentions.
+        """Find the first name in any table that is not before ``start``.
 
         Returns: its newest record, which may be a deletion; None if there is none
         """
@@ -63,7 +63,7 @@ class Merged:
 
         Returns: its newest record, or None if there is no such ref
         Raises:
-          CorruptTableError: if a table that had to be asked is damaged
+          CorruptTableError: if a table that was read is damaged
         """
         for table in self._newest_first:
             record = table.lookup_ref(name)
@@ -98,13 +98,12 @@ class Merged:
     def ref_dict(
         self, is_suspect: Callable[[list[bytes]], bool]
     ) -> tuple[dict[bytes, bytes], set[bytes]]:
-        """Give all refs as text, in no order, which spares the merge.
+        """Give all refs as text, in no order: this saves the merge.
 
         Args:
-          is_suspect: tells of many names whether one of them may be illegal
-        Returns: values by name; and the odd names among them, so that nobody has to look through
-          all to find them: those of symrefs, those not below ``refs/``, and, along with others,
-          those that may be illegal
+          is_suspect: takes many names, tells whether one of them may be illegal
+        Returns: values by name; and the odd names among them: those of symrefs, those not below
+          ``refs/``, and all names of a block in which one may be illegal
         """
         refs: dict[bytes, bytes | None] = {}
         odd: set[bytes] = set()
@@ -134,7 +133,7 @@ class Merged:
         return merge_chunks([table.ref_records(start, stop) for table in self.tables])
 
     def seeker(self) -> Seeker:
-        """Give what finds the first name from others on."""
+        """Give a :class:`Seeker`."""
         return _TablesSeeker(self._newest_first)
 
     def values_of(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -157,12 +156,12 @@ class Merged:
 
         Args:
           object_id: in bytes
-          beside: gives records of a table that lead there, too, although they do not tell
+          beside: gives further records of a table that lead to the object, such as unpeeled tags
         """
         found: dict[bytes, RefRecord] = {}
         newest_first = self.tables[::-1]
         for i, table in enumerate(newest_first):
-            newer = newest_first[:i]  # only they may tell otherwise
+            newer = newest_first[:i]  # they may have replaced the ref
             for record in (*table.refs_with_object(object_id), *beside(table, object_id)):
                 if all(other.lookup_ref(record.name) is None for other in newer):
                     found[record.name] = record
@@ -194,10 +193,10 @@ class Merged:
 
 
 class _TablesSeeker:
-    """Finds the first name from others on.
+    """A seeker over tables.
 
-    Of each table it remembers the gap that it was in last: names that come in order are mostly in
-    the same one.
+    For each table it remembers the last gap between two names: the next name is mostly in the same
+    gap, if names come in order.
 
     Args:
       newest_first: the tables
@@ -205,7 +204,7 @@ class _TablesSeeker:
 
     def __init__(self, newest_first: tuple[Table, ...]) -> None:
         self._tables = newest_first
-        # A table mentions no name from here until before the record.
+        # The table has no name from the first one until before the record.
         self._gaps: list[tuple[bytes, RefRecord | None] | None] = [None] * len(newest_first)
 
     def first_from(self, start: bytes) -> RefRecord | None:
@@ -223,7 +222,7 @@ class _TablesSeeker:
 def _has_odd(values: list[bytes | None]) -> bool:
     """Tell whether a symref or a deletion is among values as text."""
     try:
-        return b" " in b"".join(values)  # type: ignore[arg-type]  # which is the question
+        return b" " in b"".join(values)  # type: ignore[arg-type]  # None raises
     except TypeError:
         return True
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """A stack with updates that are not written yet.
 
-Single refs and reflogs are answered from dictionaries. For whoever scans, the updates become a
-table in memory, which is kept until there are more of them.
+Lookups of refs and reflogs are answered from dictionaries. For scans, the updates become a table in
+memory, which is kept until there are more updates.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Overlay(Merged):
             records = self._logs.setdefault(log.name, {})
             key = log_key(log.name, log.update_index)
             if log.update is None and log.update_index > self._base.max_update_index:
-                records.pop(key, None)  # nobody else knows of it
+                records.pop(key, None)  # it was never written
             else:
                 records[key] = log
 
@@ -74,10 +74,10 @@ class Overlay(Merged):
             self._all = (*self._base.tables, Table("updates in memory", b"".join(parts)))
         return self._all
 
-    # What has to be written
+    # Records to write
 
     def updated_refs(self) -> Iterator[RefRecord]:
-        """Give the newest records of refs, in order; no deletions of what never was written."""
+        """Give the newest records of refs, in order; none that delete an unwritten ref."""
         for name in self._sorted:
             record = self._refs[name]
             if not record.is_deletion or self._base.lookup_ref(name) is not None:
@@ -99,7 +99,7 @@ class Overlay(Merged):
         return None if record.is_deletion else record
 
     def seeker(self) -> Seeker:
-        """Give what finds the first name from others on, until there are more updates."""
+        """Give a seeker, which is valid until there are more updates."""
         return _OverlaySeeker(self._base.seeker(), self._sorted, self._refs)
 
     def values_of(self, names: Iterable[bytes]) -> dict[bytes, bytes]:

@@ -61,10 +61,10 @@ class Section:
 
     @cached_property
     def block(self) -> Callable[[int], Block]:
-        """What gives the block at a position; warm ones are kept, as a table never changes."""
+        """A function that reads the block at a position, and remembers the latest ones."""
         layout, reads = self.layout, self._reads
 
-        # This knows nothing of the section: tables shall be closed as soon as they are let go.
+        # No reference to the section: without a cycle, a table is closed with its last user.
         @lru_cache(maxsize=_BLOCKS_KEPT)
         def read(position: int) -> Block:
             reads[position] += 1
@@ -78,14 +78,14 @@ class Section:
         return not self.index_position and len(list(islice(self.blocks(), 2))) == 1
 
     def blocks(self, key: bytes = b"") -> Iterator[Block]:
-        """Read the blocks in order, from the one on that would hold ``key``."""
+        """Read the blocks in order; the first one is that which would hold ``key``."""
         position: int | None = self.find(key) if key else self.position
         if position is None:
             self._check_end(key)
         last = _END
         while position is not None:
             if key:
-                # Who seeks comes back to the same blocks, and a log block is costly to inflate.
+                # Seeks come back to the same blocks, and inflating a log block is costly.
                 block = self._checked(self.block(position))
                 self._check_gap(key, block)
                 key = b""
@@ -99,7 +99,7 @@ class Section:
             position = block.next_position if block.next_position < self.layout.end else None
 
     def _check_end_before(self, block: Block, last: int) -> None:
-        """See that a block of another type is where the section may end."""
+        """Check that a block of another type stands where the section may end."""
         position = block.position
         if position == self.position:
             raise self._corrupt(position, f"section does not begin with '{chr(self.kind)}'")
@@ -155,10 +155,10 @@ class Section:
         return self._checked(self.block(positions[i])) if i < len(positions) else None
 
     def _check_gap(self, key: bytes, block: Block) -> None:
-        """See that a key before the first of its block is not in the block before that.
+        """Check that a key before the first key of its block is not in the block before it.
 
-        It may stand in the gap between two blocks. Or the index is damaged, and tells of the block
-        before less than it holds; that is looked up once for each block where it matters.
+        The key may belong into the gap between two blocks. Or the index is damaged, and names a
+        wrong last key of the block before; that is checked once for each block.
         """
         if block.position in self._sound_gaps or key >= block.first_key:
             return
@@ -171,7 +171,7 @@ class Section:
         self._sound_gaps.add(block.position)
 
     def _check_end(self, key: bytes) -> None:
-        """See that a key behind all that the index knows is not in the last block."""
+        """Check that a key behind all keys of the index is not in the last block."""
         if _END in self._sound_gaps:
             return
         keys, positions = self._flatten()
@@ -185,7 +185,7 @@ class Section:
             raise self._corrupt(position, "index disagrees with the block")
 
     def beyond(self, block_position: int) -> CorruptTableError:
-        """Give the error of a key that the index promised, but that sorts behind its block."""
+        """Give the error of a key that by the index is in the block, and sorts behind it."""
         return self._corrupt(block_position, "index disagrees with the block")
 
     def _checked(self, block: Block) -> Block:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """One immutable table: header, footer, sections; lookup, scan, refs by object id, logs.
 
-A table is opened from its bytes, usually a memory map, and reads from them only what is asked
-for. Whoever lists gets *chunks*: the keys of one block and, beside them, its records, so that
-the cost of Python's iteration is paid a block and not a record at a time.
+A table is opened from its bytes, usually a memory map, and reads only the blocks that it needs. A
+scan yields *chunks*: the keys of one block and, beside them, its records. So Python iterates over
+blocks, not over records.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class Table:
     ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
         """Scan log records; ``start`` and ``stop`` are keys, as ``log_key`` gives them."""
         if self.logs is None and self.refs is not None:
-            # No footer tells of logs that come first: see that there really are refs instead.
+            # The footer does not name logs that come first: check that the first block has refs.
             _ = self.refs.block(0).restarts
         if not start:
             return _chunks(self.logs, Block.log_records, start, stop)

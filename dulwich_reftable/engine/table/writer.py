@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Writing one table from sorted records.
 
-The order of things in the file is the format's: refs, their index, objects, their index, logs,
-their index, footer. Blocks leave as soon as they are full; what is kept until its section ends
-is the last key of each block, and until the refs end, which blocks mention which object. Given the
-same records and options the file is git's to the byte (``reftable/writer.c``), including what the
-document leaves open: when an index is worth its while, and how far object ids are abbreviated.
+The file holds refs, their index, objects, their index, logs, their index, footer, in this order. A
+block is written as soon as it is full. The writer keeps the last key of each block until its
+section ends, and the blocks that mention each object until the refs end. Given the same records and
+options the file is git's to the byte (``reftable/writer.c``). That includes two things that the
+document leaves open: when a section gets an index, and how far object ids are abbreviated.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class WriteOptions:
         return encode_header(block_size, min_update_index, max_update_index, self.hash_size)
 
     def can_hold(self, name: bytes, target: bytes | None = None) -> bool:
-        """Tell whether a ref may fit into a block, which few bytes more or less decide on writing.
+        """Tell whether a ref may fit into a block; the writer knows it to the byte.
 
         Args:
           name: of the ref
@@ -145,7 +145,7 @@ class TableWriter:
         encoded_index = -1
         for record in records:
             name, index, value, peeled, target = record
-            if index != encoded_index:  # mostly all of a table have the same
+            if index != encoded_index:  # mostly the same for the whole table
                 if not smallest <= index <= largest:
                     raise RecordError(f"update index {index} of {name!r} is out of bounds")
                 delta = encode_varint(index - smallest)
@@ -163,7 +163,7 @@ class TableWriter:
             else:
                 yield name, *encode_ref(record, smallest)
                 self._mentioned += (value, peeled)
-            # Who asks for more has put this one into the block that is open now.
+            # The consumer has added this record to the open block before it asks for the next.
 
     def add_log(self, record: LogRecord) -> None:
         """Add a log record; no ref can be added after it.
@@ -322,7 +322,7 @@ class TableWriter:
     def _encoded_objects(self, ids: list[bytes]) -> Iterator[Encoded]:
         blocks_of, length = self._blocks_of, self._obj_id_length
         if length < _MAX_OBJ_ID_LENGTH:
-            encode_one = lru_cache(maxsize=1 << 16)(encode_varint)  # of few blocks, again and again
+            encode_one = lru_cache(maxsize=1 << 16)(encode_varint)  # few blocks, many ids
             for object_id in ids:
                 blocks = blocks_of[object_id]
                 if isinstance(blocks, int):
