@@ -19,7 +19,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from dulwich.errors import NotGitRepository
 from dulwich.repo import MemoryRepo
@@ -207,12 +206,7 @@ class Creation:
         self._staging = None
         self.repo = Repo(self._place)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.repo.close()
         self._clean()
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-from types import TracebackType
 
 from dulwich.errors import NotGitRepository
 from dulwich.server import Backend
@@ -142,12 +141,7 @@ class Session(Backend):
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for repo in self._opened.values():
             repo.close()
         self._opened.clear()

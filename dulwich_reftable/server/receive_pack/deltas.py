@@ -9,9 +9,11 @@ compared that size with its limit.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from ..errors import PackError
 
-__all__ = ["apply_delta", "delta_sizes"]
+__all__ = ["MAX_SIZES", "BaseCache", "apply_delta", "delta_sizes"]
 
 MAX_SIZES = 20
 """The most bytes that the two sizes of a delta can take."""
@@ -89,3 +91,35 @@ def apply_delta(base: bytes, delta: bytes) -> bytes:
     if len(result) != size:
         raise PackError("a delta makes less than it announces")
     return bytes(result)
+
+
+class BaseCache:
+    """Keeps the contents of objects that deltas were made from, the latest ones.
+
+    Args:
+      size: the most bytes to keep; a larger object is not kept
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, number: int) -> bytes | None:
+        """Give the content of an object, by its number in the pack; None if it is not kept."""
+        return self._kept.get(number)
+
+    def put(self, number: int, data: bytes) -> None:
+        """Keep the content of an object, and drop the least recently put ones."""
+        if number in self._kept:
+            self._kept.move_to_end(number)
+        elif len(data) <= self._size:
+            self._kept[number] = data
+            self._bytes += len(data)
+            while self._bytes > self._size:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+
+    def clear(self) -> None:
+        """Drop all objects."""
+        self._kept.clear()
+        self._bytes = 0

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import zlib
 from array import array
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from dulwich.objects import Blob, ObjectID, RawObjectID, Tree, object_header
 from dulwich.pack import write_pack_index_v2
 
 from ..errors import PackError
-from .deltas import MAX_SIZES, apply_delta, delta_sizes
+from .deltas import MAX_SIZES, BaseCache, apply_delta, delta_sizes
 from .limits import Limits
 from .pack_stream import ObjectHeader, PackStream, entry_header, inflate_at
 
@@ -76,8 +76,7 @@ class IncomingPack:
         self._bases: dict[int, int] = {}  # by the delta's number, once it is known
         self._oids: list[bytes] = []
         self._numbers: dict[bytes, int] = {}
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
-        self._cached = 0
+        self._cache = BaseCache(_CACHE_SIZE)
         self._problem: PackError | None = None
         self._file = open(path, "x+b")  # noqa: SIM115 - closed by close()
 
@@ -279,20 +278,11 @@ class IncomingPack:
             chain.append(number)
             number = base
             data = self._cache.get(number)
-        self._remember(number, data)
+        self._cache.put(number, data)
         for number in reversed(chain):
             data = apply_delta(data, b"".join(self._inflated(number)))
-            self._remember(number, data)
+            self._cache.put(number, data)
         return data
-
-    def _remember(self, number: int, data: bytes) -> None:
-        if number in self._cache:
-            self._cache.move_to_end(number)
-        elif len(data) <= _CACHE_SIZE:
-            self._cache[number] = data
-            self._cached += len(data)
-            while self._cached > _CACHE_SIZE:
-                self._cached -= len(self._cache.popitem(last=False)[1])
 
     def _inflated(self, number: int) -> Iterator[bytes]:
         return inflate_at(self._read_at, self._data_offsets[number], self._sizes[number])

@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 from dulwich.object_store import DiskObjectStore
@@ -71,12 +70,7 @@ class Quarantine:
     def __enter__(self) -> Quarantine:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.pack is not None:
             self.pack.close()
             self.pack = None
