@@ -190,9 +190,9 @@ def default_ref_format(config: Config) -> str:
     Raises:
       ConfigurationError: if ``GIT_DEFAULT_REF_FORMAT`` is set to something unknown
     """
-    backend = _backend_of(os.environ)
-    if backend is not None:
-        return backend[0]
+    named = _backend_of(os.environ)
+    if named is not None:
+        return named[0]
     name = os.environ.get("GIT_DEFAULT_REF_FORMAT")
     if name is not None:
         if name not in _FORMATS:

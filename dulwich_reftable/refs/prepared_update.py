@@ -363,7 +363,7 @@ class PreparedUpdate:
         Returns: the chain of refs that leads to it, and its value
         Raises:
           TransactionError: if the ref is not as expected
-          RefConflictError: if it is known to be in the way of another ref
+          RefConflictError: if it is known to conflict with another ref
           BadRefNameError: if it is a symref to no ref name
         """
         chain, before = self._resolve(update.name, update.follow)

@@ -221,7 +221,7 @@ def test_no_conflict_with_what_goes_too(
     assert dict(refs.iter_refs()) == {**expected, **dict.fromkeys(created, C)}
 
 
-# -- what is illegal, and what is in the way
+# -- illegal names, and conflicts
 
 
 @pytest.mark.parametrize(

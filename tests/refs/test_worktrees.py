@@ -187,3 +187,20 @@ def test_git_moves_a_work_trees_head_under_us(trees: Trees) -> None:
     trees.check()
     for name, refs in trees.refs.items():
         assert refs.follow(b"HEAD") == ([b"HEAD", b"refs/heads/of-" + name.encode()], commits[40])
+
+
+@pytest.mark.parametrize("own", ["main", "one"])
+def test_reflogs_of_all_worktrees_are_listed_by_their_names_in_this_one(
+    trees: Trees, own: str
+) -> None:
+    found = list(trees.refs[own].reflogs(all_worktrees=True))
+    assert len(found) == len(set(found))
+    assert {*trees.refs[own].reflogs()} <= {*found}
+    prefixes = {"main": b"main-worktree/", "one": b"worktrees/one/", "two": b"worktrees/two/"}
+    for name, prefix in prefixes.items():
+        at_hand = b"" if name == own else prefix
+        heads = {at_hand + log for log in trees.refs[name].reflogs() if log == b"HEAD"}
+        assert heads == {at_hand + b"HEAD"}
+        assert heads <= {*found}
+    for log in found:
+        assert trees.refs[own].reflog_exists(log)

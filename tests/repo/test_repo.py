@@ -1,4 +1,4 @@
-"""Opening and making repositories: which backend is chosen, and what is on disk for others."""
+"""Opening and making repositories: the format of refs that is chosen, and the stubs on disk."""
 
 from __future__ import annotations
 
