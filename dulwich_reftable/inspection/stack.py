@@ -8,6 +8,7 @@ import time
 from typing import NamedTuple
 
 from ..engine.errors import CorruptTableError, StorageError
+from ..engine.stack.directory import parse_list
 from ..engine.stack.files import open_plain, read_all
 from ..engine.stack.stale_files import LIST
 from ..engine.stack.storage import MissingTableError, Storage
@@ -68,15 +69,10 @@ def _read_list(storage: Storage) -> tuple[list[str], list[CorruptTableError | St
         return [], [error]
     except CorruptTableError as error:
         faults: list[CorruptTableError | StorageError] = [error]
-    names: dict[str, None] = {}
     try:
         file, size = open_plain(os.path.join(storage.location, LIST))
         with file as fd:
-            lines = read_all(fd, size).split(b"\n") if size <= _LONGEST_LIST else []
+            names, _ = parse_list(read_all(fd, size) if size <= _LONGEST_LIST else b"")
     except (CorruptTableError, OSError):
         return [], faults  # the fault is in the list already
-    for line in lines:
-        name = os.fsdecode(line)
-        if name not in ("", ".", "..") and "/" not in name and "\0" not in name:
-            names[name] = None
-    return list(names), faults
+    return names, faults

@@ -58,7 +58,7 @@ class BlockHashIndex:
         data, end = block.data, block.restart_offset
         names, places, peeled, others = split_refs(layout, data, block.first, end, block.position)
         behind = 1 + layout.hash_size
-        offsets = [block.first, *[place + behind for place in places]]
+        offsets = [block.first, *map(behind.__add__, places)]
         for number in peeled:
             offsets[number + 1] += layout.hash_size
         for number, _, record_end in others:
@@ -124,7 +124,7 @@ def _parents(data: bytes, offsets: list[int]) -> list[int]:
       offsets: of its records
     Returns: the number of each one's parent; 0 where it shares nothing
     """
-    prefixes = [data[offset] for offset in offsets]
+    prefixes = list(map(data.__getitem__, offsets))
     if max(prefixes) > 0x7F:
         prefixes = [decode_varint(data, offset)[0] for offset in offsets]
     parents: list[int] = []

@@ -25,7 +25,7 @@ from .locks import LockFile
 from .stale_files import LIST, TABLE_SUFFIX, TEMPORARY, StaleFile, find_stale_files
 from .storage import Listing, MissingTableError
 
-__all__ = ["DirectoryStorage"]
+__all__ = ["DirectoryStorage", "parse_list"]
 
 # Tables up to this size are read, not mapped: a map would cost more than the copy.
 _READ_UP_TO = 1 << 14
@@ -119,15 +119,12 @@ class DirectoryStorage:
             raise RefsMovedError(self._list_path, "the stack of refs is gone")
 
     def _parse(self, data: bytes) -> tuple[str, ...]:
-        names = tuple(map(os.fsdecode, filter(None, data.split(b"\n"))))
-        seen: set[str] = set()
-        for name in names:
-            if name in seen or not _is_plain_name(name):
-                # Report the last one of several.
-                offset = (b"\n" + data + b"\n").rindex(b"\n" + os.fsencode(name) + b"\n")
-                raise CorruptTableError(self._list_path, offset, f"{name!r} cannot be a table")
-            seen.add(name)
-        return names
+        names, fault = parse_list(data)
+        if fault is not None:
+            # If it stands there several times, report the last one.
+            offset = (b"\n" + data + b"\n").rindex(b"\n" + os.fsencode(fault) + b"\n")
+            raise CorruptTableError(self._list_path, offset, f"{fault!r} cannot be a table")
+        return tuple(names)
 
     def is_current(self, token: object) -> bool:
         """Compare the ``stat`` of ``tables.list`` with that of the token."""
@@ -378,6 +375,22 @@ class _ListLock:
         self._lock.release()
         if self._directory is not None:
             self._directory.close()
+
+
+def parse_list(data: bytes) -> tuple[list[str], str | None]:
+    """Parse ``tables.list``: one name a line; empty lines are skipped.
+
+    Returns: the names that can be tables, each once; and the first line that is no such name, None
+      if all are
+    """
+    names: dict[str, None] = {}
+    fault = None
+    for name in map(os.fsdecode, filter(None, data.split(b"\n"))):
+        if name not in names and _is_plain_name(name):
+            names[name] = None
+        elif fault is None:
+            fault = name
+    return list(names), fault
 
 
 def _is_plain_name(name: str) -> bool:
