@@ -1,4 +1,4 @@
-"""Lookups by directory: they agree with a scan, whatever names and fingerprints there are."""
+"""Lookups by index: they agree with a scan, whatever names and fingerprints there are."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class TestLookup:
     @given(st.data(), hash_sizes, st.sampled_from([1, 2, 3, 16, 64]))
     def test_agrees_with_the_records(self, data: st.DataObject, size: int, interval: int) -> None:
         records = data.draw(ref_lists(size, min_size=1))
-        directory = BlockHashIndex(ref_block(records, interval, size=size))
+        index = BlockHashIndex(ref_block(records, interval, size=size))
         known = {record.name: record for record in records}
         asked = data.draw(st.lists(names))
         for name in [*known, *asked]:
             for near in (name, name + b"\0", name[:-1], name[1:], name[:-1] + b"\xff"):
-                assert directory.lookup(near) == known.get(near)
-        assert directory.first_name == min(known)
-        assert directory.last_name == max(known)
+                assert index.lookup(near) == known.get(near)
+        assert index.first_name == min(known)
+        assert index.last_name == max(known)
 
     @given(st.lists(st.text("ab", min_size=1, max_size=9), min_size=1, unique=True))
     def test_names_that_share_much(self, texts: list[str]) -> None:
         """Of two letters: shared prefixes go up and down, so that parents have parents."""
         known = {text.encode(): RefRecord(text.encode(), 4, oid(len(text))) for text in texts}
-        directory = BlockHashIndex(ref_block([known[name] for name in sorted(known)], 64, base=4))
+        index = BlockHashIndex(ref_block([known[name] for name in sorted(known)], 64, base=4))
         for length in range(1, 8):
             for number in range(1 << length):
                 name = f"{number:0{length}b}".translate({48: "a", 49: "b"}).encode()
-                assert directory.lookup(name) == known.get(name)
+                assert index.lookup(name) == known.get(name)
 
     @pytest.mark.parametrize("length", [1, 15, 16, 127, 128, 300, 8_300])
     def test_lengths_that_need_more_bytes(self, length: int) -> None:
@@ -49,11 +49,11 @@ class TestLookup:
             for i, end in enumerate(ends)
         ]
         for interval in (1, 3, 64):
-            directory = BlockHashIndex(ref_block(records, interval, base=0))
+            index = BlockHashIndex(ref_block(records, interval, base=0))
             for record in records:
-                assert directory.lookup(record.name) == record
-                assert directory.lookup(record.name + b"x") is None
-                assert directory.lookup(b"m" + record.name[1:]) is None
+                assert index.lookup(record.name) == record
+                assert index.lookup(record.name + b"x") is None
+                assert index.lookup(b"m" + record.name[1:]) is None
 
 
 def alike(pattern: bytes) -> list[int]:
@@ -73,11 +73,11 @@ class TestFingerprints:
         """Several in the block, and others that are not in it."""
         group = [b"refs/%06d" % number for number in alike(b"refs/%06d")]
         records = [RefRecord(name, 1, oid(i)) for i, name in enumerate(group[::2])]
-        directory = BlockHashIndex(ref_block(records, base=1))
+        index = BlockHashIndex(ref_block(records, base=1))
         for record in records:
-            assert directory.lookup(record.name) == record
+            assert index.lookup(record.name) == record
         for name in group[1::2]:
-            assert directory.lookup(name) is None
+            assert index.lookup(name) is None
 
     @pytest.mark.parametrize(
         ("stored", "asked"),
@@ -93,19 +93,19 @@ class TestFingerprints:
         same = alike(asked)
         for number in same:
             records = [RefRecord(name % number, 1, oid(number)) for name in stored]
-            directory = BlockHashIndex(ref_block(records, base=1))
+            index = BlockHashIndex(ref_block(records, base=1))
             for other in same:
                 expected = records[-1] if other == number else None
-                assert directory.lookup(asked % other) == expected
+                assert index.lookup(asked % other) == expected
 
     def test_names_that_begin_and_end_alike(self) -> None:
         records = [RefRecord(b"refs/0", 1, oid(1)), RefRecord(b"refs/1", 1, oid(2))]
-        directory = BlockHashIndex(ref_block(records, base=1))
+        index = BlockHashIndex(ref_block(records, base=1))
         sought = hash(b"refs/1") & 0xFFFF
         longer = map(b"refs/%d1".__mod__, range(1_500_000))
         same = [name for name in longer if hash(name) & 0xFFFF == sought]
         assert same
-        assert all(directory.lookup(name) is None for name in same)
+        assert all(index.lookup(name) is None for name in same)
 
 
 def noticed_at(block: Block) -> int | None:
@@ -119,7 +119,7 @@ def noticed_at(block: Block) -> int | None:
 
 class TestDamage:
     def test_every_byte_flipped(self) -> None:
-        """What a scan notices, a directory notices; what it does not, both read alike."""
+        """What a scan notices, an index notices; what it does not, both read alike."""
         records = numbered(24)
         block = ref_block(records, 4, base=1)
         noticed = 0
@@ -136,7 +136,7 @@ class TestDamage:
                     assert caught.value.offset == offset
                     continue
                 found = dict(zip(*odd.ref_records(), strict=True))
-                directory = BlockHashIndex(odd)
+                index = BlockHashIndex(odd)
                 for name in {*found, *(record.name for record in records)}:
-                    assert directory.lookup(name) == found.get(name)
+                    assert index.lookup(name) == found.get(name)
         assert noticed > 100
