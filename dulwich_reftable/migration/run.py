@@ -62,8 +62,8 @@ def migrate(
     raise :class:`~dulwich_reftable.RefsMovedError` when they are used: a
     :class:`~dulwich_reftable.Repo` and its ``refs``, in this process and in others. Git processes
     and stock dulwich do not notice: if they opened the repository before the migration, and write
-    after it, they fail, or write where nobody reads any more. An update of a file in the moment of
-    the swap is noticed: the migration raises, and keeps the file.
+    after it, they fail, or write where nobody reads any more. An update of a file during the swap
+    is noticed: the migration raises, and keeps the file.
 
     Args:
       path_or_repo: the repository. If it is a :class:`~dulwich_reftable.Repo`, that object goes on
@@ -190,8 +190,8 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
             settle(to, git_dirs(common_dir), staging)
             kept = staging.keep()
             raise MigrationError(
-                f"the repository is in the {to} format now, but in the moment of the swap somebody "
-                f"wrote to it in the {before} format; these files are kept in '{kept}'"
+                f"the repository is now in the {to} format, but somebody wrote to it in the "
+                f"{before} format during the swap; these files are kept in '{kept}'"
             )
         clear()
     return common_dir
