@@ -94,8 +94,8 @@ class Requirement:
 
     Attributes:
       target: ``"module:name"`` or ``"module:Class.name"``
-      parameters: names that the function takes, in order; None for an attribute that the class's
-        constructor sets or calls
+      parameters: names that the function takes, in order; None for an attribute of the
+        objects: it is enough that the class's constructor mentions it
       why: what the package does with it
       exact: whether no further parameter is acceptable, since an override could not take it;
         otherwise dulwich may have more of them, if they have defaults
@@ -214,7 +214,7 @@ REQUIREMENTS = (
     Requirement(
         "dulwich.refs:RefsContainer._log",
         ("self", "ref", "old_sha", "new_sha", "committer", "timestamp", "timezone", "message"),
-        "the container tells the logger that it was given of each update",
+        "the container reports each update to the logger that it was given",
     ),
     Requirement(
         "dulwich.refs:RefsContainer._logger",

@@ -4,8 +4,9 @@
 There are two limits. An entry older than the first expires in any case. An entry older than the
 second expires if the ref does not reach one of its two ids. A limit is read from the command line;
 else from the first ``gc.<pattern>`` section of the configuration that matches the ref; else from
-the section ``gc``; else it is git's default. For ``refs/stash``, only the first two count
-(git: ``reflog_expire_options_set_refname``, ``should_expire_reflog_ent``).
+the section ``gc``; else it is git's default. For ``refs/stash``, only the command line and a
+matching ``gc.<pattern>`` count. An entry whose objects are incomplete expires too, if the caller
+asks for that (git: ``reflog_expire_options_set_refname``, ``should_expire_reflog_ent``).
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class ExpirySettings:
                 if len(section) == 1:
                     default = _limits(file, section, default)
                 else:
-                    # In a section with one of the two keys, the other limit is "never".
+                    # A limit that no section of this pattern has is "never".
                     before = found.get(section[1], Limits(NEVER, NEVER))
                     limits = _limits(file, section, before)
                     if limits is not before:

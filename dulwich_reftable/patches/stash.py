@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The stash is the reflog of ``refs/stash``; dulwich reads and edits it as a file."""
+"""The stash is the reflog of ``refs/stash``; dulwich reads and edits it as a file.
+
+dulwich's list, drop and pop of a stash go through the two methods that are overridden here.
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ files could not store both. git refuses it (``refs_verify_refname_available``), 
 that the same transaction deletes conflicts with nothing.
 
 There is one check for pushes, transactions and renames. It does not look up every directory of a
-name: it seeks the first ref from the name's first directory on. Either that ref conflicts, or it
-shows which of the deeper directories do not exist either. So a name costs about two seeks, however
+name: it seeks the first ref from the name's first directory on. That ref conflicts, or it shows
+which of the deeper directories are no refs. So a name costs about two seeks, however
 deep it is. Names come sorted, and the results for one name are used for the next.
 """
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _FIRST_DIRECTORY = len(b"refs/")
-"""The length from which on a prefix of a name can be a ref: none is called ``refs``."""
+"""A shorter prefix of a name cannot be a ref, since no ref is called ``refs``."""
 
 _SEEKS = 8
 """After so many deleted refs, scanning costs less than seeking."""
@@ -168,7 +168,7 @@ def existing_conflicts(
     other: bytes | None = None
     for name in names:
         if other is None or not name.startswith(other + b"/"):
-            # The search for the last name has shown that no directory of both names is a ref.
+            # The search for the last name has shown that no common directory is a ref.
             other = _first_conflict(name, shared_prefix(last, name), existing)
         last = name
         if other is not None:
@@ -240,8 +240,8 @@ def find_conflicts(names: Sequence[bytes], existing: ExistingRefs) -> dict[bytes
 class ConflictFinder:
     """Finds conflicts among names that come in order, without keeping all names.
 
-    All names with a given beginning come one after another. So it is enough to keep the names that
-    the last one begins with.
+    All names with a given beginning come one after another. So it is enough to keep those
+    names that are prefixes of the last one.
     """
 
     def __init__(self) -> None:

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""A hash index of the refs in one block: a lookup reads one record instead of half a run.
+"""A hash index of the refs in one block, in memory: a lookup reads one record.
+
+Without it, a lookup reads half of the records between two restarts. The format knows nothing of
+hash indexes; :mod:`dulwich_reftable.engine.table.ref_section` decides which blocks get one, and
+when.
 
 For each record the index holds its offset, its parent, and a fingerprint: two bytes of the hash of
 the name. That is six bytes a ref, and no names. The parent of a record is the last record before it
-with a shorter shared prefix; the end of the record's own shared prefix stands in the parent.
+with a shorter shared prefix: of ``refs/heads/a``, ``refs/heads/bc`` and ``refs/heads/bd``, the
+parent of the third is the second, whose suffix ``bc`` holds the last byte of the prefix that both
+share.
 
-A lookup searches the fingerprints, which C does. If none agrees, there is no such ref. If one
+A lookup searches the fingerprints by ``bytes.find``. If none agrees, there is no such ref. If one
 agrees, the lookup compares the name piece by piece: its end with the suffix of the record, the rest
 with the suffixes of the parents, mostly one or two. So a lookup never returns another ref, and its
 answers are those of a scan, as the tests check.

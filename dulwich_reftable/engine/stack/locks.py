@@ -74,7 +74,7 @@ class LockFile:
       StorageError: if it cannot be created
     """
 
-    _is_over = True  # there is nothing to release yet
+    _is_over = True  # nothing to release, until the constructor has begun
 
     def __init__(self, path: str, timeout: float | None) -> None:
         self.path = path + _SUFFIX
@@ -104,8 +104,8 @@ class LockFile:
     def _create(self, timeout: float | None, since: float) -> bool:
         for _ in attempts(timeout, since):
             try:
-                # An interrupt could come between the creation of the file and an assignment. None
-                # comes between the steps of one C function.
+                # An interrupt could come between the creation of the file and an assignment. One
+                # call of extend() is one step of C code, and no interrupt comes in between.
                 self._opened.extend(map(os.open, (self.path,), (_FLAGS,), (0o666,)))
                 self._identify()
             except FileExistsError:
@@ -170,7 +170,7 @@ class LockFile:
         try:
             return self._is_renaming and not self.is_held()
         except OSError:
-            return True  # when in doubt, keep the table that the list may name
+            return True  # the caller keeps what the renamed file may name
 
     def commit(self) -> None:
         """Rename the lock file over what it locks, which also releases the lock.

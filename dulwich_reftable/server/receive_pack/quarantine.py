@@ -175,7 +175,7 @@ class Quarantine:
                 assert self._path is not None
                 self._files = unpack(self.pack, self._main, self._path, fsync=self._fsync_objects)
             except OSError:
-                self._keep()  # a full disk may still have room for a name
+                self._keep()  # a rename needs no space, even if the disk is full
 
     def secure(self) -> None:
         """Make sure that the objects still exist.
@@ -222,8 +222,9 @@ class Quarantine:
         except FileExistsError:
             return None
         except OSError:
+            # If only writing failed, as on a full disk, the empty file is enough.
             if self._keep_file is None:
-                raise  # an empty file is enough, if the disk is full
+                raise
         return path
 
     def _is_gc_running(self) -> bool:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """What a repository's configuration says about pushes.
 
-The keys and their values are git's (``git help config``: ``receive.*``, ``transfer.*``), beside two
-limits of our own. As in git, a value that a key cannot have is an error, and nobody is served then.
+The keys and their values are git's (``git help config``: ``receive.*``, ``transfer.*``,
+``core.*``), beside two limits of our own. The keys of fsck are in :mod:`.fsck_settings`, those of
+hidden refs in :mod:`dulwich_reftable.server.hidden_refs`. As in git, a value that a key cannot have
+is an error, and nobody is served then.
 """
 
 from __future__ import annotations
