@@ -238,6 +238,27 @@ def test_a_disk_that_fills(store: DiskObjectStore, monkeypatch: pytest.MonkeyPat
     assert at == 5, "one for each object"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("limit", [0, 100])
+def test_nothing_is_left_of_a_pack_that_cannot_be_written(
+    store: DiskObjectStore, limit: int
+) -> None:
+    """Even what is still buffered when the file is closed fails then, as on a full disk."""
+    import resource  # Windows has none
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with (
+            pytest.raises(OSError, match=os.strerror(errno.EFBIG)),
+            Quarantine(store, fsync_objects=False, unpack_limit=100) as quarantine,
+        ):
+            quarantine.receive(BytesIO(make.pack(*ALL)).read, Limits())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names(store) == set()
+
+
 def check_links(store: DiskObjectStore) -> bool:
     """Tell whether whatever is there leads to something that is there."""
     there = [one.oid for one in ALL if ObjectID(one.oid) in store]

@@ -3,7 +3,8 @@
 Run it from the project's directory::
 
     python -m tests.soak.repack --seconds 60
-    python -m tests.soak.repack --seconds 60 --full    # with a disk that is full now and then
+    python -m tests.soak.repack --seconds 60 --full        # with a disk that is full now and then
+    python -m tests.soak.repack --seconds 60 --root DIR    # the same, on a small file system
 
 A repository of ours is served by two processes, over TCP and over HTTP. Clients push branches of a
 few and of many objects, and clone. Meanwhile ``git repack -ad``, ``git gc --prune=now`` and our own
@@ -112,6 +113,8 @@ def clearing(origin: Git, until: float, results: Results) -> None:
                 repo.refs.compact()
             except dr.LockError:
                 results.told["compaction gave way"] += 1
+            except dr.StorageError as error:
+                results.told[f"compaction failed: {error.strerror}"] += 1
         turn += 1
 
 
@@ -136,11 +139,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=2, help="how many push by each way (2)")
     parser.add_argument("--ref-format", choices=("reftable", "files"), default="reftable")
     parser.add_argument("--full", action="store_true", help="let the disk be full at random")
+    parser.add_argument("--root", help="where the repository is served from; its disk may be full")
     options = parser.parse_args(arguments)
     results = Results()
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        root = scratch / "root"
+    may_fail = options.full or options.root is not None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir=options.root) as served,
+    ):
+        scratch, root = Path(folder), Path(served)
         origin = Git.init(root / "origin.git", bare=True, ref_format=options.ref_format)
         tree = origin.run("hash-object", "-w", "-t", "tree", "--stdin").strip()
         first = origin.run("commit-tree", "-m", "first", tree).strip()
@@ -161,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     threading.Thread(
                         target=clones,
                         args=(scratch, url, until, results),
-                        kwargs={"may_fail": options.full},
+                        kwargs={"may_fail": may_fail},
                     )
                 )
             for job in jobs:

@@ -81,8 +81,9 @@ class IncomingPack:
         self._file = open(path, "x+b")  # noqa: SIM115 - closed by close()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what it still buffers is of no use to anybody."""
+        with suppress(OSError):  # the disk is full
+            self._file.close()
         self._cache.clear()
 
     def __len__(self) -> int:
