@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,15 @@ def test_list_written_in_place(stacked: Scene) -> None:
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks in /proc")
 
 
+def open_states() -> list[os.stat_result]:
+    """What is known of all files that are open."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the listing's own
+            found.append(os.fstat(int(number)))
+    return found
+
+
 def open_files(below: Path) -> list[str]:
     found = []
     for number in os.listdir("/proc/self/fd"):
@@ -225,6 +235,19 @@ def open_files(below: Path) -> list[str]:
         except OSError:
             continue
     return [name for name in found if name.startswith(str(below))]
+
+
+@needs_proc
+def test_a_list_that_is_known_stays_open(path: Path) -> None:
+    """So its inode cannot come back, whatever the file system does with inodes."""
+    directory = path / ".git" / "reftable"
+    stack = stacks_at(path)[0]
+    add(stack, b"refs/heads/main", 1)
+    listing = stack.storage.read_list()
+    inode = os.stat(directory / "tables.list").st_ino
+    replace_list(directory, (directory / "tables.list").read_bytes())
+    assert any(state.st_ino == inode and not state.st_nlink for state in open_states())
+    assert not stack.storage.is_current(listing.token)
 
 
 @needs_proc
