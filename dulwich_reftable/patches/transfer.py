@@ -18,6 +18,7 @@ from dulwich.repo import Repo
 
 from ..engine.errors import TransactionError
 from ..refs.container import ReftableRefsContainer
+from ..refs.transaction import is_zero
 
 if TYPE_CHECKING:
     from dulwich.client import SendPackResult
@@ -62,7 +63,7 @@ def _push_atomically(
     new = update_refs(dict(old))
     changed = {name: value for name, value in new.items() if old.get(name) != value}
     have = set(old.values())
-    want = {value for value in changed.values() if not _is_zero(value)} - have
+    want = {value for value in changed.values() if not is_zero(value)} - have
     if want:
         pack = generate_pack_data(have, want, ofs_delta=True, progress=progress)
         target.object_store.add_pack_data(*pack)
@@ -71,7 +72,7 @@ def _push_atomically(
         with target.refs.transaction() as transaction:
             for name, value in changed.items():
                 expected = old.get(name, ZERO_SHA)
-                if _is_zero(value):
+                if is_zero(value):
                     transaction.delete(name, expected)
                 else:
                     transaction.update(name, value, expected)
@@ -81,10 +82,6 @@ def _push_atomically(
         if progress is not None:
             progress(str(error).encode())
     return SendPackResult(dict(new), ref_status=status)
-
-
-def _is_zero(value: bytes) -> bool:
-    return not value.strip(b"0")
 
 
 def create_bundle(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -56,10 +56,7 @@ class HTTPGitServer(Server, WSGIServer):
         handlers: Handlers = HANDLERS,
         access: Access | None = None,
     ) -> None:
-        self.folder = folder
-        self.handlers = handlers
-        self.access = access or Access()
-        super().__init__((host, port), _Request)
+        super().__init__((host, port), _Request, folder, handlers, access)
         self.set_app(Application(folder, handlers, self.access))
 
     def server_bind(self) -> None:

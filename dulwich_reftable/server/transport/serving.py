@@ -57,16 +57,23 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     too_many = b""
     """The answer to a client when the server is busy."""
 
-    folder: Folder
-    handlers: Handlers
-    access: Access
     idle_timeout = 60.0
     max_connections = 256
     grace = 10.0
     youth = 1.0
     """Seconds before a new connection without a request may be closed."""
 
-    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        handler: Any,
+        folder: Folder,
+        handlers: Handlers,
+        access: Access | None,
+    ) -> None:
+        self.folder = folder
+        self.handlers = handlers
+        self.access = access or Access()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         # The time when each was accepted; None when its request is complete.

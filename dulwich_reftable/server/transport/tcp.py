@@ -50,10 +50,7 @@ class GitServer(Server):
         handlers: Handlers = HANDLERS,
         access: Access | None = None,
     ) -> None:
-        self.folder = folder
-        self.handlers = handlers
-        self.access = access or Access()
-        super().__init__((host, port), _Request)
+        super().__init__((host, port), _Request, folder, handlers, access)
 
 
 class _Request(PatientHandler):
