@@ -26,6 +26,7 @@ ROOMS = (
     "engine.stack",
     "compat",
     "config",
+    "bucket",
     "refs",
     "expiry",
     "inspection",

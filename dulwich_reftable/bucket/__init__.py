@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Repositories in an object store (the extra ``bucket``)."""
+
+from .client import Bucket, Fetched, ObjectInfo, Version
+from .errors import (
+    AccessError,
+    ConditionError,
+    ConflictError,
+    MissingBucketError,
+    MissingObjectError,
+    UnavailableError,
+    UnfitStoreError,
+)
+from .opening import is_bucket_url, open_store
+
+__all__ = [
+    "AccessError",
+    "Bucket",
+    "ConditionError",
+    "ConflictError",
+    "Fetched",
+    "MissingBucketError",
+    "MissingObjectError",
+    "ObjectInfo",
+    "UnavailableError",
+    "UnfitStoreError",
+    "Version",
+    "is_bucket_url",
+    "open_store",
+]

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Making requests to an object store with obstore.
+
+Reads, and writes that may be repeated, are retried with jittered pauses until a deadline. A
+conditional write is sent once, and obstore is told not to repeat it either: a write that was
+applied, answered with a fault and sent again would be told as lost. :mod:`.commit` knows what to
+do then.
+
+A request blocks its thread until it is answered or times out, and Ctrl-C with it: time-outs are
+short. obstore's threads do not survive a fork, and a request of the child would wait for ever, so a
+process that forked after the first request gets an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from types import ModuleType
+from typing import Any, TypeVar
+
+from ..engine.errors import ConfigurationError, StorageError
+from ..engine.stack.locks import attempts
+from .answers import translate
+from .errors import ConflictError, UnavailableError
+
+__all__ = ["DEADLINE", "Client", "obstore"]
+
+DEADLINE = 20.0
+"""Seconds for which a request is repeated, unless the caller says otherwise."""
+
+_SIDE_BY_SIDE = 8
+"""Requests that one call has under way at once."""
+
+_T = TypeVar("_T")
+
+
+def obstore() -> ModuleType:
+    """Import obstore.
+
+    Raises:
+      ConfigurationError: if it is not installed
+    """
+    try:
+        import_module("obstore.store")
+        return import_module("obstore")
+    except ImportError as error:
+        raise ConfigurationError(
+            "repositories in an object store need obstore: pip install 'dulwich-reftable[bucket]'"
+        ) from error
+
+
+class Client:
+    """A store that obstore speaks to.
+
+    Args:
+      store: the store of obstore, with short time-outs and without retries of its own
+      bulk: the same with long time-outs, for large uploads; None for the same
+      kind: ``"s3"``, ``"gs"``, ``"az"``, ``"memory"``, or another name for a store of the caller's
+      deadline: seconds for which a request is repeated
+
+    Attributes:
+      requests: how many of each kind were made
+      strips_quotes: whether conditions need entity tags without quotes; :mod:`.probe` finds out
+    """
+
+    _first_user: int | None = None  # the process whose threads obstore has; of all clients
+
+    def __init__(
+        self, store: Any, bulk: Any = None, *, kind: str, deadline: float = DEADLINE
+    ) -> None:
+        self.kind = kind
+        self.deadline = deadline
+        self.requests: Counter[str] = Counter()
+        self.strips_quotes = False
+        self.store = store
+        self.bulk = store if bulk is None else bulk
+        self._obstore = obstore()
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def call(self, kind: str, location: str, request: Callable[[ModuleType], _T]) -> _T:
+        """Make a request once, and count it.
+
+        Args:
+          kind: what it is counted as
+          location: of the object or prefix, for messages
+          request: makes it, with obstore's module
+        Raises:
+          StorageError: one of :mod:`.errors`
+        """
+        pid = os.getpid()
+        if Client._first_user is None:
+            Client._first_user = pid
+        elif Client._first_user != pid:
+            raise StorageError(
+                errno.ENOTSUP, "object stores cannot be used after a fork: start afresh", location
+            )
+        with self._lock:
+            self.requests[kind] += 1
+        try:
+            return request(self._obstore)
+        except StorageError:
+            raise
+        except (self._obstore.exceptions.BaseError, OSError, ValueError) as error:
+            failure = translate(error, location)
+        # Not in the handler: a traceback would show obstore's text, which may have secrets.
+        raise failure
+
+    def repeat(self, kind: str, location: str, request: Callable[[ModuleType], _T]) -> _T:
+        """Make a request that may be repeated, until it is answered or the deadline is over."""
+        failure: StorageError | None = None
+        for _ in attempts(self.deadline):
+            try:
+                return self.call(kind, location, request)
+            except (UnavailableError, ConflictError) as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+    def side_by_side(self, calls: Sequence[Callable[[], _T]]) -> list[_T]:
+        """Make several calls at once, and give their results in order."""
+        if len(calls) < 2:
+            return [call() for call in calls]
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_SIDE_BY_SIDE, "bucket")
+            pool = self._pool
+        futures = [pool.submit(call) for call in calls]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def tag(self, etag: str) -> str:
+        """Give an entity tag as the store's conditions want it."""
+        return etag.strip('"') if self.strips_quotes else etag
