@@ -94,7 +94,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _open_table(path: str) -> Buffer:
     directory, name = os.path.split(path)
-    return DirectoryStorage(directory or os.curdir).open_table(name)
+    (buffer,) = DirectoryStorage(directory or os.curdir).open_tables(None, (name,))
+    return buffer
 
 
 class _Walk:

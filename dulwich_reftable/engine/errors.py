@@ -15,6 +15,7 @@ __all__ = [
     "ConfigurationError",
     "CorruptTableError",
     "LockError",
+    "OutcomeUnknownError",
     "RecordError",
     "RefConflictError",
     "RefsMovedError",
@@ -83,29 +84,53 @@ class RefsMovedError(StorageError):
         super().__init__(errno.ESTALE, f"{reason}; open the repository again", path)
 
 
-class LockError(ReftableError, OSError):
-    """A lock stayed taken for longer than the timeout.
+class OutcomeUnknownError(StorageError):
+    """Nobody can tell whether an update stands, or will stand; read the refs again later.
 
-    Attributes:
-      lock_path: the lock file
-      age: seconds since the lock was taken (None if it was gone when we looked)
-      waited: seconds for which we tried
+    The storage was told to do it, and then did not answer. Nothing was removed. Directories never
+    leave that open; object stores may.
     """
 
-    def __init__(self, lock_path: str, age: float | None, waited: float) -> None:
-        held = "" if age is None else f", held for {age:.1f} s"
+    def __init__(self, location: str, reason: str) -> None:
         super().__init__(
+            errno.EIO, f"nobody can tell whether the update has happened: {reason}", location
+        )
+
+
+class LockError(ReftableError, OSError):
+    """A lock stayed taken for longer than the timeout, or other writers were faster all the time.
+
+    Attributes:
+      lock_path: the lock file; without a lock, the place of the stack
+      age: seconds since the lock was taken (None if it was gone when we looked)
+      waited: seconds for which we tried
+      reason: what kept us from writing, where that is no lock file; else None
+    """
+
+    def __init__(
+        self, lock_path: str, age: float | None, waited: float, reason: str | None = None
+    ) -> None:
+        held = "" if age is None else f", held for {age:.1f} s"
+        message = (
             f"cannot lock: '{lock_path}' exists{held} (waited {waited:.2f} s). Another process "
             "may be updating the repository; if none is running, one may have been killed: "
             "make sure of it, then remove the file by hand to continue."
         )
+        if reason is not None:
+            message = f"cannot lock '{lock_path}': {reason} (waited {waited:.2f} s)"
+        super().__init__(message)
         self.lock_path = lock_path
         self.age = age
         self.waited = waited
+        self.reason = reason
 
 
 class StaleListError(ReftableError):
-    """The list of tables changed although it should not have; nothing was written."""
+    """The list of tables is not the one that was to be replaced; nothing was written.
+
+    In a directory, the list changed although it was locked. A storage without locks finds out in
+    this way that another writer was faster.
+    """
 
 
 class TransactionError(ReftableError):

@@ -39,9 +39,11 @@ class RefLockedError(LockError, FileLocked):
       filename, lockfilename: as in dulwich's ``FileLocked``
     """
 
-    def __init__(self, lock_path: str, age: float | None, waited: float) -> None:
-        LockError.__init__(self, lock_path, age, waited)
-        self.filename = lock_path[: -len(".lock")]
+    def __init__(
+        self, lock_path: str, age: float | None, waited: float, reason: str | None = None
+    ) -> None:
+        LockError.__init__(self, lock_path, age, waited, reason)
+        self.filename = lock_path.removesuffix(".lock")
         self.lockfilename = lock_path
 
     def __str__(self) -> str:
@@ -57,4 +59,4 @@ def as_dulwich() -> Iterator[None]:
     except RefLockedError:
         raise
     except LockError as error:
-        raise RefLockedError(error.lock_path, error.age, error.waited) from error
+        raise RefLockedError(error.lock_path, error.age, error.waited, error.reason) from error

@@ -20,6 +20,7 @@ from support.git import Git, requires_git
 import dulwich_reftable as dr
 from dulwich_reftable.engine.stack.directory import DirectoryStorage
 from dulwich_reftable.engine.stack.stack import Stack
+from dulwich_reftable.engine.stack.storage import Listing
 
 ZERO, A, B, C = (ObjectID(digit * 40) for digit in (b"0", b"a", b"b", b"c"))
 HEAD, MAIN, OTHER, SYM = map(
@@ -81,16 +82,16 @@ def looks(
     """Act before the look of that number at one of the container's lists; return all looks."""
     seen: list[str] = []
     ours = {stack.storage for stack in refs.store.stacks()}
-    real = DirectoryStorage.is_current
+    real = DirectoryStorage.refresh
 
-    def is_current(storage: DirectoryStorage, token: object) -> bool:
+    def refresh(storage: DirectoryStorage, known: Listing | None, max_age: float = 0) -> Listing:
         if storage in ours:
             seen.append(storage.location)
             if len(seen) == before_look:
                 act()
-        return real(storage, token)
+        return real(storage, known, max_age)
 
-    monkeypatch.setattr(DirectoryStorage, "is_current", is_current)
+    monkeypatch.setattr(DirectoryStorage, "refresh", refresh)
     return seen
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Adding to a stack: one table, under the list's lock.
+"""Adding to a stack: one table, within one change of the list.
 
 A writer takes the latest snapshot, checks its expectations, writes its table and the new list, and
-swaps the list. An update of several stacks makes an addition to each, and calls :func:`commit_all`.
+swaps the list. A lock keeps other writers out meanwhile, or the swap fails because they were
+faster. An update of several stacks makes an addition to each, and calls :func:`commit_all`.
 
 Half of all small additions need a compaction. If the tables to be merged are small, the addition
 writes their merger instead of the new table: one swap of the list instead of two, and the same
@@ -22,9 +23,9 @@ from ..format.records import LogRecord, RefRecord
 from ..table.merged import Merged
 from ..table.table import Table
 from ..table.writer import TableWriter, WriteOptions
-from .compaction import lock_newest, merge
+from .compaction import claim_newest, merge
 from .snapshot import Snapshot
-from .storage import Listing, ListLock, NewTable, Storage, TableLock
+from .storage import Change, Claim, Listing, NewTable, Storage
 
 __all__ = ["Addition", "commit_all", "next_update_indexes"]
 
@@ -72,16 +73,17 @@ class _Draft:
 
 
 class Addition:
-    """The right to add one table, under the list's lock.
+    """The right to add one table, within a change of the list.
 
     Args:
       storage: where the stack lives
       options: for the table
-      lock: the list's
-      snapshot: the stack under that lock
+      change: the right to change the list
+      snapshot: the stack within that change
       geometric_factor: of the sequence that the new table has to fit into; None for any place
       lock_timeout: seconds to wait for the lock again, if the addition has to be taken back
-      settle: is called after a commit, with the list before and the list after it
+      settle: is called after a commit, with the list that is in place and the names of the tables
+        that were merged
 
     Attributes:
       snapshot: the stack; it does not change while the addition is open
@@ -91,21 +93,22 @@ class Addition:
         self,
         storage: Storage,
         options: WriteOptions,
-        lock: ListLock,
+        change: Change,
         snapshot: Snapshot,
         *,
         geometric_factor: int | None,
         lock_timeout: float | None,
-        settle: Callable[[Listing, Listing | None], None],
+        settle: Callable[[Listing | None, list[str]], None],
     ) -> None:
         self._storage = storage
         self._options = options
         self._geometric_factor = geometric_factor
         self._lock_timeout = lock_timeout
         self._settle = settle
-        self._lock: ListLock | None = lock
+        self._change: Change | None = change
         self._table: NewTable | None = None
-        self._locks: list[TableLock] = []  # of the tables that are merged with the new one
+        self._claim: Claim | None = None  # on the tables that are merged with the new one
+        self._merged = 0  # how many these are
         self._after: tuple[str, ...] | None = None  # the list as it is to be
         self._listing: Listing | None = None
         self.snapshot = snapshot
@@ -156,7 +159,7 @@ class Addition:
           RecordError: if a record cannot be written
           StorageError: if the table cannot, or no update index is left for it
         """
-        if self._lock is None or self._table is not None:
+        if self._change is None or self._table is not None:
             raise ReftableError("an addition takes one table, while it is open")
         index = self.next_update_index
         last = index if max_update_index is None else max_update_index
@@ -186,21 +189,22 @@ class Addition:
 
         Returns: False if nothing is left in the merger; None if nothing was merged
         """
-        if self._geometric_factor is None:
+        if self._geometric_factor is None or self._change is None:
             return None
         storage, tables = self._storage, self.snapshot.tables
         new = Table(f"{storage.location}/(new table)", data)
         try:
-            self._locks = lock_newest(storage, self.snapshot, new, self._geometric_factor, _SMALL)
-            if not self._locks:
+            found = claim_newest(self._change, self.snapshot, new, self._geometric_factor, _SMALL)
+            if found is None:
                 return None
-            run = (*tables[len(tables) - len(self._locks) :], new)
+            self._claim, self._merged = found
+            run = (*tables[len(tables) - self._merged :], new)
             table = self._begin(run[0].min_update_index, new.max_update_index)
             return merge(run, table.write, self._options, with_oldest=len(run) > len(tables))
         except ReftableError as error:
             # A fault in older tables is no reason to refuse a new one.
             _log.warning("%s was not compacted: %s", storage.location, error)
-            self._release_tables()
+            self._release_claim()
             if self._table is not None:
                 self._table.discard()
             return None
@@ -208,15 +212,15 @@ class Addition:
     def _list(self, is_something: bool) -> None:
         """Finish the table that was written, and prepare the list that names it."""
         listing, table = self.snapshot.listing, self._table
-        if table is None or self._lock is None:
+        if table is None or self._change is None:
             return
-        names = listing.names[: len(listing.names) - len(self._locks)]
+        names = listing.names[: len(listing.names) - self._merged]
         if is_something:
             table.seal()
             names = (*names, table.commit())
         else:
             table.discard()
-        self._lock.prepare(names, listing)
+        self._change.prepare(names, listing)
         self._after = names
 
     def commit(self) -> None:
@@ -225,39 +229,46 @@ class Addition:
         Raises:
           StorageError: if the list could not be put in place, and the old one stands; or if it was,
             but is not sure to survive a power cut
-          StaleListError: if somebody broke the lock
+          StaleListError: if somebody else has written meanwhile, which a lock prevents unless
+            somebody breaks it; nothing was written
+          OutcomeUnknownError: if nobody can tell whether the list is in place
         """
         commit_all((self,))
 
     def abort(self) -> None:
-        """Remove what was written and release the lock; harmless after :meth:`commit`."""
-        lock, table = self._lock, self._table
+        """Remove what was written, and let others write; harmless after :meth:`commit`."""
+        change, table = self._change, self._table
         # An interrupted commit may have swapped the list; then the table has to stay.
-        if table is not None and lock is not None and not lock.is_swapped:
+        if table is not None and change is not None and not change.may_be_swapped:
             table.discard()
-        self._release_tables()
-        if lock is not None:
-            lock.release()
-        self._lock = self._table = None
+        self._release_claim()
+        if change is not None:
+            change.release()
+        self._change = self._table = None
 
-    def _release_tables(self) -> None:
-        while self._locks:
-            self._locks.pop().release()
+    def _release_claim(self) -> None:
+        claim, self._claim, self._merged = self._claim, None, 0
+        if claim is not None:
+            claim.release()
 
-    def _is_swapped(self) -> bool:
-        return self._lock is not None and self._lock.is_swapped
+    def _may_be_swapped(self) -> bool:
+        return self._change is not None and self._change.may_be_swapped
 
     def _check(self) -> None:
-        if self._lock is not None:
-            self._lock.check()
+        if self._change is not None:
+            self._change.check()
 
     def _swap(self) -> None:
-        if self._lock is not None:
-            self._listing = self._lock.swap()
+        if self._change is not None:
+            self._listing = self._change.swap()
 
     def _sync(self) -> None:
-        if self._lock is not None:
-            self._lock.sync()
+        if self._change is not None:
+            self._change.sync()
+
+    def _replaced(self) -> list[str]:
+        """Give the tables that the new list leaves out."""
+        return [name for name in self.snapshot.listing.names if name not in (self._after or ())]
 
     def _take_back(self) -> None:
         """Install the old list again, if nobody has built on the new one.
@@ -265,22 +276,22 @@ class Addition:
         Raises:
           ReftableError: if that cannot be done
         """
-        if self._lock is not None:
-            self._lock.release()  # an interrupt may have come before that
+        if self._change is not None:
+            self._change.release()  # an interrupt may have come before that
         storage = self._storage
-        lock = storage.lock_list(self._lock_timeout)
+        change = storage.begin(self._lock_timeout)
         try:
-            listing = storage.read_list()
+            listing = storage.refresh(None)
             before = self.snapshot.listing.names
             if listing.names != self._after:
                 raise StaleListError(f"{storage.location}: somebody has built on it")
-            lock.prepare(before, listing)
-            lock.check()
-            lock.swap()
+            change.prepare(before, listing)
+            change.check()
+            change.swap()
         except BaseException:
-            lock.release()
+            change.release()
             raise
-        lock.sync()
+        change.sync()
         if self._table is not None:
             self._table.discard()
 
@@ -309,11 +320,12 @@ def commit_all(additions: Iterable[Addition]) -> None:
     Raises:
       StorageError: if a list could not be put in place, and the old ones stand; or if they were put
         in place, but are not sure to survive a power cut
-      StaleListError: if somebody broke a lock
+      StaleListError: if somebody else has written meanwhile, or broke a lock; nothing was written
+      OutcomeUnknownError: if nobody can tell whether the list is in place
     """
     additions = list(additions)
     for addition in additions:
-        if addition._lock is None:
+        if addition._change is None:
             raise ReftableError("the addition is over")
     written = [addition for addition in additions if addition._after is not None]
     try:
@@ -335,12 +347,12 @@ def commit_all(additions: Iterable[Addition]) -> None:
     if unsynced is not None:
         raise unsynced
     for addition in written:
-        addition._settle(addition.snapshot.listing, addition._listing)
+        addition._settle(addition._listing, addition._replaced())
 
 
 def _take_back(additions: list[Addition], cause: BaseException) -> None:
     """Undo the swaps that have happened, unless all have."""
-    swapped = [addition for addition in additions if addition._is_swapped()]
+    swapped = [addition for addition in additions if addition._may_be_swapped()]
     if len(swapped) == len(additions):
         return  # only interrupted, and too late
     for addition in swapped:

@@ -6,14 +6,15 @@ one; then a stack of n updates has O(log n) tables and each record is rewritten 
 rule that picks the run of tables to merge is git's, so that both keep the same shape when they
 share a repository.
 
-The list's lock is held to claim the tables and to replace them, not while they are merged and
-synced. A compaction of the oldest tables, which takes long, keeps nobody from compacting what is
-added meanwhile.
+The list is locked to claim the tables and to replace them, not while they are merged and synced. A
+compaction of the oldest tables, which takes long, keeps nobody from compacting what is added
+meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ..errors import LockError, StaleListError
 from ..format.records import LogRecord
@@ -22,7 +23,7 @@ from ..table.table import Table
 from ..table.writer import TableWriter, WriteOptions
 from .locks import attempts
 from .snapshot import Snapshot
-from .storage import ListLock, Storage, TableLock
+from .storage import Change, Claim, ClaimedError, Listing, Storage
 
 __all__ = ["compact", "is_geometric", "merge", "run_to_compact"]
 
@@ -81,24 +82,40 @@ def compact(
       LockError: if the list, or with all tables one of them, stayed locked
       StorageError: if writing failed
     """
-    locks: list[TableLock] = []
+    claimed = _claim(storage, latest, factor, timeout)
+    if claimed is None:
+        return False
     try:
-        snapshot, first = _claim(storage, latest, factor, timeout, locks)
-        if len(locks) < 2:
-            return False
-        names = snapshot.listing.names[first : first + len(locks)]
-        _replace(
-            storage, snapshot.tables[first : first + len(locks)], names, options, not first, timeout
-        )
+        names = claimed.names
+        _replace(storage, claimed, options, timeout)
         # Let go of the merged tables: Windows does not remove a mapped file.
-        del snapshot
+        claimed.tables = ()
         latest()
-        for name in names:
-            storage.remove(name)
+        storage.retire(names)
     finally:
-        for lock in locks:
-            lock.release()
+        claimed.claim.release()
     return True
+
+
+@dataclass(slots=True)
+class _Claimed:
+    """The run of tables that a compaction merges.
+
+    Attributes:
+      listing: the list when they were claimed
+      names, tables: of the run
+      claim: on them
+    """
+
+    listing: Listing
+    names: tuple[str, ...]
+    tables: tuple[Table, ...]
+    claim: Claim
+
+    @property
+    def with_oldest(self) -> bool:
+        """Whether the oldest table of the stack is among them."""
+        return self.names[0] == self.listing.names[0]
 
 
 def _claim(
@@ -106,31 +123,26 @@ def _claim(
     latest: Callable[[], Snapshot],
     factor: int | None,
     timeout: float | None,
-    locks: list[TableLock],
-) -> tuple[Snapshot, int]:
-    """Lock the tables to be merged, under the list's lock; arguments are those of :func:`compact`.
+) -> _Claimed | None:
+    """Claim the tables to be merged, within a change; arguments are those of :func:`compact`.
 
-    Returns: the stack as it was then, and the position of the first table; the locks are in
-      ``locks``, in the order of the tables
+    Returns: the tables; None if there is nothing to merge
     """
     refused = LockError(storage.location, None, 0.0)
     for _ in attempts(timeout):
-        list_lock = storage.lock_list(timeout)
+        change = storage.begin(timeout)
         try:
-            snapshot = latest()
-            return snapshot, _lock_tables(storage, snapshot, factor, locks)
+            return _claim_run(storage, latest(), factor)
         except LockError as error:
             refused = error
         finally:
-            list_lock.release()
+            change.release()
     raise refused
 
 
-def _lock_tables(
-    storage: Storage, snapshot: Snapshot, factor: int | None, locks: list[TableLock]
-) -> int:
+def _claim_run(storage: Storage, snapshot: Snapshot, factor: int | None) -> _Claimed | None:
     names, weights = snapshot.listing.names, _weights(snapshot.tables)
-    # If a table is locked, look at the tables on both sides of it by themselves, newer ones first.
+    # If a table is claimed, look at the tables on both sides of it by themselves, newer ones first.
     # Otherwise many writers at the newest tables would keep the older ones from being compacted.
     stretches = [(0, len(names))]
     while stretches:
@@ -141,89 +153,98 @@ def _lock_tables(
             if found is None:
                 continue
             run = found
-        first, last = start + run[0], start + run[1]
-        for i in range(last, first - 1, -1):
-            try:
-                locks.insert(0, storage.lock_table(names[i]))
-            except LockError:
-                while locks:
-                    locks.pop().release()
-                if factor is None:
-                    raise
-                stretches += [(start, i), (i + 1, stop)]
-                break
+        first, end = start + run[0], start + run[1] + 1
+        if end - first < 2:
+            return None
+        try:
+            claim = storage.claim(names[first:end])
+        except ClaimedError as error:
+            if factor is None:
+                raise
+            taken = names.index(error.table)
+            stretches += [(start, taken), (taken + 1, stop)]
         else:
-            return first
-    return 0
+            tables = snapshot.tables[first:end]
+            return _Claimed(snapshot.listing, names[first:end], tables, claim)
+    return None
 
 
-def lock_newest(
-    storage: Storage, snapshot: Snapshot, new: Table, factor: int, most: int
-) -> list[TableLock]:
-    """Lock the tables that are to be merged with one that is about to be added.
+def claim_newest(
+    change: Change, snapshot: Snapshot, new: Table, factor: int, most: int
+) -> tuple[Claim, int] | None:
+    """Claim the tables that are to be merged with one that is about to be added.
 
     Args:
-      storage: where the stack lives; its list is locked
+      change: the change of the list that replaces them
       snapshot: the stack
       new: the table
       factor: of the sequence
       most: how many bytes all of these tables may have
-    Returns: the locks, in the order of the tables; none if nothing is to be merged, if it is too
-      much, or if somebody holds a lock
+    Returns: the claim, and how many tables it covers, the newest ones; None if nothing is to be
+      merged, if it is too much, or if somebody has claimed one of them
     """
     names, tables = snapshot.listing.names, (*snapshot.tables, new)
     run = run_to_compact(_weights(tables), factor)
     if run is None or run[1] < len(names) or sum(table.size for table in tables[run[0] :]) > most:
-        return []
-    locks: list[TableLock] = []
+        return None
     try:
-        for name in reversed(names[run[0] :]):
-            locks.insert(0, storage.lock_table(name))
-    except BaseException as error:
-        while locks:
-            locks.pop().release()
-        if not isinstance(error, LockError):
-            raise
-    return locks
+        return change.claim(names[run[0] :]), len(names) - run[0]
+    except LockError:
+        return None
 
 
 def _replace(
-    storage: Storage,
-    tables: tuple[Table, ...],
-    names: tuple[str, ...],
-    options: WriteOptions,
-    with_oldest: bool,
-    timeout: float | None,
+    storage: Storage, claimed: _Claimed, options: WriteOptions, timeout: float | None
 ) -> None:
-    """Put the merger of locked tables in their place."""
+    """Put the merger of claimed tables in their place."""
+    tables = claimed.tables
     new = storage.new_table(tables[0].min_update_index, tables[-1].max_update_index)
-    lock: ListLock | None = None
+    change: Change | None = None
     try:
-        something = merge(tables, new.write, options, with_oldest=with_oldest)
+        something = merge(tables, new.write, options, with_oldest=claimed.with_oldest)
         new.seal()
-        lock = storage.lock_list(timeout)
-        listing = storage.read_list()
-        listed = list(listing.names)
-        at = listed.index(names[0]) if names[0] in listed else 0
-        if tuple(listed[at : at + len(names)]) != names:
-            raise StaleListError(
-                f"{storage.location}: tables were replaced in spite of their locks"
-            )
-        listed[at : at + len(names)] = [new.commit()] if something else []
-        lock.prepare(listed, listing)
-        lock.check()
-        lock.swap()
+        committed: tuple[str, ...] = ()
+        listing = claimed.listing
+        for _ in attempts(timeout if storage.is_optimistic else 0):
+            change = storage.begin(timeout)
+            listing = storage.refresh(listing)
+            at = _position(storage, listing.names, claimed.names)
+            if something and not committed:
+                committed = (new.commit(),)
+            after = at + len(claimed.names)
+            change.prepare((*listing.names[:at], *committed, *listing.names[after:]), listing)
+            try:
+                change.check()
+                change.swap()
+                break
+            except StaleListError as error:
+                change.release()
+                stale = error
+        else:
+            raise stale
     except BaseException:
         # If the swap has happened nevertheless, the list names the new table.
-        if lock is None or not lock.is_swapped:
+        if change is None or not change.may_be_swapped:
             new.discard()
-        if lock is not None:
-            lock.release()
+        if change is not None:
+            change.release()
         raise
     if not something:
         new.discard()
     # If this fails, a power cut may restore the old list: its tables have to stay.
-    lock.sync()
+    change.sync()
+
+
+def _position(storage: Storage, listed: tuple[str, ...], names: tuple[str, ...]) -> int:
+    """Find claimed tables in the list.
+
+    Raises:
+      StaleListError: if they do not stand there one after another any more
+    """
+    at = listed.index(names[0]) if names[0] in listed else 0
+    if listed[at : at + len(names)] != names:
+        raise StaleListError(f"{storage.location}: tables were replaced in spite of their locks")
+    return at
 
 
 def merge(

@@ -15,15 +15,15 @@ import mmap
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from ..errors import CorruptTableError, RefsMovedError, StaleListError, StorageError
+from ..errors import CorruptTableError, LockError, RefsMovedError, StaleListError, StorageError
 from ..format.layout import Buffer
 from .files import Descriptor, create, open_directory, open_plain, read_all, sync, write_all
 from .locks import LockFile
 from .stale_files import LIST, TABLE_SUFFIX, TEMPORARY, StaleFile, find_stale_files
-from .storage import Listing, MissingTableError
+from .storage import ClaimedError, Listing, MissingTableError
 
 __all__ = ["DirectoryStorage", "parse_list"]
 
@@ -35,6 +35,9 @@ _MAP: dict[str, bool] = {"trackfd": False} if sys.version_info >= (3, 13) else {
 _WRITE_AT_ONCE = 1 << 18
 _LONGEST_LIST = 1 << 20
 """Bytes of a list of some 27,000 tables; opening them would take longer than reading the list."""
+
+_LONGEST_SALVAGED = 1 << 24
+"""Bytes of a damaged list of which names are read."""
 
 # An open descriptor keeps an inode number from being reused. Not on Windows: there it would also
 # keep the list from being replaced.
@@ -58,7 +61,7 @@ class _ListToken:
 
 
 class DirectoryStorage:
-    """A stack's directory.
+    """A stack's directory; the lock of the list keeps other writers out.
 
     Args:
       path: the directory; it need not exist before something is written
@@ -68,6 +71,8 @@ class DirectoryStorage:
       confirm: raises ``RefsMovedError`` if the repository keeps its refs elsewhere by now. It is
         called by every writer, under the lock, and by a reader who finds no list
     """
+
+    is_optimistic = False
 
     def __init__(
         self,
@@ -89,8 +94,16 @@ class DirectoryStorage:
 
     # Reading
 
-    def read_list(self) -> Listing:
-        """Read ``tables.list``."""
+    def refresh(self, known: Listing | None, max_age: float = 0) -> Listing:
+        """Read ``tables.list``, unless its ``stat`` is that of the known list.
+
+        That costs so little that ``max_age`` is not used.
+        """
+        if known is not None and self._identity_now() == _identity_of(known):
+            return known
+        return self._read_list()
+
+    def _read_list(self) -> Listing:
         try:
             file, size = open_plain(self._list_path)
             with file as fd:
@@ -126,20 +139,31 @@ class DirectoryStorage:
             raise CorruptTableError(self._list_path, offset, f"{fault!r} cannot be a table")
         return tuple(names)
 
-    def is_current(self, token: object) -> bool:
-        """Compare the ``stat`` of ``tables.list`` with that of the token."""
+    def salvaged_names(self) -> list[str]:
+        """Read the lines of ``tables.list`` that can be names of tables."""
         try:
-            identity = _identity(os.stat(self._list_path))
+            file, size = open_plain(self._list_path)
+            with file as fd:
+                names, _ = parse_list(read_all(fd, size) if size <= _LONGEST_SALVAGED else b"")
+        except (CorruptTableError, OSError):
+            return []
+        return names
+
+    def _identity_now(self) -> tuple[int, ...] | None:
+        """Look which file the list is at the moment; None if there is none."""
+        try:
+            return _identity(os.stat(self._list_path))
         except FileNotFoundError:
-            identity = None
+            self._check_absence()
+            return None
         except OSError as error:
             raise StorageError.of(error, "read", self._list_path) from error
-        if identity is None:
-            self._check_absence()
-        return isinstance(token, _ListToken) and token.identity == identity
 
-    def open_table(self, name: str) -> Buffer:
-        """Map a table into memory (a small one is read)."""
+    def open_tables(self, listing: Listing | None, names: Sequence[str]) -> Iterator[Buffer]:
+        """Map tables into memory (small ones are read)."""
+        return map(self._open_table, names)
+
+    def _open_table(self, name: str) -> Buffer:
         path = os.path.join(self.location, name)
         try:
             file, size = open_plain(path)
@@ -161,7 +185,7 @@ class DirectoryStorage:
         base = f"0x{min_update_index:012x}-0x{max_update_index:012x}"
         return _NewTable(self, base)
 
-    def lock_list(self, timeout: float | None, *, create: bool = False) -> _ListLock:
+    def begin(self, timeout: float | None, *, create: bool = False) -> _Change:
         """Create ``tables.list.lock``, and the directory if it is missing and may be made."""
         is_created = False
         try:
@@ -186,7 +210,7 @@ class DirectoryStorage:
             if isinstance(error, OSError) and not isinstance(error, StorageError):
                 raise StorageError.of(error, "change the mode of", lock.path) from error
             raise
-        return _ListLock(self, lock)
+        return _Change(self, lock)
 
     def _create_directory(self) -> None:
         try:
@@ -198,27 +222,47 @@ class DirectoryStorage:
         except OSError as error:
             raise StorageError.of(error, "create", self.location) from error
 
-    def lock_table(self, name: str) -> LockFile:
-        """Create ``<table>.lock``."""
-        lock = LockFile(os.path.join(self.location, name), 0)
-        lock.close()
-        return lock
+    def claim(self, names: Sequence[str]) -> _TableLocks:
+        """Create ``<table>.lock`` for each table, the newest first, as git does."""
+        claim = _TableLocks()
+        try:
+            for name in reversed(names):
+                claim.add(os.path.join(self.location, name))
+        except BaseException as error:
+            claim.release()
+            if isinstance(error, LockError):
+                raise ClaimedError(name, error) from None
+            raise
+        return claim
+
+    def retire(self, names: Iterable[str]) -> None:
+        """Unlink tables."""
+        for name in names:
+            self._remove(name)
+
+    # Upkeep
 
     def stale_files(self, listed: Iterable[str]) -> list[StaleFile]:
-        """Find the stale files in the directory.
-
-        It is synced first: a new list has to be on disk before the tables that it replaced are
-        removed, and not every writer syncs it.
-        """
+        """Find the stale files in the directory."""
         try:
-            found = os.listdir(self.location)
-            sync(self._open_to_sync(self.location))
+            return find_stale_files(os.listdir(self.location), listed)
         except OSError as error:
             raise StorageError.of(error, "list", self.location) from error
-        return find_stale_files(found, listed)
 
-    def remove(self, name: str) -> bool:
-        """Unlink a file, if that is possible."""
+    def sweep(self, listing: Listing, may_go: Callable[[StaleFile], bool]) -> list[str]:
+        """Unlink stale files.
+
+        The directory is synced first: a new list has to be on disk before the tables that it
+        replaced are removed, and not every writer syncs it.
+        """
+        stale = self.stale_files(listing.names)
+        try:
+            sync(self._open_to_sync(self.location))
+        except OSError as error:
+            raise StorageError.of(error, "sync", self.location) from error
+        return [file.name for file in stale if may_go(file) and self._remove(file.name)]
+
+    def _remove(self, name: str) -> bool:
         try:
             os.unlink(os.path.join(self.location, name))
         except FileNotFoundError:
@@ -318,7 +362,22 @@ class _NewTable:
         self._is_temporary = False
 
 
-class _ListLock:
+class _TableLocks:
+    """Locks of tables that are to be merged."""
+
+    def __init__(self) -> None:
+        self._locks: list[LockFile] = []
+
+    def add(self, path: str) -> None:
+        self._locks.append(LockFile(path, 0))
+        self._locks[-1].close()
+
+    def release(self) -> None:
+        while self._locks:
+            self._locks.pop().release()
+
+
+class _Change:
     def __init__(self, storage: DirectoryStorage, lock: LockFile) -> None:
         self._storage = storage
         self._lock = lock
@@ -326,6 +385,9 @@ class _ListLock:
         self._replaced: Listing | None = None
         self._token: _ListToken | None = None
         self._directory: Descriptor | None = None
+
+    def claim(self, names: Sequence[str]) -> _TableLocks:
+        return self._storage.claim(names)
 
     def prepare(self, names: Iterable[str], replaced: Listing) -> None:
         self._names = tuple(names)
@@ -341,7 +403,8 @@ class _ListLock:
 
     def check(self) -> None:
         storage, lock = self._storage, self._lock
-        if self._replaced is None or not storage.is_current(self._replaced.token):
+        replaced = self._replaced
+        if replaced is None or storage._identity_now() != _identity_of(replaced):
             raise StaleListError(f"{storage.location}: the list was changed under its lock")
         try:
             if not lock.is_held():
@@ -360,7 +423,7 @@ class _ListLock:
         return Listing(self._names, self._token)
 
     @property
-    def is_swapped(self) -> bool:
+    def may_be_swapped(self) -> bool:
         return self._lock.is_committed
 
     def sync(self) -> None:
@@ -397,6 +460,11 @@ def _is_plain_name(name: str) -> bool:
     if "/" in name or "\0" in name or name in (".", ".."):
         return False
     return os.name != "nt" or not any(character in name for character in "\\:")
+
+
+def _identity_of(listing: Listing) -> tuple[int, ...] | None:
+    token = listing.token
+    return token.identity if isinstance(token, _ListToken) else ()
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import errno
 import logging
 import time
+from contextlib import suppress
 
 from ..errors import CorruptTableError, LockError, ReftableError, StaleListError, StorageError
+from ..format.layout import Buffer
 from ..table.table import Table
 from ..table.writer import WriteOptions
 from .addition import Addition
@@ -75,44 +77,47 @@ class Stack:
           StorageError: if the list or a table cannot be read
         """
         snapshot = self._snapshot
-        if snapshot is not None and self.storage.is_current(snapshot.listing.token):
+        listing = self.storage.refresh(snapshot.listing if snapshot is not None else None)
+        if snapshot is not None and listing is snapshot.listing:
             return snapshot
-        return self._reload()
+        return self._load(listing)
 
     def adopt(self, listing: Listing) -> None:
         """Take over a list that was just installed, without reading it again."""
-        last = self._snapshot
-        known = dict(zip(last.listing.names, last.tables, strict=True)) if last is not None else {}
-        try:
-            tables = tuple(known.get(name) or self._open_table(name) for name in listing.names)
-        except MissingTableError:
-            return  # somebody has merged it by now
-        self._snapshot = Snapshot(tables, listing)
+        with suppress(MissingTableError):  # somebody has merged one by now
+            self._snapshot = self._open(listing, self._known())
 
-    def _reload(self) -> Snapshot:
-        """Read the list, again while a compaction removes tables that it names."""
+    def _load(self, listing: Listing) -> Snapshot:
+        """Open a list, or the next one if a compaction has removed tables that it names."""
         deadline = time.monotonic() + _RELOAD_SECONDS
-        known: dict[str, Table] = {}
-        last = self._snapshot
-        if last is not None:
-            known.update(zip(last.listing.names, last.tables, strict=True))
-        listing = self.storage.read_list()
+        known = self._known()
         while True:
             try:
-                for name in listing.names:
-                    if name not in known:
-                        known[name] = self._open_table(name)
-                snapshot = Snapshot(tuple(known[name] for name in listing.names), listing)
+                snapshot = self._open(listing, known)
             except MissingTableError:
-                before, listing = listing, self.storage.read_list()
+                before, listing = listing, self.storage.refresh(None)
                 if listing.names == before.names or time.monotonic() > deadline:
                     raise
             else:
                 self._snapshot = snapshot
                 return snapshot
 
-    def _open_table(self, name: str) -> Table:
-        table = Table(f"{self.storage.location}/{name}", self.storage.open_table(name))
+    def _known(self) -> dict[str, Table]:
+        """Give the tables that are open, by their names."""
+        last = self._snapshot
+        return {} if last is None else dict(zip(last.listing.names, last.tables, strict=True))
+
+    def _open(self, listing: Listing, known: dict[str, Table]) -> Snapshot:
+        """Open the tables of a list; those that are not known yet are added to the known ones."""
+        missing = [name for name in listing.names if name not in known]
+        if missing:
+            buffers = self.storage.open_tables(listing, missing)
+            for name, buffer in zip(missing, buffers, strict=True):
+                known[name] = self._table(name, buffer)
+        return Snapshot(tuple(known[name] for name in listing.names), listing)
+
+    def _table(self, name: str, buffer: Buffer) -> Table:
+        table = Table(f"{self.storage.location}/{name}", buffer)
         if table.hash_size != self.options.hash_size:
             raise CorruptTableError(
                 table.filename,
@@ -131,34 +136,33 @@ class Stack:
           LockError: if the lock stayed taken
           RefsMovedError: if the stack is not there any more, or nobody reads it by now
         """
-        lock = self.storage.lock_list(self.lock_timeout, create=True)
+        change = self.storage.begin(self.lock_timeout, create=True)
         try:
             return Addition(
                 self.storage,
                 self.options,
-                lock,
+                change,
                 self.snapshot(),
                 geometric_factor=self.geometric_factor if self.auto_compacts else None,
                 lock_timeout=self.lock_timeout,
                 settle=self._settle,
             )
         except BaseException:
-            lock.release()
+            change.release()
             raise
 
-    def _settle(self, before: Listing, after: Listing | None) -> None:
-        """Take over the list of an addition, remove the tables it merged, and compact the stack.
+    def _settle(self, listing: Listing | None, replaced: list[str]) -> None:
+        """Take over the list of an addition, give up the tables it merged, and compact the stack.
 
         Args:
-          before: the list before the addition
-          after: the list that it put in place
+          listing: the list that is in place
+          replaced: the tables that it leaves out
         """
         try:
-            if after is not None:
-                self.adopt(after)
-                for name in before.names:
-                    if name not in after.names:
-                        self.storage.remove(name)
+            if listing is not None:
+                self.adopt(listing)
+            if replaced:
+                self.storage.retire(replaced)
             if self.auto_compacts:
                 self.auto_compact()
         except Exception as error:
@@ -201,21 +205,19 @@ class Stack:
           LockError: if the list stayed locked
         """
         try:
-            lock = self.storage.lock_list(self.lock_timeout)
+            change = self.storage.begin(self.lock_timeout)
         except StorageError as error:
             if error.errno == errno.ENOENT:
                 return []  # nothing was ever written here
             raise
         try:
-            snapshot = self._reload()
-            return [
-                stale_file.name
-                for stale_file in self.storage.stale_files(snapshot.listing.names)
-                if self.newest_in(stale_file) <= snapshot.max_update_index
-                and self.storage.remove(stale_file.name)
-            ]
+            snapshot = self._load(self.storage.refresh(None))
+            newest = snapshot.max_update_index
+            return self.storage.sweep(
+                snapshot.listing, lambda stale_file: self.newest_in(stale_file) <= newest
+            )
         finally:
-            lock.release()
+            change.release()
 
     def newest_in(self, stale_file: StaleFile) -> int:
         """Give the newest update index in a stale file.
@@ -230,6 +232,7 @@ class Stack:
         if stale_file.update_index is None:
             return 0
         try:
-            return Table(stale_file.name, self.storage.open_table(stale_file.name)).max_update_index
+            (buffer,) = self.storage.open_tables(None, (stale_file.name,))
+            return Table(stale_file.name, buffer).max_update_index
         except ReftableError:
             return stale_file.update_index

@@ -181,7 +181,7 @@ def test_git_compacts_what_we_compact(stacked: Scene) -> None:
     directory = stacked.git_dir / "reftable"
     git = Git(stacked.path)
     before = scenes.listed(directory)
-    locks = [refs_at(stacked.path).store.shared.storage.lock_table(name) for name in before]
+    locks = [refs_at(stacked.path).store.shared.storage.claim([name]) for name in before]
     with pytest.raises(GitError):
         git.run("pack-refs", "--all")
     for number in range(5):

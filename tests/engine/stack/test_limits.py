@@ -87,7 +87,7 @@ def test_renaming_takes_two(repo: dr.Repo) -> None:
 
 def read(tmp_path: Path, text: bytes) -> tuple[str, ...]:
     (tmp_path / "tables.list").write_bytes(text)
-    return DirectoryStorage(str(tmp_path)).read_list().names
+    return DirectoryStorage(str(tmp_path)).refresh(None).names
 
 
 def test_list_of_absurd_size(tmp_path: Path) -> None:

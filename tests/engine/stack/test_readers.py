@@ -186,13 +186,13 @@ def test_same_inode_cannot_come_back(path: Path) -> None:
     stack = stacks_at(path)[0]
     for number in range(3):
         add(stack, b"refs/heads/n%d" % number, number)
-    listing = stack.storage.read_list()
+    listing = stack.storage.refresh(None)
     state = os.stat(directory / "tables.list")
     contents = (directory / "tables.list").read_bytes()
     for _ in range(50):
         replace_list(directory, contents)
         os.utime(directory / "tables.list", ns=(state.st_atime_ns, state.st_mtime_ns))
-        assert not stack.storage.is_current(listing.token)
+        assert stack.storage.refresh(listing) is not listing
 
 
 def test_list_written_in_place(stacked: Scene) -> None:
@@ -243,11 +243,11 @@ def test_a_list_that_is_known_stays_open(path: Path) -> None:
     directory = path / ".git" / "reftable"
     stack = stacks_at(path)[0]
     add(stack, b"refs/heads/main", 1)
-    listing = stack.storage.read_list()
+    listing = stack.storage.refresh(None)
     inode = os.stat(directory / "tables.list").st_ino
     replace_list(directory, (directory / "tables.list").read_bytes())
     assert any(state.st_ino == inode and not state.st_nlink for state in open_states())
-    assert not stack.storage.is_current(listing.token)
+    assert stack.storage.refresh(listing) is not listing
 
 
 @needs_proc
