@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.filesystems import KINDS, playing
 from support.git import hermetic_environment
 from support.pool import ObjectPool, fill_pool
 
@@ -17,6 +18,44 @@ if TYPE_CHECKING:
 
 USER_NAME = "U Ser"
 USER_EMAIL = "user@example.com"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--filesystem",
+        choices=("plain", *KINDS),
+        default="plain",
+        help="play this file system to the tests (see tests/support/filesystems.py)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "plain_filesystem(reason): not for tests under another --filesystem"
+    )
+    if config.getoption("--filesystem") == "windows":
+        for name in ("fork", "mkfifo"):
+            if hasattr(os, name):
+                delattr(os, name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kind = config.getoption("--filesystem")
+    for item in items:
+        marker = item.get_closest_marker("plain_filesystem")
+        if kind != "plain" and marker is not None and kind in (marker.kwargs.get("on") or KINDS):
+            item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+
+
+@pytest.fixture(autouse=True)
+def _filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Play the file system that the command line names."""
+    kind = request.config.getoption("--filesystem")
+    if kind == "plain":
+        yield
+    else:
+        with playing(kind, monkeypatch):
+            yield
 
 
 @pytest.fixture(scope="session", autouse=True)

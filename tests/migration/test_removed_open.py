@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.ghosts import keeping_open_files, needs_proc
+from support.filesystems import needs_proc, nfs
 from support.git import requires_git
 
 import dulwich_reftable as dr
@@ -35,7 +35,7 @@ def test_nothing_of_ours_is_open(
 ) -> None:
     """What is removed was closed before, also what the caller's repository had open."""
     before = files.seen()
-    with keeping_open_files(monkeypatch) as ghosts:
+    with nfs(monkeypatch) as ghosts:
         for to in ("reftable", "files"):
             if by_repo:
                 with dr.Repo(str(files.git.path)) as repo:
@@ -57,7 +57,7 @@ def test_others_have_tables_open(files: Repository, monkeypatch: pytest.MonkeyPa
     before = files.seen()
     git_dir = files.git_dirs[0]
     readers = [path.open("rb") for path in (git_dir / "reftable").iterdir()]
-    with keeping_open_files(monkeypatch) as ghosts:
+    with nfs(monkeypatch) as ghosts:
         done = files.migrate("files")
         assert len(ghosts.names()) == len(readers)
         (note,) = [note for note in done.notes if "open" in note]
@@ -77,7 +77,7 @@ def test_others_have_tables_open(files: Repository, monkeypatch: pytest.MonkeyPa
 
 def test_writing_beside_an_open_reader(repo: dr.Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ghosts in the directory of a stack are no reason to worry, and nobody removes them."""
-    with keeping_open_files(monkeypatch) as ghosts, dr.Repo(repo.path) as reader:
+    with nfs(monkeypatch) as ghosts, dr.Repo(repo.path) as reader:
         for at in range(12):
             reader.refs.as_dict()
             snapshot = reader.refs.snapshot()

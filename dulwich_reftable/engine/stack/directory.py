@@ -20,6 +20,7 @@ from contextlib import suppress
 
 from ..errors import CorruptTableError, LockError, RefsMovedError, StaleListError, StorageError
 from ..format.layout import Buffer
+from . import files
 from .files import Descriptor, create, open_directory, open_plain, read_all, sync, write_all
 from .locks import LockFile
 from .stale_files import LIST, TABLE_SUFFIX, TEMPORARY, StaleFile, find_stale_files
@@ -30,7 +31,10 @@ __all__ = ["DirectoryStorage", "parse_list"]
 # Tables up to this size are read, not mapped: a map would cost more than the copy.
 _READ_UP_TO = 1 << 14
 _MAP: dict[str, bool] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-"""Before Python 3.13, each map keeps a descriptor open."""
+"""Before Python 3.13, and on Windows, each map keeps a descriptor open."""
+
+_TRIES = 5
+"""Attempts to read a list that other hosts replace while it is read (``ESTALE``, on NFS)."""
 
 _WRITE_AT_ONCE = 1 << 18
 _LONGEST_LIST = 1 << 20
@@ -38,10 +42,6 @@ _LONGEST_LIST = 1 << 20
 
 _LONGEST_SALVAGED = 1 << 24
 """Bytes of a damaged list of which names are read."""
-
-# An open descriptor keeps an inode number from being reused. Not on Windows: there it would also
-# keep the list from being replaced.
-_PIN_INODES = os.name != "nt"
 
 
 class _ListToken:
@@ -56,7 +56,9 @@ class _ListToken:
     def __init__(self, fd: int) -> None:
         self._file = Descriptor(fd)
         self.identity = _identity(os.fstat(fd)) if fd >= 0 else None
-        if not _PIN_INODES:
+        # An open descriptor keeps the inode number from being reused. On Windows it would also keep
+        # the list from being replaced.
+        if files.IS_WINDOWS:
             self._file.close()
 
 
@@ -87,6 +89,7 @@ class DirectoryStorage:
         self._adjust_mode = adjust_mode
         self._confirm = confirm or (lambda: None)
         self._was_there = False
+        self._in_use: set[str] = set()
         self._list_path = os.path.join(path, LIST)
 
     def __repr__(self) -> str:
@@ -101,9 +104,9 @@ class DirectoryStorage:
         """
         if known is not None and self._identity_now() == _identity_of(known):
             return known
-        return self._read_list()
+        return self._read_list(_TRIES)
 
-    def _read_list(self) -> Listing:
+    def _read_list(self, tries: int) -> Listing:
         try:
             file, size = open_plain(self._list_path)
             with file as fd:
@@ -119,6 +122,8 @@ class DirectoryStorage:
             self._check_absence()
             return Listing((), _ListToken(-1))
         except OSError as error:
+            if error.errno == errno.ESTALE and tries > 1:
+                return self._read_list(tries - 1)
             raise StorageError.of(error, "read", self._list_path) from error
 
     def _check_absence(self) -> None:
@@ -170,11 +175,12 @@ class DirectoryStorage:
             with file as fd:
                 if size <= _READ_UP_TO:
                     return read_all(fd, size)
-                return mmap.mmap(fd, size, access=mmap.ACCESS_READ, **_MAP)
-        except FileNotFoundError as error:
-            raise MissingTableError.of(error, "read", path) from error
+                options = {} if files.IS_WINDOWS else _MAP
+                return mmap.mmap(fd, size, access=mmap.ACCESS_READ, **options)
         except OSError as error:
-            raise StorageError.of(error, "read", path) from error
+            is_missing = error.errno in (errno.ENOENT, errno.ESTALE)
+            kind = MissingTableError if is_missing else StorageError
+            raise kind.of(error, "read", path) from error
         except ValueError as error:  # it became shorter; a table never does
             raise CorruptTableError(path, None, str(error)) from error
 
@@ -202,6 +208,7 @@ class DirectoryStorage:
         try:
             self._confirm()
             self._adjust(lock.path)
+            self.retire(list(self._in_use))
         except BaseException as error:
             lock.release()
             if is_created:
@@ -236,7 +243,10 @@ class DirectoryStorage:
         return claim
 
     def retire(self, names: Iterable[str]) -> None:
-        """Unlink tables."""
+        """Unlink tables.
+
+        Windows removes no table that somebody has mapped: the next writer tries again.
+        """
         for name in names:
             self._remove(name)
 
@@ -266,9 +276,11 @@ class DirectoryStorage:
         try:
             os.unlink(os.path.join(self.location, name))
         except FileNotFoundError:
-            return True
+            pass
         except OSError:
+            self._in_use.add(name)
             return False
+        self._in_use.discard(name)
         return True
 
     def _adjust(self, path: str) -> None:
@@ -459,7 +471,7 @@ def parse_list(data: bytes) -> tuple[list[str], str | None]:
 def _is_plain_name(name: str) -> bool:
     if "/" in name or "\0" in name or name in (".", ".."):
         return False
-    return os.name != "nt" or not any(character in name for character in "\\:")
+    return not files.IS_WINDOWS or not any(character in name for character in "\\:")
 
 
 def _identity_of(listing: Listing) -> tuple[int, ...] | None:

@@ -13,14 +13,27 @@ from contextlib import suppress
 
 from ..errors import CorruptTableError
 
-__all__ = ["Descriptor", "create", "open_directory", "open_plain", "read_all", "sync", "write_all"]
+__all__ = [
+    "IS_WINDOWS",
+    "Descriptor",
+    "create",
+    "open_directory",
+    "open_plain",
+    "read_all",
+    "sync",
+    "write_all",
+]
+
+IS_WINDOWS = os.name == "nt"
+"""Whether an open or mapped file can be neither removed nor replaced, and no directory be synced.
+
+Look at it when it matters, as ``files.IS_WINDOWS``: tests set it."""
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY
 _CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY
 _READ_AT_ONCE = 1 << 16
 
-_SYNCS_DIRECTORIES = os.name != "nt"
 _CANNOT_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
 """Errors of a file system whose directories cannot be synced, or not by this user."""
 
@@ -101,7 +114,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 def open_directory(path: str) -> Descriptor | None:
     """Open a directory for :func:`sync`; None where directories cannot be synced."""
-    if not _SYNCS_DIRECTORIES:
+    if IS_WINDOWS:
         return None
     try:
         return Descriptor(os.open(path, os.O_RDONLY))

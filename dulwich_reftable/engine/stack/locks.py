@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ..errors import LockError, StorageError
+from . import files
 from .lock_queue import Waiter
 
 __all__ = ["LockFile", "attempts"]
@@ -35,9 +36,9 @@ _PAUSE_GROWTH = 1 / 8
 
 _FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 
-_TRIES = 10 if os.name == "nt" else 2
-"""Windows neither replaces nor removes a file that is open; readers of a list, and virus scanners,
-close it soon."""
+_TRIES = 10
+"""Attempts to replace or remove a file on Windows, where somebody may have it open: readers of a
+list, and virus scanners, close it soon."""
 
 
 def attempts(timeout: float | None, since: float | None = None) -> Iterator[None]:
@@ -190,7 +191,7 @@ class LockFile:
                 os.replace(self.path, self._target)
                 return
             except PermissionError:
-                if os.name != "nt" or not tries_left:
+                if not files.IS_WINDOWS or not tries_left:
                     raise
                 time.sleep(_FIRST_PAUSE)
 
@@ -207,7 +208,8 @@ class LockFile:
         self._finish(had_lock=had_lock)
 
     def _unlink(self) -> None:
-        for tries_left in reversed(range(_TRIES)):
+        self.close()  # Windows removes no open file
+        for tries_left in reversed(range(_TRIES if files.IS_WINDOWS else 2)):
             try:
                 os.unlink(self.path)
                 return

@@ -14,8 +14,8 @@ from support.compare import file_states
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-import dulwich_reftable.engine.stack.directory
 from dulwich_reftable.engine.format.records import RefRecord
+from dulwich_reftable.engine.stack import files
 from dulwich_reftable.engine.stack.directory import DirectoryStorage
 from dulwich_reftable.engine.stack.stack import Stack
 from dulwich_reftable.engine.stack.storage import MissingTableError
@@ -278,7 +278,7 @@ def test_where_open_files_cannot_be_replaced(
 ) -> None:
     """Windows: neither the list nor its lock may be open when the one replaces the other."""
     gc.collect()  # the containers that made the scene
-    monkeypatch.setattr(dulwich_reftable.engine.stack.directory, "_PIN_INODES", False)
+    monkeypatch.setattr(files, "IS_WINDOWS", True)
     replaced = 0
 
     def hook(call: Call, done: Callable[[], Any]) -> Any:
