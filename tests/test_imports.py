@@ -25,6 +25,7 @@ ROOMS = (
     "engine.table",
     "engine.stack",
     "compat",
+    "objects",
     "config",
     "bucket",
     "refs",

@@ -16,15 +16,14 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from dulwich.object_store import BaseObjectStore
 from dulwich.objects import valid_hexsha
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
+from ..objects.reader import ObjectReader
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_legal
 from ..refs.symrefs import MAX_SYMREF_DEPTH, is_symref, resolve
 from .hidden_refs import HiddenRefs
-from .object_types import ObjectTypes
 from .tag_peeler import TagPeeler
 
 __all__ = ["AdvertisedRef", "AdvertisedRefs", "pin_refs"]
@@ -55,14 +54,14 @@ class AdvertisedRefs(ABC):
     """The refs that one client sees.
 
     Args:
-      store: the objects; a ref is not advertised if its object does not exist
+      objects: a ref is not advertised if its object does not exist
       hidden: the refs that are not advertised
     """
 
-    def __init__(self, store: BaseObjectStore, hidden: HiddenRefs) -> None:
+    def __init__(self, objects: ObjectReader, hidden: HiddenRefs) -> None:
         self._hidden = hidden
-        self._types = ObjectTypes(store)
-        self._peeler = TagPeeler(store, self._types)
+        self._objects = objects
+        self._peeler = TagPeeler(objects)
         self._existing: set[bytes] = set()
 
     def head(self) -> AdvertisedRef | None:
@@ -126,7 +125,7 @@ class AdvertisedRefs(ABC):
         existing = self._existing
         if oid in existing:
             return True
-        if not self._types.exists(oid):
+        if not self._objects.exists(oid):
             return False
         if len(existing) >= _EXISTING_KEPT:
             existing.clear()
@@ -144,25 +143,25 @@ class AdvertisedRefs(ABC):
         return self._peeler.peel(oid)
 
 
-def pin_refs(refs: RefsContainer, store: BaseObjectStore, hidden: HiddenRefs) -> AdvertisedRefs:
+def pin_refs(refs: RefsContainer, objects: ObjectReader, hidden: HiddenRefs) -> AdvertisedRefs:
     """Take the refs of this moment.
 
     Args:
       refs: of a repository
-      store: its objects; a ref is not advertised if its object does not exist
+      objects: those of the repository; a ref is not advertised if its object does not exist
       hidden: the refs that are not advertised
     """
     kind = SnapshotRefs if isinstance(refs, ReftableRefsContainer) else CopiedRefs
-    return kind(refs, store, hidden)  # type: ignore[arg-type]
+    return kind(refs, objects, hidden)  # type: ignore[arg-type]
 
 
 class SnapshotRefs(AdvertisedRefs):
     """The refs of a snapshot of reftables."""
 
     def __init__(
-        self, refs: ReftableRefsContainer, store: BaseObjectStore, hidden: HiddenRefs
+        self, refs: ReftableRefsContainer, objects: ObjectReader, hidden: HiddenRefs
     ) -> None:
-        super().__init__(store, hidden)
+        super().__init__(objects, hidden)
         self._refs = refs.snapshot()
 
     def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
@@ -216,8 +215,8 @@ class CopiedRefs(AdvertisedRefs):
     refs change while it is made.
     """
 
-    def __init__(self, refs: RefsContainer, store: BaseObjectStore, hidden: HiddenRefs) -> None:
-        super().__init__(store, hidden)
+    def __init__(self, refs: RefsContainer, objects: ObjectReader, hidden: HiddenRefs) -> None:
+        super().__init__(objects, hidden)
         self._values: dict[bytes, bytes] = {}
         for name in refs.allkeys() | {HEADREF}:
             value = refs.read_ref(name)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
 
-from dulwich.object_store import BaseObjectStore
-from dulwich.objects import Commit, ObjectID, ShaFile, Tag
+from dulwich.errors import ObjectFormatException
+from dulwich.objects import Commit, ObjectID, Tag
+
+from ..objects.commits import CommitHeader, parse_commit
+from ..objects.reader import RawObjects
+from ..repo.tags import TAG_HEADER
 
 __all__ = ["CommitQueue", "History", "is_ancestor", "is_reachable"]
 
@@ -20,14 +23,6 @@ _BUDGET = 200_000
 """How many commits a walk visits to reach an object that no ref points to."""
 _SLACK = 5
 """How many commits are visited beyond the apparent end, because times may be wrong."""
-
-
-class _Commit(NamedTuple):
-    """A commit: its time in seconds since the epoch, its parents and its tree."""
-
-    time: int
-    parents: tuple[bytes, ...]
-    tree: bytes
 
 
 class CommitQueue:
@@ -79,18 +74,22 @@ class History:
     """Reads commits, each once.
 
     Args:
-      store: the objects
+      objects: those of the repository
       roots: commits whose parents are ignored
     """
 
-    def __init__(self, store: BaseObjectStore, roots: Collection[bytes] = ()) -> None:
-        self._store = store
+    def __init__(self, objects: RawObjects, roots: Collection[bytes] = ()) -> None:
+        self._objects = objects
         self._roots = roots
-        self._known: dict[bytes, _Commit | None] = {}
+        self._known: dict[bytes, CommitHeader | None] = {}
         self._peeled: dict[bytes, bytes] = {}
 
-    def commit(self, oid: bytes) -> _Commit | None:
-        """Read a commit; None if there is no such commit."""
+    def commit(self, oid: bytes) -> CommitHeader | None:
+        """Read a commit; None if there is no such commit.
+
+        Raises:
+          ObjectFormatException: if it is malformed
+        """
         if oid not in self._known:
             try:
                 self._read(oid)
@@ -98,18 +97,22 @@ class History:
                 self._known[oid] = None
         return self._known[oid]
 
-    def _read(self, oid: bytes) -> ShaFile:
+    def _read(self, oid: bytes) -> tuple[int, bytes]:
         """Read an object, and remember it if it is a commit.
 
+        Returns: number of its type, and its content
         Raises:
           KeyError: if it is missing
+          ObjectFormatException: if it is a malformed commit
         """
-        found = self._store[ObjectID(oid)]
+        kind, data = self._objects.get_raw(ObjectID(oid))
         self._known[oid] = None
-        if isinstance(found, Commit):
-            parents = () if oid in self._roots else tuple(found.parents)
-            self._known[oid] = _Commit(found.commit_time, parents, found.tree)
-        return found
+        if kind == Commit.type_num:
+            header = parse_commit(data, len(oid))
+            if header is None:
+                raise ObjectFormatException(f"commit {oid.decode()} is not well-formed")
+            self._known[oid] = header._replace(parents=()) if oid in self._roots else header
+        return kind, data
 
     def tree(self, oid: bytes) -> bytes:
         """Give the tree of a commit.
@@ -128,13 +131,17 @@ class History:
         Yields: each object on the way, the last one included, with the number of its type
         Raises:
           KeyError: if an object is missing
+          ObjectFormatException: if one is malformed
         """
         while self._known.get(oid) is None:
-            found = self._read(oid)
-            yield oid, found.type_num
-            if not isinstance(found, Tag):
+            kind, data = self._read(oid)
+            yield oid, kind
+            if kind != Tag.type_num:
                 return
-            oid = found.object[1]
+            header = TAG_HEADER.match(data)
+            if header is None:
+                raise ObjectFormatException(f"tag {oid.decode()} is not well-formed")
+            oid = header[1]
         yield oid, Commit.type_num
 
     def peel(self, oid: bytes) -> bytes:
@@ -246,30 +253,30 @@ class History:
                     queue.push(commit.time, parent)
 
 
-def is_ancestor(store: BaseObjectStore, old: bytes, new: bytes) -> bool:
+def is_ancestor(objects: RawObjects, old: bytes, new: bytes) -> bool:
     """Tell whether a commit is an ancestor of another one, or the same.
 
     The walk does not stop at older commits, because the times of commits may be wrong.
 
     Args:
-      store: the objects
+      objects: those of the repository
       old: hex object id of the possible ancestor
       new: hex object id of the other commit
     """
-    return any(oid == old for oid, _ in History(store).newest_first([new]))
+    return any(oid == old for oid, _ in History(objects).newest_first([new]))
 
 
-def is_reachable(store: BaseObjectStore, oids: Iterable[bytes], tips: Iterable[bytes]) -> bool:
+def is_reachable(objects: RawObjects, oids: Iterable[bytes], tips: Iterable[bytes]) -> bool:
     """Tell whether commits, or tags of commits, can all be reached from some others.
 
     As in git, a tag stands for its commit. After very many commits the answer is no.
 
     Args:
-      store: the objects
+      objects: those of the repository
       oids: hex object ids to reach
       tips: hex object ids to start from
     """
-    history = History(store)
+    history = History(objects)
     missing = {history.peel(oid) for oid in oids}
     if any(history.commit(oid) is None for oid in missing):
         return False

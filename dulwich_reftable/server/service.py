@@ -12,6 +12,7 @@ from dulwich.errors import GitProtocolError
 from dulwich.protocol import Protocol
 from dulwich.server import Backend, PackHandler
 
+from ..objects.reader import ObjectReader
 from .advertised_refs import AdvertisedRefs
 from .errors import RefusedError
 from .ref_advertisement import advertise
@@ -57,6 +58,28 @@ class Service(PackHandler):
         """The repository's configuration, read once for the request."""
         config: Config = self.repo.get_config_stack()
         return config
+
+    @cached_property
+    def objects(self) -> ObjectReader:
+        """Reads the repository's objects, until the request is over."""
+        return ObjectReader(self.repo.object_store)
+
+    def close_objects(self) -> None:
+        """Close the reader, if there is one; the next use opens a new one."""
+        reader = self.__dict__.pop("objects", None)
+        if reader is not None:
+            reader.close()
+
+    def handle(self) -> None:
+        """Serve the request, and close what it has opened."""
+        try:
+            self.serve()
+        finally:
+            self.close_objects()
+
+    def serve(self) -> None:
+        """Serve the request."""
+        raise NotImplementedError
 
     def set_client_capabilities(self, caps: Iterable[bytes]) -> None:
         """Remember the capabilities of the client.

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from dulwich.object_store import BaseObjectStore
-from dulwich.objects import ObjectID, Tag
+from dulwich.objects import Tag
 
+from ..objects.reader import ObjectReader
 from ..repo.tags import TAG_HEADER
-from .object_types import ObjectTypes
 
 __all__ = ["TagPeeler"]
 
@@ -22,13 +21,11 @@ class TagPeeler:
     exist. A tag that leads to a broken tag is not peeled.
 
     Args:
-      store: the objects
-      types: of these objects
+      objects: those of the repository
     """
 
-    def __init__(self, store: BaseObjectStore, types: ObjectTypes) -> None:
-        self._store = store
-        self._types = types
+    def __init__(self, objects: ObjectReader) -> None:
+        self._objects = objects
         self._peeled: dict[bytes, bytes | None] = {}
 
     def peel(self, oid: bytes) -> bytes | None:
@@ -60,7 +57,7 @@ class TagPeeler:
 
     def _header(self, oid: bytes) -> tuple[bytes, bytes] | None:
         """Read the object id and the type that a tag names; None if the object is no tag."""
-        if self._types.type_of(oid) != Tag.type_num:
+        if self._objects.type_of(oid) != Tag.type_num:
             return None
-        found = TAG_HEADER.match(self._store.get_raw(ObjectID(oid))[1])
+        found = TAG_HEADER.match(self._objects.get_raw(oid)[1])
         return None if found is None else (found[1], found[2])

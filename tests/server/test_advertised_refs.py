@@ -13,6 +13,7 @@ from support.memory import measured
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.format.records import RefRecord
+from dulwich_reftable.objects.reader import ObjectReader
 from dulwich_reftable.server.advertised_refs import pin_refs
 from dulwich_reftable.server.hidden_refs import HiddenRefs
 from dulwich_reftable.server.history import History, is_ancestor, is_reachable
@@ -39,7 +40,7 @@ def test_listing_many_refs_takes_little_memory(origin: Git) -> None:
                 transaction.create(b"refs/changes/%02d/%d/1" % (number % 100, number), tip)
         for hidden in (HiddenRefs([]), HiddenRefs([b"refs/heads", b"!refs/heads/main"])):
             proto = Protocol(lambda size: b"", lambda data: sizes.append(len(data)))
-            advertised = pin_refs(repo.refs, repo.object_store, hidden)
+            advertised = pin_refs(repo.refs, ObjectReader(repo.object_store), hidden)
             with measured() as memory:
                 advertise(proto, advertised, [b"x"], peel=True, hex_size=40)
                 list_refs(proto, advertised, [], peel=True, symrefs=True, unborn=True)
@@ -59,7 +60,7 @@ def test_ref_in_files_that_is_deleted_meanwhile(
     with dr.Repo(str(git.path)) as repo:
         names = repo.refs.allkeys()
         monkeypatch.setattr(repo.refs, "allkeys", lambda: {*names, b"refs/heads/gone"})
-        advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([]))
+        advertised = pin_refs(repo.refs, ObjectReader(repo.object_store), HiddenRefs([]))
         refs = [ref for chunk in advertised.refs() for ref in chunk]
     assert [(ref.name, ref.target) for ref in refs] == [
         (b"refs/heads/main", None),
@@ -84,7 +85,7 @@ def test_symrefs_in_files_that_turn_in_a_circle(
             return stored(name)
 
         monkeypatch.setattr(repo.refs, "read_ref", read)
-        advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([]))
+        advertised = pin_refs(repo.refs, ObjectReader(repo.object_store), HiddenRefs([]))
         assert [ref.name for chunk in advertised.refs() for ref in chunk] == [b"refs/heads/main"]
         assert advertised.find(b"refs/x/one") is None
         assert list(advertised.tips()) == [git.run("rev-parse", "main").strip()] * 2
@@ -105,7 +106,9 @@ def test_prefixes_are_sought(origin: Git, monkeypatch: pytest.MonkeyPatch) -> No
             for name in names:
                 transaction.create(name, tip)
         repo.refs.compact()
-        advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([b"refs/m", b"refs/m/1"]))
+        advertised = pin_refs(
+            repo.refs, ObjectReader(repo.object_store), HiddenRefs([b"refs/m", b"refs/m/1"])
+        )
         scanned: list[tuple[bytes, bytes | None]] = []
         snapshot = type(repo.refs.store.shared.snapshot())
         scan = snapshot.ref_records
@@ -189,7 +192,7 @@ def test_names_that_would_break_lines_are_not_shown(origin: Git) -> None:
             index = addition.next_update_index
             addition.write([RefRecord(name, index, tip) for name in names], [])
             addition.commit()
-        advertised = pin_refs(repo.refs, repo.object_store, HiddenRefs([]))
+        advertised = pin_refs(repo.refs, ObjectReader(repo.object_store), HiddenRefs([]))
         found = [ref.name for chunk in advertised.refs() for ref in chunk]
         assert found == [b"refs/heads/main", b"refs/tags/v1"]
         with stack.addition() as addition:

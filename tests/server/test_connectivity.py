@@ -18,6 +18,7 @@ from dulwich.refs import Ref
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
+from dulwich_reftable.objects.reader import ObjectReader
 from dulwich_reftable.server.receive_pack.connectivity import Connectivity
 from dulwich_reftable.server.receive_pack.incoming import IncomingPack
 from dulwich_reftable.server.receive_pack.limits import Limits
@@ -210,7 +211,7 @@ def test_the_cost_does_not_follow_the_repository(origin: Git, tmp_path: Path, ba
     incoming = IncomingPack(os.fspath(tmp_path / "pack"), store.object_format, Limits())
     incoming.receive(BytesIO(make.pack(blob, inner, tree, commit)).read, store)
     with dr.Repo(os.fspath(origin.path)) as repo:
-        walk = Connectivity(incoming, store, repo.refs, [b"refs/heads/main"])
+        walk = Connectivity(incoming, ObjectReader(store), repo.refs, [b"refs/heads/main"])
         assert walk.is_complete([commit.oid])
         assert not walk.found
     incoming.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from binascii import b2a_hex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from dulwich.objects import ObjectID, Tree
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
+from dulwich_reftable.objects.reader import ObjectReader
 from dulwich_reftable.server.errors import RefusedError
 from dulwich_reftable.server.history import History
 from dulwich_reftable.server.upload_pack.filters import Filter, FilterPolicy, parse_filter
@@ -41,10 +43,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def selected(git: Git, tips: list[bytes], keep: Filter) -> set[bytes]:
     with dr.Repo(str(git.path)) as repo:
-        store = repo.object_store
+        store = ObjectReader(repo.object_store)
         selection = Selection(store, History(store), keep, lambda line: None)
         selection.add(tips, [])
-        return set(selection.objects)
+        return {b2a_hex(oid) for oid in selection.objects}
 
 
 def listed(git: Git, tips: list[bytes], spec: str) -> set[bytes]:
@@ -171,6 +173,6 @@ def test_an_object_of_a_wrong_type_is_found(world: World) -> None:
         tree = Tree()
         tree.add(b"directory", 0o40000, ObjectID(blob))
         repo.object_store.add_object(tree)
-        store = repo.object_store
+        store = ObjectReader(repo.object_store)
         with pytest.raises(ObjectFormatException):
             Selection(store, History(store), Filter(), lambda line: None).add([tree.id], [])

@@ -14,6 +14,7 @@ from dulwich.object_store import DiskObjectStore
 from dulwich.refs import DictRefsContainer
 from support.git import Git, requires_git
 
+from dulwich_reftable.objects.reader import ObjectReader
 from dulwich_reftable.server.errors import PackError
 from dulwich_reftable.server.receive_pack.connectivity import Connectivity
 from dulwich_reftable.server.receive_pack.fsck import ObjectChecker
@@ -205,7 +206,7 @@ def ours(store: DiskObjectStore, objects: list[Object], settings: FsckSettings) 
             checker.finish(quarantine.read)
         except PackError as error:
             return str(error)
-        walk = Connectivity(pack, store, DictRefsContainer({}))
+        walk = Connectivity(pack, ObjectReader(store), DictRefsContainer({}))
         return "" if walk.is_complete(oid.hex().encode() for oid in pack) else str(walk.problem)
 
 

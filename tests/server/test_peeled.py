@@ -11,7 +11,7 @@ from support.git import Git, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.format.records import RefRecord
-from dulwich_reftable.server.object_types import ObjectTypes
+from dulwich_reftable.objects.reader import ObjectReader
 
 pytestmark = requires_git
 
@@ -138,7 +138,7 @@ def test_types_of_objects(tmp_path: Path) -> None:
     (other.path / "objects" / "info" / "alternates").write_text(f"{git.path}/objects\n")
     for path in (git.path, other.path):
         with dr.Repo(str(path)) as repo:
-            types = ObjectTypes(repo.object_store)
+            types = ObjectReader(repo.object_store)
             assert {types.type_of(oid) for oid in blobs} == {Blob.type_num}
             assert types.type_of(loose) == Commit.type_num
             assert types.type_of(tag) == Tag.type_num
@@ -156,6 +156,6 @@ def test_types_are_found_without_inflating(tmp_path: Path, monkeypatch: pytest.M
     tip = git.run("rev-parse", "main").strip()
     git.run("repack", "-adq")
     with dr.Repo(str(git.path)) as repo:
-        types = ObjectTypes(repo.object_store)
+        types = ObjectReader(repo.object_store)
         monkeypatch.setattr(repo.object_store, "get_raw", lambda oid: pytest.fail("inflated"))
         assert types.type_of(tip) == Commit.type_num

@@ -22,15 +22,15 @@ from functools import cached_property
 from itertools import islice
 
 from dulwich.errors import ObjectFormatException
-from dulwich.object_store import BaseObjectStore
 from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree, object_class
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
+from ...objects.commits import CommitHeader, parse_commit
+from ...objects.reader import ObjectReader
 from ...refs.container import ReftableRefsContainer
 from ...refs.symrefs import is_symref
 from ..errors import PackError
 from ..history import History
-from ..object_types import ObjectTypes
 from .incoming import IncomingPack
 from .tree_scan import TreeEntry, scan_tree
 
@@ -42,9 +42,7 @@ _MAX_BRANCHES = 1000
 _SLACK = 86_400
 """How many seconds a commit may be older than its parent."""
 
-_COMMIT = re.compile(rb"tree ([0-9a-f]+)\n((?:parent [0-9a-f]+\n)*)(?:author .*\n)*(committer .*)?")
 _TAG = re.compile(rb"object ([0-9a-f]+)\ntype ([a-z]+)\n")
-_TIME = re.compile(rb"> *(\d+)")
 
 
 class _MissingError(Exception):
@@ -56,7 +54,7 @@ class Connectivity:
 
     Args:
       pack: the pushed objects; None if there are none
-      store: the objects of the repository
+      objects: those of the repository
       refs: of the repository
       names: refs that will be updated; most pushes build on their objects
       roots: commits whose parents may be missing, as in a shallow repository
@@ -71,7 +69,7 @@ class Connectivity:
     def __init__(
         self,
         pack: IncomingPack | None,
-        store: BaseObjectStore,
+        objects: ObjectReader,
         refs: RefsContainer,
         names: Iterable[bytes] = (),
         roots: Collection[bytes] = (),
@@ -79,9 +77,9 @@ class Connectivity:
     ) -> None:
         self._max_tree_depth = max_tree_depth
         self._pack = pack
-        self._store = store
+        self._objects = objects
         self._roots = roots
-        self._reached = _Reached(refs, store, names)
+        self._reached = _Reached(refs, objects, names)
         self._seen: dict[bytes, int] = {}
         self._noted: set[bytes] = set()
         self.found: set[bytes] = set()
@@ -128,17 +126,17 @@ class Connectivity:
 
     def _look_at_commit(self, oid: bytes, data: bytes) -> list[tuple[bytes, int]]:
         """Check the tree of a commit; gives its parents, unless a ref reaches the commit."""
-        tree, parents, time = _parse_commit(oid, data)
+        time, parents, tree = _parse(oid, data)
         if not self._is_new(oid):
             if self._reached.contains(oid, time):
                 return []
             self._note(oid)
         if oid in self._roots:
-            parents = []
+            parents = ()
         bases = []
         for parent in parents:
             _, content = self._read(parent)  # its type is checked later
-            bases.append(_parse_commit(parent, content)[0])
+            bases.append(_parse(parent, content).tree)
         self._look_at_tree(tree, bases)
         return [(parent, Commit.type_num) for parent in parents]
 
@@ -189,7 +187,7 @@ class Connectivity:
             return ((name, below),)
         found = None if self._pack is None else self._pack.type_num(entry.oid)
         if found is None:
-            found = self._seen.get(name) or self._types.type_of(name)
+            found = self._seen.get(name) or self._objects.type_of(name)
             if found is None:
                 raise _MissingError(f"{name.decode()} is missing")
             self._seen[name] = found
@@ -199,10 +197,6 @@ class Connectivity:
         return ()
 
     # Where objects are
-
-    @cached_property
-    def _types(self) -> ObjectTypes:
-        return ObjectTypes(self._store)
 
     def _is_new(self, oid: bytes) -> bool:
         return self._pack is not None and bytes.fromhex(oid.decode()) in self._pack
@@ -220,7 +214,7 @@ class Connectivity:
                 return type_num, b"" if is_blob else self._pack.content(raw)
         for _ in range(2):  # an object may move from file to pack between two looks
             try:
-                return self._store.get_raw(ObjectID(oid))
+                return self._objects.get_raw(ObjectID(oid))
             except KeyError:
                 continue
         raise _MissingError(f"{oid.decode()} is missing")
@@ -234,16 +228,11 @@ class Connectivity:
         return data if type_num == Tree.type_num else b""
 
 
-def _parse_commit(oid: bytes, data: bytes) -> tuple[bytes, list[bytes], int]:
-    """Read the tree, the parents and the time in seconds of a commit; time 0 if it has none."""
-    found = _COMMIT.match(data)
-    if found is None:
+def _parse(oid: bytes, data: bytes) -> CommitHeader:
+    header = parse_commit(data, len(oid))
+    if header is None:
         raise _MissingError(f"commit {oid.decode()} is not well-formed")
-    parents = found[2].split()[1::2]
-    if any(len(other) != len(oid) for other in (found[1], *parents)):
-        raise _MissingError(f"commit {oid.decode()} is not well-formed")
-    time = _TIME.search(found[3] or b"")
-    return found[1], parents, int(time[1][:18]) if time else 0
+    return header
 
 
 class _Alongside:
@@ -295,13 +284,13 @@ class _Reached:
 
     Args:
       refs: of the repository
-      store: its objects
+      objects: of it
       names: refs to look at first
     """
 
-    def __init__(self, refs: RefsContainer, store: BaseObjectStore, names: Iterable[bytes]) -> None:
+    def __init__(self, refs: RefsContainer, objects: ObjectReader, names: Iterable[bytes]) -> None:
         self._refs = refs
-        self._store = store
+        self._objects = objects
         self._tips = {
             oid for name in (HEADREF, *islice(names, _MAX_BRANCHES)) if (oid := self._value(name))
         }
@@ -336,7 +325,7 @@ class _Reached:
     def _walk(self) -> Iterator[tuple[bytes, float]]:
         tips = self._tips.union(islice(self._branches(), _MAX_BRANCHES))
         try:
-            yield from History(self._store).newest_first(tips)
+            yield from History(self._objects).newest_first(tips)
         except (ObjectFormatException, ValueError):
             return  # an old commit cannot be read
 

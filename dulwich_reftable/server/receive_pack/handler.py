@@ -93,11 +93,11 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         offered = [cap for cap in super().capabilities() if cap != CAPABILITY_NO_DONE]
         return [*offered, capability_agent()]
 
-    def handle(self) -> None:
+    def serve(self) -> None:
         """Serve the request."""
         with telling(self.proto):
             if self.advertise_refs or not self.stateless_rpc:
-                advertised = pin_refs(self.repo.refs, self.repo.object_store, self.settings.hidden)
+                advertised = pin_refs(self.repo.refs, self.objects, self.settings.hidden)
                 self.greet(advertised, self.capabilities(), peel=False)
                 if self.advertise_refs:
                     return
@@ -117,6 +117,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         for name, hook in self.repo.hooks.items():
             if not isinstance(hook, ShellHook):  # scripts belong to their repository
                 repo.hooks[name] = hook
+        self.close_objects()
         self.repo = repo
         for name in ("config", "settings"):
             self.__dict__.pop(name, None)
@@ -233,7 +234,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     def _walk(self, pack: IncomingPack | None, names: Iterable[bytes] = ()) -> Connectivity:
         """Prepare to check the objects below new values of refs."""
         repo, depth = self.repo, self.settings.max_tree_depth
-        return Connectivity(pack, repo.object_store, repo.refs, names, repo.get_shallow(), depth)
+        return Connectivity(pack, self.objects, repo.refs, names, repo.get_shallow(), depth)
 
     def _judge(
         self, commands: list[Command], quarantine: Quarantine, hooks: Hooks, atomic: bool

@@ -8,14 +8,12 @@ directory, a file nor a symbolic link is a commit of another repository.
 
 from __future__ import annotations
 
-import re
-import stat
 from collections.abc import Iterator
-from functools import cache
 from typing import NamedTuple
 
-from dulwich.objects import Blob, Commit, Tree
+from dulwich.objects import Tree
 
+from ...objects.trees import entry_pattern, entry_type
 from ..errors import PackError
 
 __all__ = ["BrokenTreeError", "TreeEntry", "count_entries", "scan_tree"]
@@ -41,32 +39,12 @@ class TreeEntry(NamedTuple):
     @property
     def type_num(self) -> int:
         """The type of the object; a commit is in another repository."""
-        found = _USUAL.get(self.mode)
-        if found is None:
-            kind = stat.S_IFMT(int(self.mode[-6:], 8) & 0xFFFF)
-            found = {stat.S_IFDIR: Tree.type_num, stat.S_IFREG: Blob.type_num}.get(kind)
-            if found is None:
-                found = Blob.type_num if kind == stat.S_IFLNK else Commit.type_num
-        return found
+        return entry_type(self.mode)
 
     @property
     def sort_key(self) -> bytes:
         """The key by which git sorts entries: a directory's name ends in a slash."""
         return self.name + b"/" if self.type_num == Tree.type_num else self.name
-
-
-_USUAL = {
-    b"100644": Blob.type_num,
-    b"100755": Blob.type_num,
-    b"120000": Blob.type_num,
-    b"40000": Tree.type_num,
-    b"160000": Commit.type_num,
-}
-
-
-@cache
-def _entry(id_length: int) -> re.Pattern[bytes]:
-    return re.compile(rb"([0-7]+) ([^\0]+)\0(.{%d})" % id_length, re.DOTALL)
 
 
 def scan_tree(tree: bytes, id_length: int) -> Iterator[TreeEntry]:
@@ -78,7 +56,7 @@ def scan_tree(tree: bytes, id_length: int) -> Iterator[TreeEntry]:
     Raises:
       BrokenTreeError: if it is malformed, or an entry has no name
     """
-    match, position, end = _entry(id_length).match, 0, len(tree)
+    match, position, end = entry_pattern(id_length).match, 0, len(tree)
     while position < end:
         found = match(tree, position)
         if found is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cached_property, partial
 
 from dulwich.errors import ObjectFormatException
-from dulwich.objects import Commit, ObjectID, valid_hexsha
+from dulwich.objects import Commit, valid_hexsha
 from dulwich.protocol import (
     CAPABILITY_ALLOW_REACHABLE_SHA1_IN_WANT,
     CAPABILITY_ALLOW_TIP_SHA1_IN_WANT,
@@ -23,6 +23,7 @@ from dulwich.protocol import (
     CAPABILITY_NO_PROGRESS,
     CAPABILITY_OFS_DELTA,
     CAPABILITY_SIDE_BAND_64K,
+    CAPABILITY_THIN_PACK,
     SIDE_BAND_CHANNEL_DATA,
     SIDE_BAND_CHANNEL_FATAL,
     SIDE_BAND_CHANNEL_PROGRESS,
@@ -76,7 +77,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
     @cached_property
     def advertised(self) -> AdvertisedRefs:
         """The refs that the client sees, for the whole connection."""
-        return pin_refs(self.repo.refs, self.repo.object_store, self.settings.hidden)
+        return pin_refs(self.repo.refs, self.objects, self.settings.hidden)
 
     @cached_property
     def _revisions(self) -> dict[bytes, bytes]:
@@ -103,7 +104,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         """Return the capabilities that a client must have: our packs have offset deltas."""
         return (CAPABILITY_OFS_DELTA,)
 
-    def handle(self) -> None:
+    def serve(self) -> None:
         """Serve the request."""
         with telling(self.proto):
             if self.version == 2:
@@ -122,7 +123,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         if not fetch.wants:
             return
         fetch.is_relative = self.has_capability(CAPABILITY_DEEPEN_RELATIVE)
-        shallow, unshallow = fetch.cut(self.repo)
+        shallow, unshallow = fetch.cut(self.repo, self.objects)
         if fetch.is_cut:
             for oid in shallow:
                 self.proto.write_pkt_line(format_shallow_line(oid))
@@ -131,7 +132,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             self.proto.write(FLUSH)
         if not negotiate(
             self.proto,
-            self.repo.object_store,
+            self.objects,
             fetch,
             self._acks,
             self.object_id,
@@ -140,11 +141,12 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         ):
             return
         fetch.include_tags = self.has_capability(CAPABILITY_INCLUDE_TAG)
+        fetch.is_thin = self.has_capability(CAPABILITY_THIN_PACK)
         if self.has_capability(CAPABILITY_SIDE_BAND_64K):
             self.send(fetch, quiet=self.has_capability(CAPABILITY_NO_PROGRESS))
             self.proto.write(FLUSH)
         else:
-            send_pack(self.repo, self.advertised, fetch, self.proto.write, _nowhere)
+            send_pack(self.repo, self.objects, self.advertised, fetch, self.proto.write, _nowhere)
 
     def send(self, fetch: Fetch, *, quiet: bool) -> None:
         """Send a pack over a side band.
@@ -158,7 +160,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             _nowhere if quiet else partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_PROGRESS)
         )
         try:
-            send_pack(self.repo, self.advertised, fetch, write, progress)
+            send_pack(self.repo, self.objects, self.advertised, fetch, write, progress)
         except (KeyError, ObjectFormatException):
             fatal = b"upload-pack: an object is missing or broken in the repository"
             self.proto.write_sideband(SIDE_BAND_CHANNEL_FATAL, fatal)
@@ -229,9 +231,8 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         """Remember a shallow commit of the client; one that we do not have is ignored."""
         if oid in fetch.client_shallow:
             return
-        try:
-            kind, _ = self.repo.object_store.get_raw(ObjectID(oid))
-        except KeyError:
+        kind = self.objects.type_of(oid)
+        if kind is None:
             return
         if kind != Commit.type_num:
             raise RefusedError(f"upload-pack: invalid shallow object {oid.decode()}")
@@ -256,19 +257,19 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
         Raises:
           RefusedError: if it may not
         """
-        settings, store = self.settings, self.repo.object_store
+        settings = self.settings
         hidden_too = settings.allow_tip or settings.allow_reachable
         others = {
             oid for oid in fetch.wants if not self.advertised.is_tip(oid, hidden_too=hidden_too)
         }
         if not others:
             return
-        absent = next((oid for oid in others if ObjectID(oid) not in store), None)
+        absent = next((oid for oid in others if not self.objects.exists(oid)), None)
         if absent is None:
             if settings.allow_any:
                 return
             may_be_reachable = self.stateless_rpc or settings.allow_reachable
-            if may_be_reachable and is_reachable(store, others, self.advertised.tips()):
+            if may_be_reachable and is_reachable(self.objects, others, self.advertised.tips()):
                 return
         refused = absent or min(others)
         raise RefusedError(f"upload-pack: not our ref {refused.decode()}")

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from enum import IntEnum
 
 from dulwich.errors import HangupException
-from dulwich.object_store import BaseObjectStore
 from dulwich.objects import ObjectID
 from dulwich.protocol import MULTI_ACK, MULTI_ACK_DETAILED, SINGLE_ACK, Protocol, format_ack_line
 
+from ...objects.reader import ObjectReader
 from ..errors import RefusedError
 from ..history import CommitQueue, History
 from ..pkt_lines import Mark, read_packet
@@ -114,7 +114,7 @@ class Reach:
 
 def negotiate(
     proto: Protocol,
-    store: BaseObjectStore,
+    objects: ObjectReader,
     fetch: Fetch,
     acks: Acks,
     object_id: Callable[[bytes], bytes],
@@ -126,7 +126,7 @@ def negotiate(
 
     Args:
       proto: the connection
-      store: our objects
+      objects: ours
       fetch: the request; the haves that we have, too, are added to it
       acks: how to acknowledge
       object_id: checks an object id
@@ -136,7 +136,7 @@ def negotiate(
     Raises:
       RefusedError: if a line is malformed, or there are too many
     """
-    reach = Reach(History(store, fetch.roots), fetch.wants)
+    reach = Reach(History(objects, fetch.roots), fetch.wants)
     last = b""
     found_some = missed_some = is_ready = False
     for number in range(MAX_LINES):
@@ -170,7 +170,7 @@ def negotiate(
         if key != b"have":
             raise RefusedError(f"upload-pack: unexpected line {line[:60]!r}")
         oid = object_id(value)
-        if fetch.add_have(oid, store):
+        if fetch.add_have(oid, objects):
             reach.add(oid)
             found_some = True
             last = oid

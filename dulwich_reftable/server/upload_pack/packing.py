@@ -7,15 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dulwich.object_store import BaseObjectStore
-from dulwich.objects import ObjectID
-from dulwich.pack import write_pack_from_container
-
+from ...objects.reader import ObjectReader
 from ..advertised_refs import AdvertisedRefs
 from ..errors import RefusedError
 from ..history import History
-from ..pkt_lines import WriteBuffer
 from .filters import Filter
+from .pack_writer import PackWriter
 from .selection import Selection
 from .shallow import INFINITE_DEPTH, Cut, cut_by_depth, cut_by_revisions
 
@@ -36,6 +33,8 @@ class Fetch:
       is_relative: whether the depth counts from the client's shallow commits
       filter: of a partial clone; None for a full one
       include_tags: whether to send annotated tags of objects that are sent
+      is_thin: whether deltas may have bases that the client has
+      has_offsets: whether deltas may name their bases by offset
       roots: commits whose parents are not sent: shallow commits of the client, before and after the
         fetch, and of the repository
     """
@@ -50,6 +49,8 @@ class Fetch:
     is_relative: bool = False
     filter: Filter | None = None
     include_tags: bool = False
+    is_thin: bool = False
+    has_offsets: bool = True
     roots: set[bytes] = field(default_factory=set)
 
     @property
@@ -62,27 +63,30 @@ class Fetch:
         """Whether the client asked for a cut by time or at object ids."""
         return self.since is not None or bool(self.without)
 
-    def add_have(self, oid: bytes, store: BaseObjectStore) -> bool:
+    def add_have(self, oid: bytes, objects: ObjectReader) -> bool:
         """Add an object that the client has, if we have it, too.
 
         Args:
           oid: hex object id
-          store: our objects
+          objects: ours
         Returns: whether we have it
         """
         if oid not in self.haves:
-            if ObjectID(oid) not in store:
+            if not objects.exists(oid):
                 return False
             self.haves[oid] = None
         return True
 
-    def cut(self, repo: Any, *, at_own: bool = False) -> tuple[list[bytes], list[bytes]]:
+    def cut(
+        self, repo: Any, objects: ObjectReader, *, at_own: bool = False
+    ) -> tuple[list[bytes], list[bytes]]:
         """Find the commits at which the client's history ends.
 
         If a commit is no longer shallow, its parents are added to the wants.
 
         Args:
           repo: the repository
+          objects: its objects
           at_own: whether to name the repository's own shallow commits even if the client did not
             ask for a cut, as protocol version 2 does
         Returns: commits that become shallow, and commits that are no longer shallow
@@ -95,7 +99,7 @@ class Fetch:
         self.roots = own | self.client_shallow
         if not self.is_cut and not (at_own and own):
             return [], []
-        history = History(repo.object_store, own)
+        history = History(objects, own)
         edge, inner = self._parted(history, own)
         unshallow = inner & self.client_shallow
         for oid in unshallow:
@@ -116,6 +120,7 @@ class Fetch:
 
 def send_pack(
     repo: Any,
+    objects: ObjectReader,
     advertised: AdvertisedRefs,
     fetch: Fetch,
     write: Callable[[bytes], object],
@@ -125,6 +130,7 @@ def send_pack(
 
     Args:
       repo: the repository
+      objects: its objects
       advertised: its refs
       fetch: the request, after :meth:`Fetch.cut`
       write: writes a piece of the pack
@@ -133,9 +139,8 @@ def send_pack(
       KeyError: if an object is missing
       ObjectFormatException: if an object is of the wrong type
     """
-    store = repo.object_store
-    history = History(store, fetch.roots)
-    selection = Selection(store, history, fetch.filter or Filter(), progress)
+    history = History(objects, fetch.roots)
+    selection = Selection(objects, history, fetch.filter or Filter(), progress)
     selection.add(fetch.wants, fetch.haves)
     if fetch.include_tags:
         selection.add_tags(
@@ -144,8 +149,14 @@ def send_pack(
             for ref in chunk
             if ref.peeled is not None
         )
-    objects = list(selection.objects.items())
-    progress(b"counting objects: %d, done.\n" % len(objects))
-    out = WriteBuffer(write)
-    write_pack_from_container(out.add, store, objects, object_format=repo.object_format)
-    out.flush()
+    progress(b"counting objects: %d, done.\n" % len(selection.objects))
+    # A client with a filter may lack objects that it is thought to have.
+    is_thin = fetch.is_thin and fetch.filter is None
+    out = PackWriter(
+        objects,
+        repo.object_format,
+        write,
+        bases=selection.owned if is_thin else (),
+        has_offsets=fetch.has_offsets,
+    )
+    out.write(selection.objects)

@@ -10,14 +10,14 @@ the annotated tags of selected objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from stat import S_ISDIR
+from binascii import a2b_hex, b2a_hex
+from collections.abc import Callable, Iterable, Set
 
 from dulwich.errors import ObjectFormatException
-from dulwich.object_store import BaseObjectStore
-from dulwich.objects import S_ISGITLINK, Blob, Commit, ObjectID, Tag, Tree
-from dulwich.pack import PackHint
+from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree
 
+from ...objects.reader import ObjectReader
+from ...objects.trees import TreeEntry, entry_type, new_entries
 from ..history import History
 from .filters import Filter
 
@@ -32,24 +32,27 @@ class Selection:
     """The objects of one pack.
 
     Args:
-      store: the objects
+      objects: those of the repository
       history: the commits, cut where the client's history will be cut
       keep: the filter of the client
       progress: sends a line about the progress
 
     Attributes:
-      objects: the selected objects, with hints for packing; commits come first
+      objects: binary ids of the selected objects; commits come first
+      owned: binary ids of trees and blobs that the client has, as far as they were looked for
     """
 
     def __init__(
         self,
-        store: BaseObjectStore,
+        objects: ObjectReader,
         history: History,
         keep: Filter,
         progress: Callable[[bytes], None],
     ) -> None:
-        self.objects: dict[ObjectID, PackHint | None] = {}
-        self._store = store
+        # A dictionary keeps the order.
+        self.objects: dict[bytes, None] = {}
+        self.owned: set[bytes] = set()
+        self._reader = objects
         self._history = history
         self._keep = keep
         self._progress = progress
@@ -71,10 +74,10 @@ class Selection:
         commits, edges = self._history.newer(wanted, owned)
         for oid in commits:
             if _COMMIT in self._keep.kinds or oid in wanted:
-                self._select(oid, (_COMMIT, None))
-        roots = {self._history.tree(oid) for oid in commits}
+                self._select(a2b_hex(oid))
+        roots = {a2b_hex(self._history.tree(oid)) for oid in commits}
         if self._keep.needs_trees:
-            self._know_trees({self._history.tree(oid) for oid in edges}, roots)
+            self._know_trees({a2b_hex(self._history.tree(oid)) for oid in edges}, roots)
         self._walk(given, roots)
 
     def add_tags(self, tags: Iterable[tuple[bytes, bytes]]) -> None:
@@ -88,17 +91,18 @@ class Selection:
         if not self.objects:
             return
         for oid, peeled in tags:
-            if peeled not in self.objects or oid in self.objects:
+            if a2b_hex(peeled) not in self.objects or a2b_hex(oid) in self.objects:
                 continue
             for link, kind in self._history.chain(oid):
-                if link in self.objects:
+                if a2b_hex(link) in self.objects:
                     break
                 if kind == _TAG:
-                    self._select(link, (_TAG, None))
+                    self._select(a2b_hex(link))
 
-    def _select(self, oid: bytes, hint: PackHint | None) -> None:
-        self.objects[ObjectID(oid)] = hint
-        if len(self.objects) % _PROGRESS == 0:
+    def _select(self, *oids: bytes) -> None:
+        before = len(self.objects)
+        self.objects.update(dict.fromkeys(oids))
+        if before // _PROGRESS != len(self.objects) // _PROGRESS:
             self._progress(b"counting objects: %d\r" % len(self.objects))
 
     def _sort(
@@ -109,7 +113,7 @@ class Selection:
         Args:
           oids: hex object ids
           select_tags: whether to select the tags
-        Returns: commits; trees and blobs, with their types
+        Returns: hex ids of commits; binary ids of trees and blobs, with their types
         """
         commits: set[bytes] = set()
         others: dict[bytes, int] = {}
@@ -119,28 +123,29 @@ class Selection:
                 if kind == _COMMIT:
                     commits.add(link)
                 elif kind != _TAG:
-                    others[link] = kind
+                    others[a2b_hex(link)] = kind
                 elif link in tags:
                     break
                 else:
                     tags.add(link)
                     if select_tags:
-                        self._select(link, (_TAG, None))
+                        self._select(a2b_hex(link))
         return commits, others
 
     # Trees
 
-    def _entries(self, oid: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
-        """Read a tree.
+    def _entries(self, oid: bytes, known: Set[bytes] = frozenset()) -> list[TreeEntry]:
+        """Read the entries of a tree, but for those of known objects.
 
-        Yields: name, object id, and whether it is a tree
+        Args:
+          oid: binary id of the tree
+          known: binary ids of objects
         """
-        tree = self._store[ObjectID(oid)]
-        if not isinstance(tree, Tree):
-            raise ObjectFormatException(f"{oid.decode()} is used as a tree and is none")
-        for name, mode, child in tree.iteritems():
-            if not S_ISGITLINK(mode):
-                yield name, child, S_ISDIR(mode)
+        name = b2a_hex(oid)
+        kind, data = self._reader.get_raw(ObjectID(name))
+        if kind != _TREE:
+            raise ObjectFormatException(f"{name.decode()} is used as a tree and is none")
+        return new_entries(data, len(oid), known)
 
     def _know_trees(self, owned: set[bytes], wanted: set[bytes]) -> None:
         """Find trees and blobs of the client, reading only where they differ from wanted ones.
@@ -149,7 +154,7 @@ class Selection:
           owned: trees of the client's newest commits
           wanted: trees of the commits that are sent, at the same path
         """
-        known = self._known
+        known = self.owned
         pending = [(owned, wanted)]
         while pending:
             owned, wanted = pending.pop()
@@ -159,16 +164,18 @@ class Selection:
                 continue
             below: dict[bytes, tuple[set[bytes], set[bytes]]] = {}
             for oid in owned:
-                for name, child, is_tree in self._entries(oid):
-                    if is_tree:
+                for mode, name, child in self._entries(oid):
+                    kind = entry_type(mode)
+                    if kind == _TREE:
                         below.setdefault(name, (set(), set()))[0].add(child)
-                    else:
+                    elif kind == _BLOB:
                         known.add(child)
             for oid in wanted:
-                for name, child, is_tree in self._entries(oid):
-                    if is_tree and name in below:
+                for mode, name, child in self._entries(oid):
+                    if name in below and entry_type(mode) == _TREE:
                         below[name][1].add(child)
             pending += below.values()
+        self._known |= known
 
     def _walk(self, given: dict[bytes, int], roots: set[bytes]) -> None:
         """Select trees and blobs, level by level.
@@ -179,29 +186,30 @@ class Selection:
           roots: trees of commits
         """
         keep, known = self._keep, self._known
-        for oid, kind in given.items():
-            self._select(oid, (kind, None))
-            known.add(oid)
+        self._select(*given)
+        known.update(given)
         if not keep.needs_trees:
             return
-        level = {oid: b"" for oid, kind in given.items() if kind == _TREE}
+        level = {oid for oid, kind in given.items() if kind == _TREE}
         depth = 0
         is_root = True
         while (level or is_root) and (keep.depth is None or depth < keep.depth):
-            below: dict[bytes, bytes] = dict.fromkeys(roots - known, b"") if is_root else {}
-            known |= below.keys()
-            for tree in level:
-                for name, child, is_tree in self._entries(tree):
-                    if child in known:
+            below = roots - known if is_root else set()
+            known |= below
+            for tree in self._reader.in_order(level):
+                blobs = []
+                for mode, _, child in self._entries(tree, known):
+                    kind = entry_type(mode)
+                    if kind == _TREE:
+                        below.add(child)
+                    elif kind != _BLOB or child in known:
                         continue
-                    known.add(child)
-                    if is_tree:
-                        below[child] = name
                     elif self._keeps_blob(child):
-                        self._select(child, (_BLOB, name))
+                        blobs.append(child)
+                    known.add(child)
+                self._select(*blobs)
             if _TREE in keep.kinds:
-                for child, name in below.items():
-                    self._select(child, (_TREE, name))
+                self._select(*below)
             level, is_root = below, False
             depth += 1
 
@@ -209,4 +217,4 @@ class Selection:
         if _BLOB not in self._keep.kinds:
             return False
         limit = self._keep.blob_size
-        return limit is None or len(self._store.get_raw(ObjectID(oid))[1]) < limit
+        return limit is None or self._reader.size_of(b2a_hex(oid)) < limit

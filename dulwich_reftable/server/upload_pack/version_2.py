@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from dulwich.errors import HangupException
-from dulwich.object_store import BaseObjectStore
-from dulwich.objects import ObjectID
 from dulwich.protocol import Protocol as Connection
 from dulwich.protocol import capability_agent, capability_object_format, pkt_line
 
+from ...objects.reader import ObjectReader
 from ..advertised_refs import AdvertisedRefs
 from ..errors import RefusedError
 from ..history import History
@@ -43,6 +42,10 @@ class _Handler(Protocol):
     @property
     def settings(self) -> UploadSettings:
         """The settings of the repository."""
+
+    @property
+    def objects(self) -> ObjectReader:
+        """Reads the repository's objects."""
 
     @property
     def advertised(self) -> AdvertisedRefs:
@@ -163,7 +166,6 @@ def _ls_refs(handler: _Handler, arguments: Iterator[bytes]) -> None:
 
 def _fetch(handler: _Handler, arguments: Iterator[bytes]) -> None:
     repo: Any = handler.repo
-    store = repo.object_store
     fetch, flags = _read_fetch(handler, arguments)
     if not fetch.wants and b"wait-for-done" not in flags:
         return
@@ -174,12 +176,12 @@ def _fetch(handler: _Handler, arguments: Iterator[bytes]) -> None:
             proto.write_pkt_line(b"NAK\n")
         for oid in fetch.haves:
             proto.write_pkt_line(b"ACK %s\n" % oid)
-        if b"wait-for-done" in flags or not _is_enough(fetch, store):
+        if b"wait-for-done" in flags or not _is_enough(fetch, handler.objects):
             proto.write(FLUSH)
             return
         proto.write_pkt_line(b"ready\n")
         proto.write(DELIMITER)
-    shallow, unshallow = fetch.cut(repo, at_own=True)
+    shallow, unshallow = fetch.cut(repo, handler.objects, at_own=True)
     if fetch.is_cut or fetch.roots:
         proto.write_pkt_line(b"shallow-info\n")
         for oid in shallow:
@@ -192,8 +194,8 @@ def _fetch(handler: _Handler, arguments: Iterator[bytes]) -> None:
     proto.write(FLUSH)
 
 
-def _is_enough(fetch: Fetch, store: BaseObjectStore) -> bool:
-    reach = Reach(History(store, fetch.client_shallow), fetch.wants)
+def _is_enough(fetch: Fetch, objects: ObjectReader) -> bool:
+    reach = Reach(History(objects, fetch.client_shallow), fetch.wants)
     for oid in fetch.haves:
         reach.add(oid)
     return reach.is_enough()
@@ -207,12 +209,12 @@ def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, s
     """
     fetch = Fetch()
     flags: set[bytes] = set()
-    store = handler.repo.object_store
+    objects = handler.objects
     for argument in arguments:
         key, _, value = argument.partition(b" ")
         if key == b"have":
             flags.add(b"have")
-            fetch.add_have(handler.object_id(value), store)
+            fetch.add_have(handler.object_id(value), objects)
         elif argument == b"deepen-relative":
             fetch.is_relative = True
         elif argument in (
@@ -221,8 +223,10 @@ def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, s
             flags.add(argument)
         elif not handler.read_argument(argument, fetch):
             raise RefusedError(f"unexpected line {argument[:60]!r}")
-    absent = next((oid for oid in fetch.wants if ObjectID(oid) not in store), None)
+    absent = next((oid for oid in fetch.wants if not objects.exists(oid)), None)
     if absent is not None:
         raise RefusedError(f"upload-pack: not our ref {absent.decode()}")
     fetch.include_tags = b"include-tag" in flags
+    fetch.is_thin = b"thin-pack" in flags
+    fetch.has_offsets = b"ofs-delta" in flags
     return fetch, flags

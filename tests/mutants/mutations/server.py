@@ -33,9 +33,10 @@ MUTATIONS = (
     Mutation(
         "non-fast-forward-by-times",
         "server/history.py",
-        "    return any(oid == old for oid, _ in History(store).newest_first([new]))\n",
-        "    for oid, time in History(store).newest_first([new]):\n"
-        "        if oid == old or time < store[ObjectID(old)].commit_time:\n"
+        "    return any(oid == old for oid, _ in History(objects).newest_first([new]))\n",
+        "    for oid, time in History(objects).newest_first([new]):\n"
+        "        end = parse_commit(objects.get_raw(ObjectID(old))[1], 40).time\n"
+        "        if oid == old or time < end:\n"
         "            return oid == old\n"
         "    return False\n",
         "receive.denyNonFastForwards refuses a push whose commits have wrong times",
@@ -149,8 +150,8 @@ MUTATIONS = (
     Mutation(
         "limit-takes-one-byte-more",
         "server/upload_pack/selection.py",
-        "len(self._store.get_raw(ObjectID(oid))[1]) < limit",
-        "len(self._store.get_raw(ObjectID(oid))[1]) <= limit",
+        "self._reader.size_of(b2a_hex(oid)) < limit",
+        "self._reader.size_of(b2a_hex(oid)) <= limit",
         "blob:limit=n sends blobs of n bytes, which git leaves out",
         ("server/test_filters.py", "server/test_fetch_beside_git.py"),
     ),
@@ -242,5 +243,37 @@ MUTATIONS = (
         "earned = self.limit if received else 0.0",
         "a client that sends a byte a second is never hung up on",
         ("server/test_connections.py", "server/test_hostile.py"),
+    ),
+    Mutation(
+        "deltas-keep-their-distance",
+        "server/upload_pack/pack_writer.py",
+        "entry.kind == OFS_DELTA and distance == offset - base",
+        "entry.kind == OFS_DELTA",
+        "a pack that leaves something out between a delta and its base cannot be read",
+        ("server/test_pack_writer.py",),
+    ),
+    Mutation(
+        "neighbours-that-are-none",
+        "server/upload_pack/pack_writer.py",
+        "if offset != self._run_end:",
+        "if not self._run_end:",
+        "objects that nobody asked for are sent, and the pack cannot be read",
+        ("server/test_pack_writer.py",),
+    ),
+    Mutation(
+        "size-of-a-delta",
+        "objects/pack_file.py",
+        "        if entry.base is None:\n            return entry.size\n",
+        "        if entry:\n            return entry.size\n",
+        "a filter by size compares with the size of a delta",
+        ("objects/test_pack_file.py",),
+    ),
+    Mutation(
+        "trees-end-anywhere",
+        "objects/trees.py",
+        "if any(not entry[2] for entry in entries):",
+        "if not entries:",
+        "a damaged tree is sent as if it were whole, without what is below it",
+        ("objects/test_trees.py",),
     ),
 )

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""A pack on disk, read entry by entry.
+
+An entry says in its first bytes what it is: the type of a whole object, or a delta and where its
+base is. So the type of an object is known without inflating anything, and an entry can be copied
+into another pack as it lies. dulwich offers neither. It finds objects in the index; everything else
+is read here, from a map of the pack (``gitformat-pack``, "Object representation").
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from mmap import ACCESS_READ, mmap
+from typing import NamedTuple
+
+from dulwich.errors import ApplyDeltaError
+from dulwich.objects import RawObjectID
+from dulwich.pack import (
+    OFS_DELTA,
+    REF_DELTA,
+    FilePackIndex,
+    Pack,
+    PackFileDisappeared,
+    apply_delta,
+)
+
+__all__ = ["BROKEN", "Entry", "PackFile"]
+
+BROKEN = (
+    KeyError,
+    IndexError,
+    ValueError,
+    OSError,
+    zlib.error,
+    ApplyDeltaError,
+    PackFileDisappeared,
+)
+"""What reading raises if an object is not in the pack, or the pack is broken, closed or gone."""
+
+_LONGEST_CHAIN = 4096
+"""How many bases are followed; git makes chains of 50 by default, and of at most 4095."""
+_CACHED = 1 << 24
+"""How many bytes of objects are kept, since they are likely to be bases of others."""
+_SHA1_SIZE = 20
+_LARGE = 1 << 20
+"""Objects of more bytes are not kept."""
+_PIECE = 1 << 14
+"""How many bytes are inflated at once to find the end of an entry."""
+_LONGEST_SIZE = 64
+"""How many bits the size of an object may have."""
+
+
+class Entry(NamedTuple):
+    """The header of an entry.
+
+    Attributes:
+      kind: number of the type; ``OFS_DELTA`` or ``REF_DELTA`` for a delta
+      size: bytes of the object, or of the delta
+      data: where the compressed bytes begin
+      base: offset of a delta's base; None for a whole object
+    """
+
+    kind: int
+    size: int
+    data: int
+    base: int | None
+
+
+class PackFile:
+    """A pack and its index.
+
+    Args:
+      pack: a pack on disk
+    Raises:
+      OSError, ValueError, PackFileDisappeared: if a file is gone or cannot be read
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        # Do not keep the pack: it would open its files again after they were closed.
+        index = pack.index
+        if not isinstance(index, FilePackIndex):
+            raise ValueError("an index that is not a file")
+        self._index = index
+        with open(index.path.removesuffix(".idx") + ".pack", "rb") as file:
+            self._map = mmap(file.fileno(), 0, access=ACCESS_READ)
+        self.bytes = memoryview(self._map)
+        self._hash_size: int = getattr(index, "hash_size", _SHA1_SIZE)  # an old index has none
+        # Two generations: when the younger one is full, the older one is dropped.
+        self._young: dict[int, tuple[int, bytes]] = {}
+        self._old: dict[int, tuple[int, bytes]] = {}
+        self._young_size = 0
+
+    def close(self) -> None:
+        """Let go of the map, at the latest when nobody uses its bytes any more."""
+        self._young, self._old = {}, {}
+        self.bytes.release()
+        with suppress(BufferError):  # somebody still writes a piece of it
+            self._map.close()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def find(self, oid: bytes) -> int:
+        """Give the offset of an object.
+
+        Args:
+          oid: binary object id
+        Raises:
+          KeyError: if it is not in the pack
+        """
+        return self._index.object_offset(RawObjectID(oid))
+
+    def offsets(self) -> Iterator[int]:
+        """List the offsets of all entries, and the end of the last one, in any order."""
+        for _, offset, _ in self._index.iterentries():
+            yield offset
+        yield len(self._map) - self._hash_size
+
+    def entry(self, offset: int) -> Entry:
+        """Read the header of an entry.
+
+        Raises:
+          BROKEN: if it is broken
+        """
+        data = self._map
+        byte = data[offset]
+        kind, size, at, shift = byte >> 4 & 7, byte & 0x0F, offset + 1, 4
+        while byte & 0x80:
+            byte = data[at]
+            size |= (byte & 0x7F) << shift
+            at += 1
+            shift += 7
+            if shift > _LONGEST_SIZE:
+                raise ValueError("a size that is too long")
+        if kind == OFS_DELTA:
+            byte = data[at]
+            distance = byte & 0x7F
+            at += 1
+            while byte & 0x80:
+                byte = data[at]
+                distance = (distance + 1) << 7 | byte & 0x7F
+                at += 1
+                if distance > offset:
+                    break
+            if not 0 < distance < offset:
+                raise ValueError("a base that is not in the pack")
+            return Entry(kind, size, at, offset - distance)
+        if kind == REF_DELTA:
+            end = at + self._hash_size
+            return Entry(kind, size, end, self.find(data[at:end]))
+        return Entry(kind, size, at, None)
+
+    def type_at(self, offset: int) -> int:
+        """Give the type of the object at an offset: that of the last base of its chain.
+
+        Raises:
+          BROKEN: if an entry is broken
+        """
+        for _ in range(_LONGEST_CHAIN):
+            entry = self.entry(offset)
+            if entry.base is None:
+                return entry.kind
+            offset = entry.base
+        raise ValueError("no base that is no delta")
+
+    def size_at(self, offset: int) -> int:
+        """Give the size in bytes of the object at an offset.
+
+        Raises:
+          BROKEN: if its entry is broken
+        """
+        entry = self.entry(offset)
+        if entry.base is None:
+            return entry.size
+        # A delta begins with two sizes, that of its base and that of its result.
+        start = zlib.decompressobj().decompress(self.bytes[entry.data :], 32)
+        at = 0
+        while start[at] & 0x80:
+            at += 1
+        size = shift = 0
+        for byte in start[at + 1 :]:
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                return size
+        raise ValueError("a delta without a size")
+
+    def read(self, offset: int) -> tuple[int, bytes]:
+        """Read the object at an offset.
+
+        Returns: number of its type, and its content
+        Raises:
+          BROKEN: if an entry is broken
+        """
+        deltas: list[tuple[int, Entry]] = []
+        while True:
+            found = self._young.get(offset) or self._old.get(offset)
+            if found is not None:
+                break
+            entry = self.entry(offset)
+            if entry.base is None:
+                found = entry.kind, self._inflate(entry)
+                self._keep(offset, found)
+                break
+            deltas.append((offset, entry))
+            offset = entry.base
+            if len(deltas) > _LONGEST_CHAIN:
+                raise ValueError("no base that is no delta")
+        kind, data = found
+        for place, entry in reversed(deltas):
+            data = b"".join(apply_delta(data, self._inflate(entry)))
+            self._keep(place, (kind, data))
+        return kind, data
+
+    def _inflate(self, entry: Entry) -> bytes:
+        data = zlib.decompress(self.bytes[entry.data :], bufsize=entry.size or 1)
+        if len(data) != entry.size:
+            raise ValueError("an object of another size than its entry says")
+        return data
+
+    def _keep(self, offset: int, found: tuple[int, bytes]) -> None:
+        size = len(found[1])
+        if size > _LARGE:
+            return
+        self._young_size += size
+        if self._young_size > _CACHED // 2:
+            self._old, self._young, self._young_size = self._young, {}, size
+        self._young[offset] = found
+
+    def end_of(self, offset: int) -> int:
+        """Find the end of an entry, by inflating it.
+
+        Raises:
+          BROKEN: if it is broken
+        """
+        at = self.entry(offset).data
+        inflate = zlib.decompressobj()
+        end = len(self._map) - self._hash_size
+        while not inflate.eof:
+            if at >= end:
+                raise ValueError("an entry without an end")
+            piece = self.bytes[at : min(at + _PIECE, end)]
+            pending: bytes | memoryview = piece
+            while pending and not inflate.eof:
+                inflate.decompress(pending, _PIECE)
+                pending = inflate.unconsumed_tail
+            at += len(piece)
+        return at - len(inflate.unused_data)
