@@ -40,9 +40,10 @@ def run_program(
     environment = Environment(root / "environment", kind.packages)
     versions = environment.versions
     environment.add_ours(wheel)
-    program, dulwich = f"{name} {versions[name.lower()]}", versions["dulwich"]
-    changes = Answer(error="; ".join(environment.changes)) if environment.changes else Answer()
-    yield Row(program, dulwich, "pip install", {SIDES[0]: Answer(), SIDES[3]: changes})
+    program = f"{name} {versions[name.lower().replace('_', '-')]}"
+    dulwich = versions["dulwich"]
+    beside = {SIDES[0]: Answer(), SIDES[-1]: Answer(error=environment.refusal)}
+    yield Row(program, dulwich, "pip install", beside)
     answers = {side: list(_answers(kind(environment, side, _room(root), sample))) for side in sides}
     for number, job in enumerate(kind.jobs()):
         yield Row(program, dulwich, job.title, {side: answers[side][number] for side in sides})

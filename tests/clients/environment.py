@@ -1,7 +1,8 @@
 """A virtual environment for each program: the program as pip installs it, and then this package.
 
 The program comes first, so that pip chooses its version without a look at us. Then a wheel of this
-tree is installed beside it, which must leave the versions of everything else as they are.
+tree is installed beside it, which must leave the versions of everything else as they are. Where pip
+cannot do that, the wheel is put there all the same: the program then shows how far it gets.
 ``DULWICH_REFTABLE_AUTO=0`` in the environment of a process keeps us out of it.
 """
 
@@ -61,7 +62,7 @@ class Environment:
 
     Attributes:
       versions: of all packages before ours was installed
-      changes: what installing ours did to them: a line for each
+      refusal: what pip said if ours cannot be installed without a change of them, or nothing
     """
 
     def __init__(self, directory: Path, packages: Sequence[str]) -> None:
@@ -72,7 +73,7 @@ class Environment:
         self.python = self.bin / ("python.exe" if os.name == "nt" else "python")
         self.install(*packages)
         self.versions = self._list()
-        self.changes: list[str] = []
+        self.refusal = ""
 
     def install(self, *packages: str | Path) -> None:
         """Install packages.
@@ -93,13 +94,14 @@ class Environment:
         Raises:
           NotAvailableError: if pip cannot
         """
-        self.install(wheel)
-        now = self._list()
-        self.changes = [
-            f"{name} {version} became {now.get(name)}"
-            for name, version in self.versions.items()
-            if now.get(name) != version
-        ]
+        constraints = self.directory / "constraints.txt"
+        pinned = (f"{name}=={version}\n" for name, version in self.versions.items())
+        constraints.write_text("".join(pinned))
+        try:
+            self.install("--constraint", constraints, wheel)
+        except NotAvailableError as error:
+            self.refusal = str(error)
+            self.install("--no-deps", wheel)
         library = sysconfig.get_path("purelib", "venv", {"base": str(self.directory)})
         (Path(library) / "dulwich_reftable_clients.pth").write_text(
             "import os; os.environ.get('DULWICH_REFTABLE_AUTO') != '0' and "

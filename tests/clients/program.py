@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -152,10 +153,9 @@ class Program:
         Raises:
           ProgramError: if the exit status is another one
         """
-        program = self.environment.bin / command[0]
         try:
             done = subprocess.run(
-                [program if program.exists() else command[0], *command[1:]],
+                [self._found(command[0]), *command[1:]],
                 cwd=cwd or self.root,
                 env={**self.env, **(env or {})},
                 capture_output=True,
@@ -167,6 +167,9 @@ class Program:
         if done.returncode != status:
             raise ProgramError(f"{done.stdout}\n{done.stderr}".strip() or f"exit {done.returncode}")
         return self.neutral(done.stdout)
+
+    def _found(self, program: str | Path) -> Path:
+        return Path(shutil.which(program, path=self.env["PATH"]) or program)
 
     def python(self, script: str, *args: str | Path, cwd: Path | None = None) -> str:
         """Run a script with the environment's interpreter; returns what it printed."""
@@ -186,7 +189,7 @@ class Program:
         program, *args = (str(word).replace("{port}", str(port)) for word in command)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [self.environment.bin / program, *args],
+                [self._found(program), *args],
                 cwd=self.root,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
@@ -219,8 +222,9 @@ class Program:
         found = git.run("rev-parse", "--show-ref-format").decode().strip()
         if found != self.side.ref_format:
             raise ProgramError(f"the refs are in the format {found}")
-        if complaints := git.complaints():
-            raise ProgramError(f"git says: {complaints.decode(errors='replace')}")
+        said = git.complaints().decode(errors="replace").splitlines()
+        if complaints := [line for line in said if not line.startswith("notice: ")]:
+            raise ProgramError(f"git says: {complaints}")
         return {name.decode(): value.decode() for name, value in git.raw_refs().items()}
 
     def reflog(self, path: Path, name: str = "HEAD") -> list[str]:

@@ -1,10 +1,15 @@
 """The programs, a module each."""
 
 from ..program import Program
+from .comet_ml import CometML
+from .hg_git import HgGit
 from .klaus import Klaus
+from .poetry import Poetry
 from .reno import Reno
+from .southwark import Southwark
+from .xandikos import Xandikos
 
 __all__ = ["PROGRAMS"]
 
-PROGRAMS: tuple[type[Program], ...] = (Klaus, Reno)
+PROGRAMS: tuple[type[Program], ...] = (Klaus, Reno, Xandikos, Poetry, HgGit, CometML, Southwark)
 """All of them."""
