@@ -37,8 +37,12 @@ __all__ = ["ReftableRefsContainer"]
 class ReftableRefsContainer(RefsWriter):
     """Refs in a reftable stack.
 
-    One container may serve many threads. It opens a stack when it first needs it, and creates
-    nothing before the first write.
+    It opens a stack when it first needs it, and creates nothing before the first write.
+
+    One container may serve many threads, with a global interpreter lock or without. Each call is
+    answered from one moment, and sees what calls that have returned, in any thread, have written.
+    Snapshots may be shared. A transaction, a batch or an iterator is for one thread at a time.
+    :meth:`close` disturbs no call that is under way.
 
     Args:
       path: the repository's (common) control directory

@@ -7,6 +7,7 @@ Errors are those of the operating system; callers add the name of the file.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 from contextlib import suppress
@@ -16,6 +17,7 @@ from ..errors import CorruptTableError
 __all__ = [
     "IS_WINDOWS",
     "Descriptor",
+    "collects_descriptors",
     "create",
     "open_directory",
     "open_plain",
@@ -67,6 +69,29 @@ class Descriptor:
                 os.close(fd)
 
 
+def collects_descriptors(error: OSError) -> bool:
+    """Collect garbage if too many files are open.
+
+    PyPy closes the files that nobody refers to any more, and the maps of tables, when it collects
+    garbage. It does not collect for want of descriptors.
+
+    Returns: whether to try again, once
+    """
+    if error.errno not in (errno.EMFILE, errno.ENFILE):
+        return False
+    gc.collect()
+    return True
+
+
+def _open(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags, 0o666)
+    except OSError as error:
+        if not collects_descriptors(error):
+            raise
+    return os.open(path, flags, 0o666)
+
+
 def open_plain(path: str) -> tuple[Descriptor, int]:
     """Open a plain file for reading; opening a pipe does not block.
 
@@ -75,7 +100,7 @@ def open_plain(path: str) -> tuple[Descriptor, int]:
       CorruptTableError: if it is no plain file
       OSError: if it cannot be opened
     """
-    file = Descriptor(os.open(path, _READ_FLAGS))
+    file = Descriptor(_open(path, _READ_FLAGS))
     try:
         found = os.fstat(file.fd)
         if not stat.S_ISREG(found.st_mode):
@@ -88,7 +113,7 @@ def open_plain(path: str) -> tuple[Descriptor, int]:
 
 def create(path: str) -> int:
     """Create a file that must not exist yet, and open it for writing."""
-    return os.open(path, _CREATE_FLAGS, 0o666)
+    return _open(path, _CREATE_FLAGS)
 
 
 def read_all(fd: int, size: int) -> bytes:

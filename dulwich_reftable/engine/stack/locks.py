@@ -8,13 +8,21 @@ owner is dead: the message says how old the lock is and what to do.
 A lock may also be lost: somebody removes the file by hand, and somebody else takes the lock. So the
 lock counts as held only while the file is the one that we made. An interrupted commit finds out in
 the same way whether its rename has happened.
+
+A lock that its owner has dropped, without releasing it, is released when the object goes. With
+reference counts, as in CPython, that is at once. In other Pythons it is when the garbage is
+collected. So threads of the same process have it collected before they give up; other processes
+see the lock until then.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import random
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,6 +36,10 @@ __all__ = ["LockFile", "attempts"]
 _log = logging.getLogger(__name__)
 
 _SUFFIX = ".lock"
+
+_COUNTS_REFERENCES = sys.implementation.name == "cpython"
+if not _COUNTS_REFERENCES:
+    atexit.register(gc.collect)  # a lock that was dropped would stay behind
 
 _FIRST_PAUSE = 0.001  # seconds
 _LONGEST_PAUSE = 0.1
@@ -60,6 +72,16 @@ def attempts(timeout: float | None, since: float | None = None) -> Iterator[None
         time.sleep(pause if timeout is None else min(pause, timeout - waited))
 
 
+def _queue_up(waiter: Waiter, timeout: float | None) -> bool:
+    """Wait to be the first of the process's threads; tell whether this thread is."""
+    if waiter.wait(timeout):
+        return True
+    if _COUNTS_REFERENCES:
+        return False
+    gc.collect()
+    return waiter.wait(0)
+
+
 class LockFile:
     """A lock file that we hold.
 
@@ -89,7 +111,7 @@ class LockFile:
         self._is_over = False
         begun = time.monotonic()
         try:
-            if self._waiter is not None and not self._waiter.wait(timeout):
+            if self._waiter is not None and not _queue_up(self._waiter, timeout):
                 raise self._taken(begun)
             if not self._create(timeout, self._waiter.since if self._waiter else begun):
                 raise self._taken(begun)
@@ -105,9 +127,12 @@ class LockFile:
     def _create(self, timeout: float | None, since: float) -> bool:
         for _ in attempts(timeout, since):
             try:
-                # An interrupt could come between the creation of the file and an assignment. One
-                # call of extend() is one step of C code, and no interrupt comes in between.
-                self._opened.extend(map(os.open, (self.path,), (_FLAGS,), (0o666,)))
+                try:
+                    self._open()
+                except OSError as error:
+                    if not files.collects_descriptors(error):
+                        raise
+                    self._open()
                 self._identify()
             except FileExistsError:
                 continue
@@ -115,6 +140,11 @@ class LockFile:
                 raise StorageError.of(error, "lock", self.path) from error
             return True
         return False
+
+    def _open(self) -> None:
+        # An interrupt could come between the creation of the file and an assignment. One call of
+        # extend() is one step of C code, and no interrupt comes in between.
+        self._opened.extend(map(os.open, (self.path,), (_FLAGS,), (0o666,)))
 
     def _identify(self) -> None:
         found = os.fstat(self.fd)

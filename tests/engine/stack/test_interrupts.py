@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from support.forking import exit_code_of, needs_fork
+from support.garbage import collect
 from support.git import requires_git
 
 import dulwich_reftable.engine as engine
@@ -105,6 +106,7 @@ def test_between_any_two_lines(stacked: Scene) -> None:
         stacked.reset()
         with suppress(KeyboardInterrupt), interrupted_at(line):
             update(directory)
+        collect()
         left = scenes.stray_files(stacked.git_dir)
         assert not [name for name in left if not name.endswith(".ref")], line
         seen = state_of(Stack(DirectoryStorage(str(directory))))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.compare import file_states
+from support.garbage import collect
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
@@ -269,6 +270,7 @@ def test_no_descriptor_is_lost(stacked: Scene) -> None:
     )  # before Python 3.13, maps have descriptors of their own
     refs.close()
     reader.close()
+    collect()
     assert open_files(stacked.path) == []
 
 

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import soak.threads
+from soak import workload
 from support.forking import exit_code_of, needs_fork
+from support.pool import ObjectPool
 from support.waiting import GUARD, wait_for
 
 import dulwich_reftable as dr
@@ -125,6 +128,15 @@ def test_readers_of_one_container(path: Path) -> None:
             assert [n for n, _ in refs.iter_refs(name)] == [name]
 
     run_threads(write, *[lambda step=step: read(step) for step in (7, 13, 101, 397)])
+
+
+def test_everything_at_once(tmp_path: Path, pool: ObjectPool) -> None:
+    """`tests.soak.threads` is the same for longer."""
+    arena = workload.Arena.make(tmp_path / "repo", pool)
+    soak.threads.prepare(arena)
+    reports = soak.threads.work_together(arena, workload.Limit(rounds=10), 3, 2)
+    assert workload.losses(arena, reports) == []
+    assert any(report.done for report in reports)
 
 
 # Forked children
