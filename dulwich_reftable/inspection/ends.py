@@ -24,7 +24,7 @@ def read_ends(buffer: Buffer) -> tuple[Header | None, Footer | None]:
         position = size - FOOTER_SIZES[version]
         if position < header_size:
             continue
-        footer = Footer.at(buffer, position, header_size)
+        footer = Footer.decode(buffer[position:size], position)
         copy = _header_at(buffer, position)
         if copy is not None and copy.size == header_size:
             if footer.is_sound or header is None:

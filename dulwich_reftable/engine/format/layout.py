@@ -8,8 +8,8 @@ of hashes (format: "Header", "Footer").
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import NamedTuple, Protocol
+from zlib import crc32
 
 from ..errors import CorruptTableError
 
@@ -103,14 +103,13 @@ class Header(NamedTuple):
         version = word >> 24
         if version not in HEADER_SIZES:
             raise CorruptTableError(filename, 4, f"unknown version {version}")
-        hash_size = HASH_SIZES[b"sha1"]
-        if version != 1:
-            hash_id = data[_HASH_ID]
-            if hash_id not in HASH_SIZES:
-                raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
-            hash_size = HASH_SIZES[hash_id]
-        fields = version, word & 0xFFFFFF, min_update_index, max_update_index, hash_size
-        return tuple.__new__(cls, fields)
+        hash_id = b"sha1" if version == 1 else data[_HASH_ID]
+        if hash_id not in HASH_SIZES:
+            raise CorruptTableError(filename, 24, f"unknown hash id {hash_id!r}")
+        block_size, hash_size = word & 0xFFFFFF, HASH_SIZES[hash_id]
+        return tuple.__new__(
+            cls, (version, block_size, min_update_index, max_update_index, hash_size)
+        )
 
 
 def encode_header(
@@ -153,25 +152,20 @@ class Footer(NamedTuple):
         return self.ref_index, self.obj, self.obj_index, self.log, self.log_index
 
     @classmethod
-    def at(cls, buffer: Buffer, position: int, header_size: int) -> Footer:
-        """Decode the footer at a position; its checksum may be wrong."""
-        data = buffer[position : position + header_size + _FOOTER.size]
-        numbers = _FOOTER.unpack_from(data, header_size)
-        ref_index, obj, obj_index, log, log_index, checksum = numbers
-        is_sound = checksum == zlib.crc32(data[:-4])
-        length = obj & 31
-        fields = (
-            position,
-            ref_index,
-            obj >> 5,
-            length,
-            obj_index,
-            log,
-            log_index,
-            checksum,
-            is_sound,
-        )
-        return tuple.__new__(cls, fields)
+    def decode(cls, data: bytes, position: int) -> Footer:
+        """Decode a footer; its checksum may be wrong.
+
+        Args:
+          data: all of it, the copy of the header included
+          position: where it begins in the file
+        """
+        ref_index, obj, obj_index, log, log_index, checksum = _FOOTER.unpack(data[-_FOOTER.size :])
+        is_sound = checksum == crc32(data[:-4])
+        # fmt: off
+        return tuple.__new__(cls, (
+            position, ref_index, obj >> 5, obj & 31, obj_index, log, log_index, checksum, is_sound
+        ))
+        # fmt: on
 
 
 def encode_footer(
@@ -186,7 +180,7 @@ def encode_footer(
     """Encode a footer, copy of the header and checksum included; see :class:`Footer`."""
     word = obj << 5 | obj_id_length
     data = header + _POSITIONS.pack(ref_index, word, obj_index, log, log_index)
-    return data + zlib.crc32(data).to_bytes(4, "big")
+    return data + crc32(data).to_bytes(4, "big")
 
 
 class Layout(NamedTuple):

@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 
 from ..format.hash_index import BlockHashIndex
-from ..format.layout import Layout
 from ..format.records import RefRecord
 from ..format.ref_scan import ref_text
 from .section import Section
@@ -60,21 +59,24 @@ _BYTES_DECODED = 1 << 19
 class RefSection(Section):
     """The ref blocks of a table; arguments are those of :class:`~.section.Section`."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        kind: int,
-        position: int,
-        index_position: int,
-        starts: frozenset[int],
-    ) -> None:
-        super().__init__(layout, kind, position, index_position, starts)
-        self._size = len(layout.buffer)
-        self._searches_in: defaultdict[int, int] = defaultdict(int)  # by position of the block
-        self._hash_indexes: dict[int, BlockHashIndex] = {}
-        self._by_name: dict[bytes, RefRecord] | None = None
-        self._names: list[bytes] = []  # the keys of that
-        self._single_searches = 0
+    _by_name: dict[bytes, RefRecord] | None = None
+    _names: Sequence[bytes] = ()  # the keys of that
+    _single_searches = 0
+
+    @cached_property
+    def _searches_in(self) -> defaultdict[int, int]:
+        """How often each block was searched, by its position."""
+        return defaultdict(int)
+
+    @cached_property
+    def _hash_indexes(self) -> dict[int, BlockHashIndex]:
+        """By position of the block."""
+        return {}
+
+    @cached_property
+    def _size(self) -> int:
+        """Bytes of the table."""
+        return len(self.layout.buffer)
 
     def lookup_ref(self, name: bytes) -> RefRecord | None:
         """Find a ref.

@@ -47,17 +47,28 @@ class Section:
         kind: int,
         position: int,
         index_position: int,
-        starts: frozenset[int],
+        starts: tuple[int, ...],
     ) -> None:
         self.layout = layout
         self.kind = kind
         self.position = position
         self.index_position = index_position
         self._starts = starts
-        self._sound_gaps: set[int] = set()
-        self._searches = 0
-        self._reads: defaultdict[int, int] = defaultdict(int)  # by position of the block
-        self._flat: tuple[list[bytes], list[int]] | None = None
+
+    # What searches need is made by the first of them: most tables that are opened are never
+    # searched in all of their sections.
+    _searches = 0
+    _flat: tuple[list[bytes], list[int]] | None = None
+
+    @cached_property
+    def _reads(self) -> defaultdict[int, int]:
+        """How often each block was read, by its position."""
+        return defaultdict(int)
+
+    @cached_property
+    def _sound_gaps(self) -> set[int]:
+        """The blocks before which a gap was checked."""
+        return set()
 
     @cached_property
     def block(self) -> Callable[[int], Block]:

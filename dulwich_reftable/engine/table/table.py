@@ -59,24 +59,33 @@ class Table:
     def __init__(self, filename: str, buffer: Buffer) -> None:
         self.filename = filename
         self.size = size = len(buffer)
-        header = Header.decode(filename, buffer[:LONGEST_HEADER])
-        self.version, self.block_size, self.min_update_index, self.max_update_index, _ = header
-        self.hash_size = header.hash_size
+        head = buffer[: LONGEST_HEADER + 1]
+        (
+            self.version,
+            self.block_size,
+            self.min_update_index,
+            self.max_update_index,
+            self.hash_size,
+        ) = Header.decode(filename, head)
         header_size = HEADER_SIZES[self.version]
         end = size - FOOTER_SIZES[self.version]
         if end < header_size:
             raise CorruptTableError(filename, 0, f"{size} bytes are too few for a table")
-        footer = Footer.at(buffer, end, header_size)
-        if buffer[end : end + header_size] != buffer[:header_size]:
+        tail = buffer[end:size]
+        _, ref_index, obj, obj_id_length, obj_index, log, log_index, _, is_sound = Footer.decode(
+            tail, end
+        )
+        if tail[:header_size] != head[:header_size]:
             raise CorruptTableError(filename, end, "footer does not repeat the header")
-        if not footer.is_sound:
+        if not is_sound:
             raise CorruptTableError(filename, size - 4, "checksum of the footer does not match")
         if self.min_update_index > self.max_update_index:
             raise CorruptTableError(filename, 8, "update indexes are out of order")
-        for i, position in enumerate(footer.starts):
-            if position >= end:
-                at = end + header_size + 8 * i
-                raise CorruptTableError(filename, at, f"position {position} is behind the blocks")
+        starts = ref_index, obj, obj_index, log, log_index
+        if max(starts) >= end:
+            i = next(i for i, position in enumerate(starts) if position >= end)
+            at = end + header_size + 8 * i
+            raise CorruptTableError(filename, at, f"position {starts[i]} is behind the blocks")
 
         self.layout = layout = Layout(
             filename,
@@ -87,32 +96,31 @@ class Table:
             self.min_update_index,
             end,
         )
-        first = buffer[header_size : header_size + 1][0] if end > header_size else 0
+        first = head[header_size] if end > header_size else 0
         self.obj_id_length = 0
         self.refs: RefSection | None = None
         self.objs: Section | None = None
         self.logs: Section | None = None
-        starts = frozenset(footer.starts)
         if first == REF:
-            self.refs = RefSection(layout, REF, 0, footer.ref_index, starts)
-            is_odd = bool(footer.log_index and not footer.log)
+            self.refs = RefSection(layout, REF, 0, ref_index, starts)
+            is_odd = bool(log_index and not log)
         elif first == LOG:
-            is_odd = bool(footer.ref_index or footer.obj or footer.log > header_size)
+            is_odd = bool(ref_index or obj or log > header_size)
         else:
             is_odd = end > header_size or any(starts)
         if is_odd:
             raise CorruptTableError(filename, header_size, f"unexpected block type 0x{first:02x}")
-        if footer.obj:
-            self.obj_id_length = footer.obj_id_length
+        if obj:
+            self.obj_id_length = obj_id_length
             if not 2 <= self.obj_id_length <= self.hash_size:
                 at = end + header_size + 8
                 raise CorruptTableError(filename, at, f"ids cut to {self.obj_id_length} bytes")
-            self.objs = Section(layout, OBJ, footer.obj, footer.obj_index, starts)
-        if first == LOG or footer.log:
+            self.objs = Section(layout, OBJ, obj, obj_index, starts)
+        if first == LOG or log:
             # At position 0 the first block shares the header, which is what git writes.
-            self.logs = Section(layout, LOG, footer.log, footer.log_index, starts)
+            self.logs = Section(layout, LOG, log, log_index, starts)
             if first == LOG:
-                self.logs.block(footer.log)  # what cannot be inflated may be refs
+                self.logs.block(log)  # what cannot be inflated may be refs
 
     def __repr__(self) -> str:
         return f"<Table {self.filename}>"

@@ -176,7 +176,7 @@ MUTATIONS = (
     Mutation(
         "footer-unchecked",
         "engine/format/layout.py",
-        "is_sound = checksum == zlib.crc32(data[:-4])",
+        "is_sound = checksum == crc32(data[:-4])",
         "is_sound = True",
         "a damaged footer is followed to wherever it leads",
         ("engine/test_corruption.py",),
