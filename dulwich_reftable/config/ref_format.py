@@ -16,6 +16,8 @@ from .values import find_value, get_boolean
 
 __all__ = [
     "EXTENSIONS_OF_VERSION_0",
+    "FORMATS",
+    "OBJECT_FORMATS",
     "check_environment",
     "default_ref_format",
     "hash_size_of",
@@ -24,8 +26,9 @@ __all__ = [
     "shown_extensions",
 ]
 
-_FORMATS = ("files", "reftable")
-_HASH_SIZES = {b"sha1": 20, b"sha256": 32}
+FORMATS = ("files", "reftable")
+OBJECT_FORMATS = ("sha1", "sha256")
+_HASH_SIZES = dict(zip(map(str.encode, OBJECT_FORMATS), (20, 32), strict=True))
 _BACKEND = "GIT_REFERENCE_BACKEND"
 
 EXTENSIONS_OF_VERSION_0 = frozenset(
@@ -67,7 +70,7 @@ def ref_format_of(config: Config) -> str:
     formats = set()
     if b"refstorage" in extensions:
         value = extensions[b"refstorage"].decode("utf-8", "replace")
-        if value not in _FORMATS:
+        if value not in FORMATS:
             raise UnsupportedExtension(f"refStorage = {value}")
         formats.add(value)
     if b"reftable" in extensions:
@@ -176,7 +179,7 @@ def _backend_of(environ: Mapping[str, str]) -> tuple[str, str] | None:
     if value is None:
         return None
     name, _, place = value.partition("://")
-    if name not in _FORMATS:
+    if name not in FORMATS:
         raise ConfigurationError(f"{_BACKEND} = {value!r} in the environment is not known")
     return name, place
 
@@ -195,11 +198,11 @@ def default_ref_format(config: Config) -> str:
         return named[0]
     name = os.environ.get("GIT_DEFAULT_REF_FORMAT")
     if name is not None:
-        if name not in _FORMATS:
+        if name not in FORMATS:
             raise ConfigurationError(f"GIT_DEFAULT_REF_FORMAT = {name!r} is not known")
         return name
     name = find_value(config, b"init", b"defaultRefFormat", os.fsdecode)
-    if name in _FORMATS:
+    if name in FORMATS:
         return name
     if name is not None:
         warnings.warn(f"init.defaultRefFormat = {name!r} is not known", stacklevel=2)

@@ -33,6 +33,7 @@ class Settings:
       write: block size and other options of new tables, and the size of object ids
       geometric_factor: ``reftable.geometricFactor``
       lock_timeout: ``reftable.lockTimeout`` in seconds; None waits for ever
+      sets_lock_timeout: whether the configuration says so; else it is git's default
       fsync_refs: whether refs are synced to disk
       starts_reflogs: whether a ref without a reflog gets one (``core.logAllRefUpdates``)
       shared: mode that files are given (``core.sharedRepository``); None leaves it to the umask
@@ -41,6 +42,7 @@ class Settings:
     write: WriteOptions = field(default_factory=WriteOptions)
     geometric_factor: int = 2
     lock_timeout: float | None = 0.1
+    sets_lock_timeout: bool = False
     fsync_refs: bool = True
     starts_reflogs: bool = True
     shared: SharedPerm | None = None
@@ -67,6 +69,7 @@ class Settings:
             write=write,
             geometric_factor=_unsigned(config, b"geometricFactor", 255) or 2,
             lock_timeout=0.1 if timeout is None else None if timeout < 0 else timeout / 1000,
+            sets_lock_timeout=timeout is not None,
             fsync_refs=fsync is None or fsync,
             starts_reflogs=find_reflog_policy(config) != "none",
             shared=shared_permissions(config),

@@ -87,7 +87,7 @@ def migrate(
         try:
             return _migrate(path_or_repo, to, dry_run, tally)
         finally:
-            path_or_repo._reopen_refs()
+            path_or_repo.reopen_refs()
     path = path_or_repo.path if isinstance(path_or_repo, DulwichRepo) else path_or_repo
     with Repo(path) as repo:
         return _migrate(repo, to, dry_run, tally)

@@ -5,6 +5,9 @@ Some of dulwich's commands read and write a few refs as files. A copy of such a 
 drift away from dulwich's. Instead, the refs are written to files in the control directory, where
 git does not look for refs in a reftable repository. The command works on the files, and its changes
 are moved to the stack afterwards.
+
+The command needs the files by these very names, so they cannot have temporary ones. A process that
+is killed meanwhile leaves them behind. They are no refs: the next call removes them unread.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ def refs_as_files(repo: Repo, *names: bytes) -> Iterator[None]:
     if root in _SHOWN.get():
         yield
         return
+    for _ in _take_files(root, names):
+        pass  # left by a process that was killed
     before: dict[bytes, bytes] = {}
     for name in names:
         if name.endswith(b"/"):

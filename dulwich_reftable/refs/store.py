@@ -59,6 +59,7 @@ class RefStore:
         self.unpeeled = UnpeeledTags(peel)
         self.identity = identity
         self.common_dir = common_dir
+        self._lock_timeout = settings.lock_timeout
         self._watch = FormatWatch(common_dir, "reftable")
         self._others: dict[bytes, Stack] = {}
         self.shared = self._open(common_dir)
@@ -84,8 +85,15 @@ class RefStore:
             storage,
             settings.write,
             geometric_factor=settings.geometric_factor,
-            lock_timeout=settings.lock_timeout,
+            lock_timeout=self._lock_timeout,
         )
+
+    def set_default_lock_timeout(self, seconds: float) -> None:
+        """Say how long to wait for locks where ``reftable.lockTimeout`` is not set."""
+        if not self.settings.sets_lock_timeout:
+            self._lock_timeout = seconds
+            for stack in {self.shared, self.current, *self._others.values()}:
+                stack.lock_timeout = seconds
 
     def stacks(self) -> tuple[Stack, ...]:
         """Give the stacks that hold the refs of this worktree."""

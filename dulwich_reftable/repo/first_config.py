@@ -1,17 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The first configuration of a new repository, which selects the format of its refs."""
+"""The first configuration of a new repository, which selects the format of its refs.
+
+What was asked for is checked before the first file or directory is made.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from dulwich.config import ConfigFile
 
-__all__ = ["write_first_config"]
+from ..config.ref_format import FORMATS, OBJECT_FORMATS, check_environment
+
+__all__ = ["check_choice", "write_first_config"]
 
 _EXTENSIONS = {"refStorage": b"reftable", "reftable": b"true"}
 """The configuration keys that select the reftable format, and their values."""
+
+
+def check_choice(
+    controldir: str, ref_format: str, extension: str, options: Mapping[str, Any]
+) -> None:
+    """Check what was asked for a new repository.
+
+    Args:
+      controldir: its control directory, which need not exist yet
+      ref_format: of its refs
+      extension: the configuration key that selects the reftable format
+      options: arguments for ``dulwich.repo.Repo.init``
+    Raises:
+      ValueError: if it cannot be made
+      ConfigurationError: if the environment names other refs
+    """
+    if ref_format not in FORMATS:
+        raise ValueError(f"unknown ref format {ref_format!r}")
+    check_environment(ref_format, controldir)
+    if ref_format == "files":
+        return
+    if extension not in _EXTENSIONS:
+        raise ValueError(f"unknown extension {extension!r}")
+    version = options.get("format")
+    if version not in (None, 1):
+        raise ValueError(f"reftable requires repository format version 1, not {version}")
+    object_format = options.get("object_format")
+    if object_format is not None and object_format not in OBJECT_FORMATS:
+        raise ValueError(f"unknown object format {object_format!r}")
 
 
 def write_first_config(
@@ -24,16 +60,13 @@ def write_first_config(
 
     Args:
       controldir: the new repository's control directory
-      extension: the configuration key that selects it: ``"refStorage"`` or ``"reftable"``
+      extension: the configuration key that selects it, as :func:`check_choice` takes it
       object_format: ``"sha1"`` or ``"sha256"``; None for the default
       shared_repository: ``core.sharedRepository``; None for the default
     Returns: path of the file
     Raises:
-      ValueError: if the extension is not known
       FileExistsError: if there is a configuration already
     """
-    if extension not in _EXTENSIONS:
-        raise ValueError(f"unknown extension {extension!r}")
     path = os.path.join(controldir, "config")
     if os.path.lexists(path):  # dulwich itself refuses it later, when it is overwritten
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)

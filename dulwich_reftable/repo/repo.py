@@ -39,7 +39,7 @@ from ..patches.table import AROUND_REPO
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_legal
 from .files_refs import WatchedFilesRefs
-from .first_config import write_first_config
+from .first_config import check_choice, write_first_config
 from .stubs import write_stubs
 from .tags import peeler_of
 
@@ -115,8 +115,11 @@ class Repo(DulwichRepo):
                 self.refs = self._reftable_refs(settings)
         self._read_config = None
 
-    def _reopen_refs(self) -> None:
-        """Open the refs anew, if they were migrated to another format."""
+    def reopen_refs(self) -> None:
+        """Open the refs anew, if they were migrated to the other format.
+
+        This object can go on after a :class:`~dulwich_reftable.RefsMovedError`, with new ``refs``.
+        """
         ref_format = ref_format_of(own_config(self.commondir()))
         if ref_format == self.ref_format:
             return
@@ -124,7 +127,7 @@ class Repo(DulwichRepo):
             self.refs.close()
         if ref_format == "reftable":
             self.refs = self._reftable_refs(self._settings())
-            self._hold_patches(stacklevel=4)  # the caller of the migration
+            self._hold_patches(stacklevel=4)  # the caller of a migration
         else:
             self.refs = self._files_refs()
             self._rely_on_install()
@@ -324,12 +327,13 @@ class Repo(DulwichRepo):
           **kwargs: as for ``dulwich.repo.Repo.init``
         Returns: the repository
         Raises:
-          ValueError: if the format or the extension is unknown
+          ValueError: if the format, the extension or the hash is unknown; nothing was made
         """
         path = os.fsdecode(path)
+        controldir = os.path.join(path, CONTROLDIR)
+        check_choice(controldir, ref_format, extension, kwargs)
         if mkdir:
             os.mkdir(path)
-        controldir = os.path.join(path, CONTROLDIR)
         os.mkdir(controldir)
         set_filesystem_hidden(controldir)
         return cls._init_maybe_bare(
@@ -348,6 +352,7 @@ class Repo(DulwichRepo):
     ) -> Repo:
         """Create a bare repository in an empty directory; args are those of :meth:`init`."""
         path = os.fsdecode(path)
+        check_choice(path, ref_format, extension, kwargs)
         if mkdir:
             os.mkdir(path)
         return cls._init_maybe_bare(
@@ -367,11 +372,9 @@ class Repo(DulwichRepo):
         extension: str = "refStorage",
         **kwargs: Any,
     ) -> Repo:
-        check_environment(ref_format, os.fsdecode(controldir))
+        check_choice(os.fsdecode(controldir), ref_format, extension, kwargs)
         if ref_format == "files":
             return cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
-        if ref_format != "reftable":
-            raise ValueError(f"unknown ref format {ref_format!r}")
         # dulwich opens the repository before it writes the configuration, and sets HEAD in
         # between; so the configuration has to select the format before that.
         config_path = write_first_config(
@@ -397,8 +400,6 @@ class Repo(DulwichRepo):
         if not isinstance(self.refs, ReftableRefsContainer):
             super()._init_files(bare, symlinks, format, shared_repository, object_format)
             return
-        if format not in (None, 1):
-            raise ValueError("reftable requires repository format version 1")
         selected = list(own_config(self.commondir()).items((b"extensions",)))
         super()._init_files(bare, symlinks, 1, shared_repository, object_format)
         config = self.get_config()

@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import shutil
-import threading
 import time
 from collections.abc import Callable
 
@@ -25,6 +24,7 @@ from dulwich.repo import MemoryRepo
 
 from ..config.files import config_in_force
 from ..config.values import GitStackedConfig
+from ..engine.stack.lock_queue import Waiter
 from ..repo.repo import Repo
 from .errors import RefusedError
 
@@ -98,8 +98,6 @@ class Maker:
     def __init__(self, root: str, find: Callable[[str], Repo | None]) -> None:
         self.root = root
         self.find = find
-        self._busy: set[str] = set()
-        self._changed = threading.Condition()
         self._remove_stale()
 
     def _remove_stale(self) -> None:
@@ -110,23 +108,6 @@ class Maker:
                     age = time.time() - entry.stat(follow_symlinks=False).st_mtime
                     if age > _STALE:
                         shutil.rmtree(entry.path, ignore_errors=True)
-
-    def begin_turn(self, place: str, timeout: float) -> None:
-        """Wait until no other push creates a repository at a place.
-
-        Raises:
-          RefusedError: if the wait takes too long
-        """
-        with self._changed:
-            if not self._changed.wait_for(lambda: place not in self._busy, timeout):
-                raise RefusedError("another push is making this repository; try again later")
-            self._busy.add(place)
-
-    def end_turn(self, place: str) -> None:
-        """Let the next push create a repository at a place."""
-        with self._changed:
-            self._busy.discard(place)
-            self._changed.notify_all()
 
 
 class UnbornRepo(MemoryRepo):
@@ -152,7 +133,8 @@ class UnbornRepo(MemoryRepo):
         """Begin to create the repository.
 
         Args:
-          timeout: seconds to wait for other pushes that create it
+          timeout: seconds to wait for other pushes that create it; each one that is over gives
+            those behind it the same time again
         """
         return Creation(self._maker, self._path, self._place, timeout)
 
@@ -163,6 +145,9 @@ class Creation:
     Attributes:
       repo: the repository to push to: one in a staging directory, or one that another push
         has created meanwhile; it is closed at the end
+
+    Raises:
+      RefusedError: on entry, if another push takes too long to create it
     """
 
     repo: Repo
@@ -172,10 +157,12 @@ class Creation:
         self._path = path
         self._place = place
         self._timeout = timeout
+        self._turn = Waiter(place)
         self._staging: str | None = None
 
     def __enter__(self) -> Creation:
-        self._maker.begin_turn(self._place, self._timeout)
+        if not self._turn.wait(self._timeout):
+            raise RefusedError("another push is making this repository; try again later")
         try:
             found = self._maker.find(self._path)
             self.repo = found or self._stage()
@@ -213,7 +200,7 @@ class Creation:
     def _clean(self) -> None:
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
-        self._maker.end_turn(self._place)
+        self._turn.leave(had_lock=True)
 
 
 def _default_branch() -> bytes:

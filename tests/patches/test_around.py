@@ -115,6 +115,25 @@ def test_bisection_begun_by_git(side: Side) -> None:
         assert not BisectState(repo).is_active
 
 
+def test_a_bisection_that_was_killed(side: Side) -> None:
+    """It leaves refs as files, which are none; the next bisection does not take them for refs."""
+    commits = [side.commit("a", text) for text in "3456789"]
+    control = side.git.path / ".git"
+    (control / "refs" / "bisect").mkdir()
+    for name in ("refs/bisect/good-old", "refs/bisect/skip-old", "BISECT_EXPECTED_REV"):
+        (control / name).write_bytes(commits[3] + b"\n")
+    before = side.git.for_each_ref()
+    with side.opened() as repo:
+        porcelain.bisect_start(repo, "HEAD", commits[0])
+        told = side.git.for_each_ref().keys() - before.keys()
+        assert told == {
+            b"BISECT_EXPECTED_REV", b"refs/bisect/bad", b"refs/bisect/good-" + commits[0]
+        }  # fmt: skip
+        porcelain.bisect_reset(repo)
+    assert not (control / "refs" / "bisect").exists()
+    assert side.git.for_each_ref().keys() == before.keys()
+
+
 def test_a_bisection_that_fails(side: Side) -> None:
     with side.opened() as repo:
         state = BisectState(repo)

@@ -209,11 +209,25 @@ def test_files_on_request(tmp_path: Path, open_repo: Callable[[Path], dr.Repo], 
     assert not list(tmp_path.rglob("reftable"))
 
 
-def test_an_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="sqlite"):
-        dr.Repo.init(str(tmp_path / "repo"), mkdir=True, ref_format="sqlite")
-    with pytest.raises(ValueError, match="nope"):
-        dr.Repo.init(str(tmp_path / "other"), mkdir=True, extension="nope")
+@pytest.mark.parametrize("make", [dr.Repo.init, dr.Repo.init_bare])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("ref_format", "sqlite"), ("extension", "nope"), ("object_format", "md5"), ("format", 0)],
+)
+def test_what_cannot_be_made(
+    tmp_path: Path, make: Callable[..., dr.Repo], option: str, value: Any
+) -> None:
+    """It is refused before anything is made."""
+    with pytest.raises(ValueError, match=str(value)):
+        make(str(tmp_path / "repo"), mkdir=True, **{option: value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_environment_names_other_refs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_REFERENCE_BACKEND", "files")
+    with pytest.raises(dr.ConfigurationError, match="GIT_REFERENCE_BACKEND"):
+        dr.Repo.init(str(tmp_path / "repo"), mkdir=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_opened_from_within(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from support.git import Git, requires_git
 
 from dulwich_reftable.server import HANDLERS, Folder, ReceivePackHandler, Server
 from dulwich_reftable.server.creation import STAGING, UnbornRepo, UnfitNameError, parts_of
+from dulwich_reftable.server.errors import RefusedError
 
 from . import wire
 from .pushing import push, refs_of
@@ -212,4 +213,21 @@ def test_somebody_else_makes_it_first(root: Path, work: Git) -> None:
         with pytest.raises(OSError, match=r"not empty|exists"):
             creation.publish()
     assert other.complaints() == b""
+    assert [path.name for path in root.iterdir()] == ["x.git"]
+
+
+def test_pushes_make_it_one_after_another(root: Path) -> None:
+    """A push that waits in vain is refused; the next one finds what the first one has made."""
+    folder = Folder(root, create=True)
+    first, late, next_one = (folder.find_for_push("x") for _ in range(3))
+    assert isinstance(first, UnbornRepo)
+    assert isinstance(late, UnbornRepo)
+    assert isinstance(next_one, UnbornRepo)
+    with closing(first), closing(late), closing(next_one):
+        with first.creation(1) as creation:
+            with pytest.raises(RefusedError, match="another push"), late.creation(0.01):
+                pass
+            creation.publish()
+        with next_one.creation(1) as creation:
+            assert creation.repo.path == str(root / "x.git")
     assert [path.name for path in root.iterdir()] == ["x.git"]

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Queues in which the threads of one process wait for a lock file.
+"""Queues in which the threads of one process wait for a lock file, or for anything with a path.
 
 Without a queue, threads would poll for the file as other processes do: asleep most of the time, and
 served by chance. The queue is fair: first come, first served. The timeout is meant for an owner who
 may be dead, and the threads ahead in the queue are alive. So whenever a thread that had the lock
 leaves the queue, the clock starts again for the threads behind it.
+
+The server lets pushes that create the same repository wait in such a queue, too.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class Waiter:
     """This thread's place in the queue for a lock.
 
     Args:
-      path: of the lock file, spelled alike by all threads
+      path: of what they wait for, spelled alike by all threads
 
     Attributes:
       since: when the wait for the lock file began (:func:`time.monotonic`)

@@ -304,7 +304,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         if atomic and any(command.refusal is not None for command in commands):
             refuse(commands, b"atomic push failure")
         kind = ReftablePush if isinstance(repo.refs, ReftableRefsContainer) else FilesPush
-        application = kind(repo, hooks, policy.is_logged, self.committer, self._wait_for_locks())
+        application = kind(repo, hooks, policy.is_logged, self.committer, self.lock_timeout)
         try:
             quarantine.secure()
         except OSError as error:
@@ -325,18 +325,6 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         """Tell whether objects are synced to disk: they are if refs are."""
         refs = self.repo.refs
         return not isinstance(refs, ReftableRefsContainer) or refs.store.settings.fsync_refs
-
-    def _wait_for_locks(self) -> float:
-        """Set how long refs wait for locks; gives the seconds."""
-        refs = self.repo.refs
-        if not isinstance(refs, ReftableRefsContainer):
-            return self.lock_timeout
-        try:
-            self.config.get((b"reftable",), b"lockTimeout")
-        except KeyError:
-            for stack in refs.store.stacks():
-                stack.lock_timeout = self.lock_timeout
-        return self.lock_timeout
 
     # What the client is told
 

@@ -31,7 +31,7 @@ class PushApplication(ABC):
       hooks: ``reference-transaction`` is asked before the refs are updated, and told afterwards
       is_logged: tells whether an update starts a reflog
       committer: for the reflogs, as ``b"Name <address>"``; None for the server's own identity
-      lock_timeout: seconds to wait for locks
+      lock_timeout: seconds to wait for locks, unless the repository sets ``reftable.lockTimeout``
 
     Attributes:
       explanations: lines for the client about refused commands

@@ -32,6 +32,7 @@ class ReftablePush(PushApplication):
 
     def apply(self, commands: list[Command], *, atomic: bool) -> None:
         """Apply commands; see the base class."""
+        self._repo.refs.store.set_default_lock_timeout(self._lock_timeout)
         for _ in range(_ROUNDS):
             if self._is_over(commands, atomic):
                 return
