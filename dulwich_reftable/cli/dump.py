@@ -18,6 +18,7 @@ from ..inspection import Inspection, LostBlock, inspect_stack, salvaged
 from ..verification.finding import limited
 from ..verification.table import check_table
 from .dump_json import JsonDump
+from .dump_renderer import DumpRenderer
 from .dump_text import TextDump
 from .repository import opened
 
@@ -63,7 +64,7 @@ def run(parsed: argparse.Namespace) -> int:
         )
         if is_chosen
     }
-    dump: TextDump | JsonDump = JsonDump() if parsed.json else TextDump()
+    dump: DumpRenderer = JsonDump() if parsed.json else TextDump()
     walk = _Walk(dump, chosen or {REF, LOG, OBJ, INDEX}, not parsed.no_records)
     paths: list[str] = parsed.paths
     if not paths or any(map(os.path.isdir, paths)):
@@ -99,10 +100,10 @@ def _open_table(path: str) -> Buffer:
 
 
 class _Walk:
-    """Walks through tables and shows them.
+    """Walks through tables and has them printed.
 
     Args:
-      dump: the output
+      dump: prints them
       chosen: kinds of blocks to show
       with_records: whether to show records
 
@@ -110,7 +111,7 @@ class _Walk:
       is_damaged: whether any damage was found
     """
 
-    def __init__(self, dump: TextDump | JsonDump, chosen: set[int], with_records: bool) -> None:
+    def __init__(self, dump: DumpRenderer, chosen: set[int], with_records: bool) -> None:
         self._dump = dump
         self._chosen = chosen
         self._with_records = with_records

@@ -6,24 +6,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 from ..engine.errors import ReftableError
 from ..engine.format.block import Block
-from ..engine.format.layout import INDEX, LOG, OBJ, TYPES
-from ..engine.format.records import LogRecord, ObjRecord, RefRecord, decode_log_key
+from ..engine.format.layout import INDEX, TYPES
+from ..engine.format.records import LogRecord, ObjRecord, RefRecord
 from ..inspection import Inspection
 from ..verification import Finding
+from .dump_renderer import DumpRenderer, Entries, damage_of, last_key
 
 __all__ = ["JsonDump"]
 
 
-Entries = Iterable[tuple[int, bytes, object]]
-
-
-class JsonDump:
-    """Writes the document; the caller reports stacks, tables and blocks in their order."""
+class JsonDump(DumpRenderer):
+    """Writes the document."""
 
     def __init__(self) -> None:
         self._is_first = True  # in the innermost list
@@ -48,27 +45,22 @@ class JsonDump:
         self._is_first = True
 
     def end(self) -> None:
-        """End the document."""
         self._write("]}\n")
 
     def begin_stack(self, location: str, worktree: bytes | None, names: list[str]) -> None:
-        """Begin a stack."""
         fields = {"location": location, "worktree": _text(worktree), "list": names}
         self._item(_open(fields, "tables"))
         self._is_first = True
         self._faults = []
 
     def fault(self, error: ReftableError) -> None:
-        """Report a fault of the stack's list."""
         self._faults.append(str(error))
 
     def end_stack(self) -> None:
-        """End a stack."""
         self._write(f'], "faults": {json.dumps(self._faults)}}}')
         self._is_first = False
 
     def begin_table(self, inspection: Inspection) -> None:
-        """Begin a table."""
         footer = inspection.footer
         fields: dict[str, Any] = {
             "file": inspection.filename,
@@ -81,11 +73,7 @@ class JsonDump:
         self._is_first = True
 
     def damage(self, error: ReftableError) -> None:
-        """Report a block that cannot be read."""
         self._item(json.dumps({"damage": _damage(error)}))
-
-    def count(self, block: Block, section: int, records: int) -> None:
-        """Do nothing: the document has no summary."""
 
     def block(
         self,
@@ -95,7 +83,6 @@ class JsonDump:
         entries: Entries | None,
         damage: ReftableError | None,
     ) -> None:
-        """Write a block."""
         fields: dict[str, Any] = {
             "type": TYPES[block.kind],
             "position": block.position,
@@ -115,7 +102,6 @@ class JsonDump:
         self._item(json.dumps(fields))
 
     def end_table(self, findings: list[Finding]) -> None:
-        """End a table, and report contradictions between its parts."""
         wrong = [{"offset": finding.offset, "reason": finding.message} for finding in findings]
         end = "}" if self._is_in_list else "}\n"
         self._write(f'], "contradictions": {json.dumps(wrong)}{end}')
@@ -132,8 +118,7 @@ def _text(data: bytes | None) -> str | None:
 
 
 def _damage(error: ReftableError) -> dict[str, Any]:
-    offset, reason = getattr(error, "offset", None), getattr(error, "reason", str(error))
-    return {"offset": offset, "reason": reason}
+    return damage_of(error)._asdict()
 
 
 def _record(key: bytes, record: object, section: int) -> dict[str, Any]:
@@ -167,12 +152,9 @@ def _record(key: bytes, record: object, section: int) -> dict[str, Any]:
 
 
 def _last_key(key: bytes, section: int) -> dict[str, Any]:
-    if section == OBJ:
-        return {"prefix": key.hex()}
-    if section == LOG:
-        try:
-            name, update_index = decode_log_key(key)
-            return {"name": _text(name), "update_index": update_index}
-        except ValueError:
-            pass
-    return {"name": _text(key)}
+    name, update_index, prefix = last_key(key, section)
+    if prefix is not None:
+        return {"prefix": prefix.hex()}
+    if update_index is not None:
+        return {"name": _text(name), "update_index": update_index}
+    return {"name": _text(name)}

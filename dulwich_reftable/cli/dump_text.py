@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ..engine.errors import ReftableError
 from ..engine.format.block import Block
-from ..engine.format.layout import INDEX, LOG, OBJ, TYPES
-from ..engine.format.records import LogRecord, LogUpdate, ObjRecord, RefRecord, decode_log_key
+from ..engine.format.layout import INDEX, LOG, TYPES
+from ..engine.format.records import LogRecord, LogUpdate, ObjRecord, RefRecord
 from ..inspection import Footer, Header, Inspection
 from ..verification import Finding
 from .columns import aligned
+from .dump_renderer import DumpRenderer, Entries, damage_of, last_key
 from .repository import printable
 
 __all__ = ["TextDump"]
@@ -19,38 +18,24 @@ __all__ = ["TextDump"]
 _HASHES = {20: "SHA-1", 32: "SHA-256"}
 _WIDEST_NAME = 48
 
-Entries = Iterable[tuple[int, bytes, object]]
 
-
-class TextDump:
-    """Prints the dump; the caller reports stacks, tables and blocks in their order."""
+class TextDump(DumpRenderer):
+    """Prints text."""
 
     def __init__(self) -> None:
         # Of each section and each index: begin, end, number of blocks, number of records.
         self._sections: dict[tuple[int, bool], list[int]] = {}
         self._gap = ""  # before the next table
 
-    def begin(self, kind: str) -> None:
-        """Do nothing: stacks and tables have headings of their own."""
-
-    def end(self) -> None:
-        """Do nothing."""
-
     def begin_stack(self, location: str, worktree: bytes | None, names: list[str]) -> None:
-        """Begin a stack."""
         self._gap = "\n"
         whose = "" if worktree is None else f" of the worktree {printable(worktree)}"
         print(f"stack{whose}: {printable(location)}, {_count(len(names), 'table')}")
 
     def fault(self, error: ReftableError) -> None:
-        """Report a fault of the stack's list."""
         print(f"  !! {printable(str(error))}")
 
-    def end_stack(self) -> None:
-        """Do nothing."""
-
     def begin_table(self, inspection: Inspection) -> None:
-        """Begin a table."""
         self._sections = {}
         print(
             f"{self._gap}table   {printable(inspection.filename)}, {len(inspection.buffer)} bytes"
@@ -62,15 +47,13 @@ class TextDump:
         self._gap = "\n"
 
     def damage(self, error: ReftableError) -> None:
-        """Report damage."""
-        self._damage(getattr(error, "offset", None), getattr(error, "reason", str(error)))
+        self._damage(*damage_of(error))
 
     def _damage(self, offset: int | None, reason: str) -> None:
         where = "" if offset is None else f" at {offset}"
         print(f"  !! corrupt{where}: {printable(reason)}")
 
     def count(self, block: Block, section: int, records: int) -> None:
-        """Count a block for the summary."""
         key = section, block.kind == INDEX
         counted = self._sections.setdefault(key, [block.position, 0, 0, 0])
         counted[1] = block.next_position
@@ -85,7 +68,6 @@ class TextDump:
         entries: Entries | None,
         damage: ReftableError | None,
     ) -> None:
-        """Print a block."""
         kind = TYPES[block.kind]
         if block.kind == INDEX and section:
             kind = f"{TYPES[section]} index"
@@ -109,7 +91,6 @@ class TextDump:
             self.damage(damage)
 
     def end_table(self, findings: list[Finding]) -> None:
-        """End a table: report contradictions between its parts, and print the summary."""
         if findings:
             print()
         for finding in findings:
@@ -186,12 +167,7 @@ def _update(update: LogUpdate) -> str:
 
 
 def _last_key(key: bytes, section: int) -> str:
-    if section == OBJ:
-        return key.hex()
-    if section == LOG:
-        try:
-            name, update_index = decode_log_key(key)
-            return f"{printable(name)} @{update_index}"
-        except ValueError:
-            pass
-    return printable(key)
+    name, update_index, prefix = last_key(key, section)
+    if name is None:
+        return (prefix or b"").hex()
+    return printable(name) if update_index is None else f"{printable(name)} @{update_index}"
