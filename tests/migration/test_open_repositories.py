@@ -183,11 +183,15 @@ def assert_all_refused(refs: RefsContainer, git: Git, oid: bytes) -> None:
 def test_refs_are_elsewhere(
     git: Git, repo: dr.Repo, migrate: Migrate, ref_format: str, pool: ObjectPool
 ) -> None:
-    assert repo.refs.as_dict()
+    before = repo.refs.as_dict()
+    assert before
     migrate(git, OTHER[ref_format])
     seen = git.for_each_ref()
     assert_all_refused(repo.refs, git, pool.commits[1])
     assert git.for_each_ref() == seen
+    repo.reopen_refs()
+    assert repo.ref_format == OTHER[ref_format]
+    assert repo.refs.as_dict() == before
     with dr.Repo(str(git.path)) as again:
         assert again.ref_format == OTHER[ref_format]
         again.refs[LATE] = pool.commits[1]
