@@ -17,7 +17,7 @@ from .serving import running
 
 @pytest.fixture(params=["tcp-reftable", "http-reftable", "tcp-files"])
 def served(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """What is served how; over HTTP files are no other matter than over TCP."""
+    """The transport and the ref format; files are served over TCP only, since HTTP adds nothing."""
     kind, ref_format = request.param.split("-")
     return kind, ref_format
 
@@ -36,7 +36,7 @@ def ref_format(served: tuple[str, str]) -> str:
 
 @pytest.fixture
 def object_format() -> str:
-    """The hash; few tests care."""
+    """The hash of the object ids."""
     return "sha1"
 
 
@@ -104,5 +104,5 @@ def server(root: Path, kind: str) -> Iterator[Server]:
 
 @pytest.fixture
 def url(server: Server, origin: Git) -> str:
-    """Where the repository is served."""
+    """The URL of the served repository."""
     return server.url + "origin.git"

@@ -201,7 +201,7 @@ def fetches(world: World) -> Iterator[list[str]]:
     yield [f"--shallow-since=@{since}"]
     yield [f"--shallow-exclude={draw.choice(world.branches)}"]
     yield ["--no-tags", "origin", f"{{oid}}:refs/heads/by-id{draw.randrange(100)}"]
-    if GIT_VERSION >= (2, 54):  # before, a relative depth meant something else
+    if GIT_VERSION >= (2, 54):  # in older versions, a relative depth means something else
         yield [f"--deepen={draw.randrange(1, 4)}"]
 
 
@@ -310,7 +310,7 @@ def run_scenario(
         check([chosen], pair.clone([f"--filter={chosen}"]))
     for _ in range(rounds):
         if wrong:
-            break  # what was compared stays to be looked at
+            break  # keep what differs, so that somebody can look at it
         words = draw.choice(list(clones(world)))
         outcomes = pair.clone(words)
         check(words, outcomes)

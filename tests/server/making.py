@@ -1,4 +1,4 @@
-"""Making objects and packs that no git would make."""
+"""Make objects and packs that no git would make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pushing with the real git, and what a push leaves behind."""
+"""Push with the real git, and look at what a push leaves behind."""
 
 from __future__ import annotations
 

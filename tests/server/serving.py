@@ -1,4 +1,4 @@
-"""Serving a folder from the process of the tests."""
+"""Serve a folder from the process of the tests."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_what_is_on(
 
 @pytest.mark.parametrize("served", ["tcp-reftable", "http-reftable"], indirect=True)
 def test_pushing_is_off_by_default(root: Path, origin: Git, work: Git, kind: str) -> None:
-    """As by git's daemon and by git's http-backend."""
+    """As in git's daemon and http-backend."""
     before = refs_of(origin)
     with running(root, kind, access=None) as server:
         url = server.url + "origin.git"

@@ -25,7 +25,7 @@ pytestmark = requires_git
 
 @pytest.fixture
 def served() -> tuple[str, str]:
-    """No server, but the one format."""
+    """Serve nothing; refs are in reftables only."""
     return "", "reftable"
 
 
@@ -53,7 +53,7 @@ def test_listing_many_refs_takes_little_memory(origin: Git) -> None:
 def test_ref_in_files_that_is_deleted_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look for names and the look for values, somebody else has its turn."""
+    """Somebody deletes a ref after names are listed and before values are read."""
     git = Git.init(tmp_path / "files", ref_format="files")
     git.run("commit", "--quiet", "--allow-empty", "-m", "one")
     git.run("symbolic-ref", "refs/heads/sym", "refs/heads/main")
@@ -71,7 +71,7 @@ def test_ref_in_files_that_is_deleted_meanwhile(
 def test_symrefs_in_files_that_turn_in_a_circle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the circle is closed only while the refs are read."""
+    """This holds even if the circle is closed while the refs are read."""
     git = Git.init(tmp_path / "files", ref_format="files")
     git.run("commit", "--quiet", "--allow-empty", "-m", "one")
     git.run("symbolic-ref", "refs/x/one", "refs/x/two")
@@ -89,7 +89,7 @@ def test_symrefs_in_files_that_turn_in_a_circle(
         assert [ref.name for chunk in advertised.refs() for ref in chunk] == [b"refs/heads/main"]
         assert advertised.find(b"refs/x/one") is None
         assert list(advertised.tips()) == [git.run("rev-parse", "main").strip()] * 2
-        # What was read is what is said, whatever becomes of it.
+        # The copy says what was read, even if the refs change afterwards.
         git.run("symbolic-ref", "HEAD", "refs/x/one")
         git.run("update-ref", "-d", "refs/heads/main")
         head = advertised.head()
@@ -98,7 +98,7 @@ def test_symrefs_in_files_that_turn_in_a_circle(
 
 
 def test_prefixes_are_sought(origin: Git, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not asked for is not read, nor what is hidden."""
+    """The scan reads neither refs that nobody asked for nor hidden ones."""
     with dr.Repo(str(origin.path)) as repo:
         tip = repo.refs[b"refs/heads/main"]
         names = [b"refs/%s/%04d" % (kind, i) for kind in (b"a", b"m", b"z") for i in range(2000)]

@@ -1,4 +1,4 @@
-"""How answers of the HTTP server end: known beforehand, by a last chunk, or with the connection."""
+"""How the HTTP server ends an answer: by a length, a last chunk, or the end of the connection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ask(server: Server, target: str, method: str = "GET") -> http.client.HTTPRes
 
 
 def test_an_advertisement_comes_in_chunks(root: Path, origin: Git) -> None:
-    """libgit2 needs to be told where it ends."""
+    """libgit2 must learn where the answer ends."""
     with running(root, "http") as server:
         answer = ask(server, ADVERTISEMENT)
         assert (answer.status, answer.version, answer.chunked) == (200, 11, True)

@@ -93,7 +93,7 @@ CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked"}
 @pytest.mark.parametrize(
     ("said", "more"),
     [
-        # gunicorn, waitress: the stream ends, and they say so, whatever stands in the head.
+        # gunicorn, waitress: the stream ends and they say so, whatever the head says.
         ({**TERMINATED, **CHUNKED}, b""),
         ({**TERMINATED, "CONTENT_LENGTH": str(len(DATA))}, b""),
         (TERMINATED, b""),
@@ -139,7 +139,7 @@ def test_gzip_that_is_damaged_or_ends_early() -> None:
 
 
 def test_a_bomb_is_read_in_pieces() -> None:
-    """32 MB in 32 KB of gzip: a reader gets what it asks for, and no more is held."""
+    """32 MB in 32 KB of gzip: a reader gets what it asks for; no more is kept."""
     deflater = zlib.compressobj(9, wbits=31)
     megabyte = bytes(1 << 20)
     packed = b"".join(deflater.compress(megabyte) for _ in range(32)) + deflater.flush()

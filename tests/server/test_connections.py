@@ -1,4 +1,4 @@
-"""Clients that are slow, many or hostile: an answer, a bounded wait, and room for others."""
+"""Slow, hostile and too many clients: each gets an answer in bounded time, and others find room."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_patience() -> None:
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """Read until the server hangs up, which it has to do in a while."""
+    """Read until the server closes the connection; fail if it takes too long."""
     connection.settimeout(30)
     said = b""
     with suppress(ConnectionError):
@@ -75,7 +75,7 @@ BEGUN = {
 
 @both
 def test_a_trickle_does_not_keep_a_connection(root: Path, origin: Git, kind: str) -> None:
-    """A byte now and then is not enough, wherever the request stands."""
+    """A byte now and then is not enough in any part of a request."""
     with running(root, kind) as server:
         server.idle_timeout = 0.4
         connections = [wire.connect(server.url) for _ in BEGUN[kind]]
@@ -99,7 +99,7 @@ def test_a_trickle_does_not_keep_a_connection(root: Path, origin: Git, kind: str
 
 @both
 def test_idle_connections_make_room(root: Path, origin: Git, work: Git, kind: str) -> None:
-    """All places are taken by clients that say nothing: honest ones are served all the same."""
+    """Silent clients take all places; honest clients are still served."""
     with running(root, kind) as server:
         server.max_connections = 4
         server.youth = 0
@@ -112,7 +112,7 @@ def test_idle_connections_make_room(root: Path, origin: Git, work: Git, kind: st
 
 
 class Slow(UploadPackHandler):
-    """Serves when it is told to."""
+    """A handler that waits until the test lets it go on."""
 
     begun = threading.Semaphore(0)
     go = threading.Event()
@@ -125,7 +125,7 @@ class Slow(UploadPackHandler):
 
 @both
 def test_too_many_at_work(root: Path, origin: Git, work: Git, kind: str) -> None:
-    """Who comes too late is told so; who was first is served."""
+    """The clients at the limit are served; a further one is told that the server is busy."""
     Slow.go.clear()
     handlers = {**HANDLERS, b"git-upload-pack": Slow}
     request = {
@@ -152,7 +152,7 @@ def test_too_many_at_work(root: Path, origin: Git, work: Git, kind: str) -> None
 
 
 class Broken(UploadPackHandler):
-    """Has a fault."""
+    """A handler that fails."""
 
     def handle(self) -> None:
         from dulwich_reftable.server.errors import telling
@@ -162,7 +162,7 @@ class Broken(UploadPackHandler):
 
 
 class BrokenReceiver(ReceivePackHandler):
-    """Has a fault in the middle of a push."""
+    """A handler that fails in the middle of a push."""
 
     def _judge(self, *args: Any) -> None:
         raise RuntimeError("secret\n/srv/secret")
@@ -172,7 +172,7 @@ class BrokenReceiver(ReceivePackHandler):
 def test_internal_errors(
     root: Path, origin: Git, work: Git, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client learns that there was one, the log learns which."""
+    """The client learns that there was an error; the log says which."""
     caplog.set_level(logging.INFO, "dulwich_reftable")
     handlers = {**HANDLERS, b"git-upload-pack": Broken, b"git-receive-pack": BrokenReceiver}
     with running(root, kind, handlers=handlers) as server:
@@ -246,7 +246,7 @@ def test_requests_do_not_forge_log_lines(
 @both
 @pytest.mark.parametrize("ref_format", ["reftable", "files"])
 def test_names_of_refs_that_are_too_long(url: str, origin: Git, work: Git, ref_format: str) -> None:
-    """Of any kind: the client is told, and the rest of the push goes in."""
+    """The client is told about each such name, and the rest of the push goes in."""
     main = origin.run("rev-parse", "main").strip()
     empty = origin.run("pack-objects", "--stdout")
     for number, name in enumerate((b"x" * 300, b"x" * 5000, b"x/" * 2500 + b"x", b"x" * 60_000)):
@@ -312,7 +312,7 @@ def test_heads(url: str, origin: Git, work: Git, head: bytes, status: bytes) -> 
 
 @http
 def test_gzip_over_http(url: str, origin: Git) -> None:
-    """With chunks or a length, by both of its names; a bomb is refused."""
+    """With chunks and with a length, as gzip and as x-gzip; a bomb is refused."""
     want = b"want " + origin.run("rev-parse", "main").strip() + b" ofs-delta"
     sent = gzip.compress(wire.line(want) + b"0000" + wire.line(b"done\n"))
     framed = {

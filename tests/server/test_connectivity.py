@@ -1,4 +1,4 @@
-"""What a push points a ref at leads to objects that are there, and are what they should be.
+"""All objects below the new value of a ref must exist and have the right type.
 
 Objects of every wrong type in every place are pushed to ours and to git's receive-pack.
 """
@@ -57,7 +57,7 @@ class Family:
         return ref
 
     def fill(self) -> None:
-        """Put everything into every place."""
+        """Put an object of each type into each place."""
         for age, oids in (("there", self.there), ("new", self.new)):
             for type_num, oid in [*oids.items(), (0, MISSING)]:
                 kind = f"{age}-{NAMES.get(type_num, b'missing').decode()}"
@@ -118,15 +118,15 @@ def test_wrong_objects_in_all_places(url: str, origin: Git, work: Git, tmp_path:
     assert {ref for ref, (a, b) in verdicts.items() if b and not a} == set()
     assert set(ours.values()) <= {b"", b"missing necessary objects"}
     work.run("clone", "-q", "--mirror", url, str(tmp_path / "clone"))
-    # What no ref reaches came in as well, as with git, and so did odd modes, which fsck reports.
-    # All else is sound, as the fixture checks.
+    # As with git, objects that no ref reaches came in, and so did odd modes, which fsck reports.
+    # Everything else is sound; the fixture checks that.
     odd = [ref for ref in ours if b"/0100644/" in ref or b"/100777/" in ref]
     origin.update_ref_stdin(b"delete " + ref for ref in odd)
     origin.run("gc", "--quiet", "--prune=now")
 
 
 def put(git: Git, *objects: Object) -> None:
-    """Put objects into a repository, whatever they are."""
+    """Put objects into a repository without checking them."""
     for one in objects:
         oid, data = one.oid.decode(), b"%s %d\0" % (NAMES[one.type_num], len(one.data)) + one.data
         path = git.path / "objects" / oid[:2] / oid[2:]
@@ -135,7 +135,7 @@ def put(git: Git, *objects: Object) -> None:
 
 
 def test_objects_that_came_with_half_of_a_push(url: str, origin: Git) -> None:
-    """That a commit is in the repository does not say that it is complete."""
+    """A commit in the repository may lack objects below it."""
     blob = make.blob(b"the disk was full\n")
     below = make.tree((b"100644", b"file", blob.oid))
     tree = make.tree((b"40000", b"dir", below.oid))
@@ -151,13 +151,13 @@ def test_objects_that_came_with_half_of_a_push(url: str, origin: Git) -> None:
     command = b"%s %s refs/heads/d" % (wire.ZERO, above.oid)
     said = make.outcomes(wire.push(url, command, pack=make.pack(above)))
     assert said == {b"refs/heads/d": b"missing necessary objects"}
-    # Once the blob is there, all is.
+    # With the blob, everything is there.
     ours = make.outcomes(wire.push(url, *commands, pack=make.pack(blob)))
     assert ours == dict.fromkeys(tips, b"")
 
 
 def test_objects_of_a_deleted_branch(url: str, origin: Git, work: Git) -> None:
-    """They are complete, so that they may be pointed at again; and a gc cannot take them away."""
+    """They are complete, so a ref may point to them again, and a gc cannot remove them."""
     for number in range(3):
         (work.path / "file").write_text(f"{number}\n")
         work.run("add", ".")
@@ -196,7 +196,7 @@ def test_the_cost_does_not_follow_the_repository(origin: Git, tmp_path: Path, ba
         ]
     origin.run("fast-import", "--quiet", "--force", stdin=b"".join(lines) + b"done\n")
     if base == "old":
-        origin.run("update-ref", "refs/heads/unknown", "main~50")  # found by no name of the push
+        origin.run("update-ref", "refs/heads/unknown", "main~50")  # no name in the push leads to it
     parent = origin.run("rev-parse", "main" if base == "main" else "main~51").strip()
     blob = make.blob(b"changed")
     listed = origin.run("ls-tree", parent).splitlines()
@@ -223,7 +223,7 @@ def test_the_cost_does_not_follow_the_repository(origin: Git, tmp_path: Path, ba
 def test_many_commands_that_fail(
     url: str, origin: Git, monkeypatch: pytest.MonkeyPatch, work: Git
 ) -> None:
-    """Each is judged by itself, as by git, and that does not begin with all the others again."""
+    """Each command is judged by itself, as in git, without checking all others again."""
     followed = 0
     follow = dr.ReftableRefsContainer.follow
 
@@ -244,7 +244,7 @@ def test_many_commands_that_fail(
 
 
 def test_how_deep_trees_are(url: str, origin: Git, tmp_path: Path) -> None:
-    """No deeper than git reads them, or nobody could clone what was let in."""
+    """A tree deeper than git reads is refused: nobody could clone it."""
     shutil.copytree(origin.path, tmp_path / "theirs")
     theirs = Git(tmp_path / "theirs")
     for limit, most in ((None, 2048), ("5", 5), ("0", 0)):

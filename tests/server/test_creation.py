@@ -1,4 +1,4 @@
-"""Repositories that come into being by the first push to them, and by nothing else."""
+"""The first push to a repository makes it, and nothing else does."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_push_that_is_refused_makes_nothing(root: Path, work: Git, kind: str) 
         assert b"ok refs/heads/x" not in said
         wire.ask(url, "git-receive-pack", b"0000")
         assert list(root.iterdir()) == []
-        # Where some refs are refused, the others make it.
+        # If some refs are refused, the others still make the repository.
         said = wire.push(
             url,
             b"%s %s refs/../x" % (wire.ZERO, main),
@@ -204,7 +204,7 @@ def test_stale_staging_directories_are_removed(root: Path) -> None:
 
 
 def test_somebody_else_makes_it_first(root: Path, work: Git) -> None:
-    """Another process: nothing of it is lost, and the push is refused."""
+    """Another process does: the push is refused, and nothing that the other made is lost."""
     repo = Folder(root, create=True).find_for_push("x")
     assert isinstance(repo, UnbornRepo)
     with closing(repo), repo.creation(1) as creation:

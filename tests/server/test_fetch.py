@@ -1,4 +1,4 @@
-"""Clones and fetches, and what they may see; git serving the same repository is the judge."""
+"""Clones and fetches, and what they may see, compared with git serving the same repository."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_clone_and_fetch(url: str, rich: Git, work: Git, tmp_path: Path, version
     mirror.run(*speaking(version), "fetch", "-q", "--prune")
     assert refs_of(mirror) == refs_of(rich)
     assert mirror.complaints() == b""
-    # Tags follow what they are of.
+    # A fetch brings the tags of the commits that it brings.
     work.run(*speaking(version), "clone", "-q", "--no-tags", url, str(tmp_path / "plain"))
     plain = Git(tmp_path / "plain")
     plain.run(*speaking(version), "fetch", "-q", url, "+refs/heads/*:refs/x/*")
@@ -103,7 +103,7 @@ def test_clone_and_fetch(url: str, rich: Git, work: Git, tmp_path: Path, version
 def test_all_tags_of_what_is_sent(
     url: str, origin: Git, work: Git, tmp_path: Path, version: int
 ) -> None:
-    """Also the second of a commit, and those between a tag and its commit."""
+    """This includes a second tag of a commit, and tags between a tag and its commit."""
     for name, of in (("one", "main"), ("two", "main"), ("inner", "two"), ("outer", "inner")):
         origin.run("tag", "-a", "-m", name, name, of)
     origin.run("tag", "-d", "inner")
@@ -131,7 +131,7 @@ def test_shallow(url: str, origin: Git, work: Git, tmp_path: Path, version: int)
     assert count(shallow) == 2
     shallow.run(*speak, "fetch", "-q", "--depth", "4")
     assert count(shallow) == 4
-    # Fetching on top of it leaves the boundary where it is.
+    # A later fetch leaves the boundary where it is.
     work.run("commit", "-q", "--allow-empty", "-m", "x")
     work.run("push", "-q", url, "main")
     shallow.run(*speak, "fetch", "-q")
@@ -160,7 +160,7 @@ def test_shallow(url: str, origin: Git, work: Git, tmp_path: Path, version: int)
 def test_the_end_of_a_shallow_repository(
     root: Path, origin: Git, server: Server, tmp_path: Path, version: int
 ) -> None:
-    """Who asks for more history is not told to have all of it: no more is to be had."""
+    """A client that asks for more history is not told that it has all: the server has no more."""
     here, got = Git(tmp_path), Git(tmp_path / "got")
     here.run("clone", "-q", "--bare", "--depth=2", f"file://{origin.path}", str(root / "cut.git"))
     here.run(*speaking(version), "clone", "-q", server.url + "cut.git", str(got.path))
@@ -201,7 +201,7 @@ def test_sha256(url: str, rich: Git, work: Git, tmp_path: Path, version: int) ->
 
 
 def test_empty(root: Path, server: Server, ref_format: str, tmp_path: Path, version: int) -> None:
-    """An unborn branch is told, so that clones are born with it."""
+    """The server names the unborn branch, and clones start with it."""
     empty = Git.init(root / "empty.git", bare=True, ref_format=ref_format)
     empty.run("symbolic-ref", "HEAD", "refs/heads/to-be")
     empty.run(*speaking(version), "clone", "-q", server.url + "empty.git", str(tmp_path / "got"))
@@ -273,7 +273,7 @@ def test_wants_by_id(
     setting: str | None,
     allowed: tuple[str, ...],
 ) -> None:
-    """In protocol version 0, as in git; over HTTP all that can be reached may be had, as in git."""
+    """Protocol version 0 allows what git allows: over HTTP, everything that refs reach."""
     origin.run("config", "uploadpack.hideRefs", "refs/secret")
     wanted = {
         "reachable": origin.run("rev-parse", "main~1").strip().decode(),
@@ -310,7 +310,7 @@ def test_in_version_2_any_object_may_be_wanted(url: str, origin: Git, tmp_path: 
 
 @pytest.fixture
 def stock(origin: Git, kind: str) -> Iterator[str]:
-    """Serve by dulwich's own servers, with our handlers in them."""
+    """Serve with dulwich's own servers and our handlers."""
     repo = dr.Repo(str(origin.path))
     repos: dict[str, BackendRepo] = {"/repo": repo}
     backend = DictBackend(repos)

@@ -1,4 +1,4 @@
-"""Filters of partial clones; ``git rev-list`` is the judge of what they leave."""
+"""Filters of partial clones, compared with ``git rev-list``."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_each_filter(world: World) -> None:
     assert len({frozenset(oids) for oids in left.values()}) > 8
     for spec in specs:
         assert selected(git, tips, parse_filter(spec.encode(), ANY)) == left[spec], spec
-    # What the client asks for by its id comes whole, and what is below it as from a root.
+    # An object that the client asks for by id comes whole; below it, depth counts from 0.
     tree = git.run("rev-parse", "odd^{tree}").strip()
     inner = git.run("rev-parse", "odd:a").strip()
     for spec in ("tree:0", "tree:1", "tree:2", "blob:none", "object:type=tree"):
@@ -70,7 +70,7 @@ def test_each_filter(world: World) -> None:
         assert selected(git, [tree], parse_filter(spec.encode(), ANY)) == expected, spec
         assert tree in expected
         assert (inner in expected) == (spec != "tree:0")
-    # A combination leaves what each part leaves.
+    # A combination keeps what every part keeps.
     draw = random.Random(3)
     for _ in range(30):
         parts = draw.sample(specs, draw.choice((1, 2, 3)))
@@ -99,7 +99,7 @@ def test_malformed_filters(world: World, spec: str) -> None:
 
 
 def test_filters_that_git_would_take_and_we_refuse() -> None:
-    """One that needs patterns, and one that is nested deeply."""
+    """One needs patterns, the other is nested too deeply."""
     with pytest.raises(RefusedError, match="'sparse:oid' not supported"):
         parse_filter(b"sparse:oid=main:patterns", ANY)
     deep = b"combine:" * 2000 + b"tree:1"
@@ -130,7 +130,7 @@ SPECS = [
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_filters_that_are_not_allowed(world: World, policy: dict[str, str]) -> None:
-    """As ``uploadpackfilter.*`` says; git's upload-pack is asked for each."""
+    """As ``uploadpackfilter.*`` says; git's upload-pack answers each request, too."""
     git = world.git
     settings = {"uploadpack.allowFilter": "true"}
     settings.update((f"uploadpackfilter.{key}", value) for key, value in policy.items())
@@ -167,7 +167,7 @@ def test_filters_are_off_by_default(world: World, tmp_path: Path) -> None:
 
 
 def test_an_object_of_a_wrong_type_is_found(world: World) -> None:
-    """An entry that is called a tree and is a blob; nothing is sent in its place."""
+    """An entry says tree and names a blob: the fetch fails instead of leaving it out."""
     blob = world.git.run("hash-object", "-w", "--stdin", stdin=b"no tree").strip()
     with dr.Repo(str(world.git.path)) as repo:
         tree = Tree()

@@ -1,4 +1,4 @@
-"""Repositories that check what is pushed: the same verdict as git's of each object."""
+"""Repositories that check pushed objects: git and we judge each object alike."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def cases() -> Iterator[tuple[str, list[Object]]]:
 
 
 def ours(store: DiskObjectStore, objects: list[Object], settings: FsckSettings) -> str:
-    """Receive a pack as our server does; gives why it is refused, or nothing."""
+    """Receive a pack as our server does; return why it is refused, or an empty text."""
     checker = ObjectChecker(settings, 20)
     with Quarantine(store, fsync_objects=False, unpack_limit=100) as quarantine:
         try:
@@ -220,7 +220,7 @@ def test_the_same_verdict(tmp_path: Path) -> None:
             said = ours(store, objects, FsckSettings())
             if bool(said) != bool(done.returncode):
                 wrong[name] = said, done.stderr
-            # Of most, git names the message that settings use.
+            # For most, git says the name of the message that settings use.
             if b"error: object" in done.stderr and said.encode().split(b": ")[1] not in done.stderr:
                 wrong[name] = said, done.stderr
             verdicts[bool(said)] += 1
@@ -249,7 +249,7 @@ UNTAGGED = Object(TAG, b"object %s\ntype blob\ntag x\n\nx\n" % FILE.oid)
 )
 @pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
 def test_settings(url: str, origin: Git, tmp_path: Path, settings: list[str]) -> None:
-    """What is configured counts as it does for git's receive-pack."""
+    """Settings count as they do for git's receive-pack."""
     (tmp_path / "list").write_bytes(b"# known\n  %s # bad\n\n" % DOTGIT.oid)
     shutil.copytree(origin.path, tmp_path / "theirs.git")
     theirs = Git(tmp_path / "theirs.git")
@@ -277,7 +277,7 @@ NONSENSE = ["largePathname=error:3", "nulInHeader=warn", "hasDot=perhaps", "skip
 @pytest.mark.parametrize("setting", NONSENSE)
 @pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
 def test_settings_that_make_no_sense(url: str, origin: Git, work: Git, setting: str) -> None:
-    """Nobody can say what to check then: nothing is let in, as by git."""
+    """What to check is unknown then, so nothing is let in, as in git."""
     origin.run("config", "receive.fsckObjects", "true")
     key, _, value = setting.partition("=")
     origin.run("config", f"receive.fsck.{key}", value)

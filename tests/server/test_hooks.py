@@ -44,7 +44,7 @@ def script(git: Git, name: str, *, code: int = 0, text: str | None = None) -> No
 
 
 def record(git: Git) -> list[str]:
-    """What the hooks recorded, and forget it."""
+    """Return what the hooks recorded, and forget it."""
     path = git.path / "record"
     lines = path.read_text().splitlines() if path.exists() else []
     path.unlink(missing_ok=True)
@@ -55,7 +55,7 @@ ALL = ("pre-receive", "update", "reference-transaction", "post-receive", "post-u
 
 
 def test_what_hooks_are_told(url: str, origin: Git, work: Git, ref_format: str) -> None:
-    """The same as by git's server, but that a push is one transaction."""
+    """The same as on git's server, except that a push is one transaction."""
     for name in ALL:
         script(origin, name)
     old = refs_of(origin)[b"refs/heads/main"].decode()
@@ -108,7 +108,7 @@ def test_a_hook_that_declines_all(
             "reference-transaction aborted",
         ]
     else:
-        # The objects have not come in, either.
+        # The objects were not moved in, either.
         tip = work.run("rev-parse", "main").strip()
         assert origin.start(["cat-file", "-e", tip], b"", None).returncode != 0
     script(origin, name, text="#!/bin/sh\nexit 0\n")
@@ -131,7 +131,7 @@ def test_update_declines_one(url: str, origin: Git, work: Git) -> None:
 
 
 def test_hooks_see_what_is_pushed(url: str, origin: Git, work: Git) -> None:
-    """The objects in quarantine, too."""
+    """Hooks also see the objects in quarantine."""
     look = '#!/bin/sh\nwhile read -r old new ref; do git cat-file commit "$new" || exit 1; done\n'
     script(origin, "pre-receive", text=look)
     work.run("commit", "-q", "--allow-empty", "-m", "look at me")
@@ -140,7 +140,7 @@ def test_hooks_see_what_is_pushed(url: str, origin: Git, work: Git) -> None:
 
 
 def test_odd_hooks(url: str, origin: Git, work: Git, ref_format: str) -> None:
-    """One that reads nothing, one that cannot be run, one elsewhere, one that fails too late."""
+    """One reads nothing, one cannot be run, one is elsewhere, one fails too late."""
     script(origin, "pre-receive", text="#!/bin/sh\nexit 0\n")
     many = 1200 if ref_format == "reftable" else 20  # more than a pipe holds; files take their time
     names = [f"main:refs/heads/b{number:04}" for number in range(many)]
@@ -237,7 +237,7 @@ def packet(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
 @pytest.mark.parametrize("name", ["pre-receive", "post-update"])
 def test_what_hooks_say_comes_at_once(url: str, origin: Git, name: str) -> None:
-    """And where they say nothing, a packet of nothing comes now and then (receive.keepAlive)."""
+    """While they say nothing, an empty packet comes now and then (receive.keepAlive)."""
     origin.run("config", "receive.keepAlive", "1")
     script(origin, name, text=WAITING.replace("{name}", name))
     main, empty = origin.run("rev-parse", "main").strip(), origin.run("pack-objects", "--stdout")
@@ -262,7 +262,7 @@ def test_what_hooks_say_comes_at_once(url: str, origin: Git, name: str) -> None:
 def test_a_client_that_goes_while_a_hook_runs(
     url: str, origin: Git, server: Server, name: str
 ) -> None:
-    """The hook runs to its end; a push that is not done yet is not done."""
+    """The hook runs to its end; a push that was not applied yet is not applied."""
     script(origin, name, text=WAITING.replace("{name}", name))
     main, empty = origin.run("rev-parse", "main").strip(), origin.run("pack-objects", "--stdout")
     connection = begin_push(url, b"refs/heads/x", main, empty)
@@ -328,7 +328,7 @@ RULES = [
 def test_updates_for_proc_receive_are_refused(
     url: str, origin: Git, work: Git, rules: list[str]
 ) -> None:
-    """Those that git would hand to the hook; there is none, so git refuses the same ones."""
+    """git would hand these to the hook; there is none, so git refuses them, too."""
     for rule in rules:
         origin.run("config", "--add", "receive.procReceiveRefs", rule)
     work.run("commit", "-q", "--allow-empty", "-m", "more")
@@ -375,7 +375,7 @@ def test_a_working_tree_follows_by_its_hook(
         files = [sorted(path.glob("file*")) for path in trees]
         told.append((outcomes, status, files, (root / "record").read_text()))
         (root / "record").unlink()
-        # A change that is in the way: the hook declines, and nothing is lost.
+        # A local change is in the way: the hook declines, and nothing is lost.
         (work.path / "file2").write_text("other\n")
         work.run("commit", "-q", "-a", "-m", "more")
         (home.path / "file2").write_text("mine\n")

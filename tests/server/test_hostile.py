@@ -1,4 +1,4 @@
-"""Clients that are broken or mean: an answer or a closed connection, and nothing changed."""
+"""Broken and malicious clients get an answer or a closed connection, and change nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def files_of(git: Git) -> dict[Path, bytes]:
 
 
 def raw(url: str, data: bytes) -> bytes:
-    """Say something to the port; gives the answer."""
+    """Send bytes to the port; return the answer."""
     with wire.connect(url) as connection, connection.makefile("rb") as stream:
         try:
             connection.sendall(data)
@@ -80,7 +80,7 @@ def test_requests(
         assert str(origin.path).encode() not in said
     assert work.run("ls-remote", url)
     assert files_of(origin) == files
-    # A line each, the last one perhaps after the client has gone; and none with a traceback.
+    # One line each, perhaps after the client has gone, and no traceback.
     wait_for(lambda: len(logged(caplog)) >= len(REQUESTS) + 1)
     assert len(logged(caplog)) == len(REQUESTS) + 1
     assert not [entry for entry in caplog.records if entry.exc_info]
@@ -196,7 +196,7 @@ def test_http_paths(
 
 @pytest.mark.parametrize("served", ["tcp-reftable", "http-reftable"], indirect=True)
 def test_hung_connections(root: Path, origin: Git, work: Git, kind: str) -> None:
-    """They are hung up on, and are in nobody's way meanwhile; there may be only so many."""
+    """The server closes them after a while; their number is limited, and they block nobody."""
     with running(root, kind) as server:
         server.idle_timeout = 0.5
         server.max_connections = 6
@@ -226,7 +226,7 @@ def test_hung_connections(root: Path, origin: Git, work: Git, kind: str) -> None
 
 
 def recv_some(connection: socket.socket) -> bytes:
-    """Read what the server says at once."""
+    """Read what the server sends at once."""
     connection.settimeout(0.2)
     try:
         return connection.recv(4096)

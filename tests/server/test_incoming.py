@@ -1,4 +1,4 @@
-"""Receiving a pack: what git makes of it, what is broken, and what is too large."""
+"""Receive packs of git, broken packs, and packs that are too large."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_packs_of_git(
 
 
 def test_broken_packs(tmp_path: Path) -> None:
-    """Every byte of a pack counts."""
+    """Changing any byte of a pack breaks it."""
     blob = make.blob(b"some text\n" * 5)
     change = make.delta(blob, 60, b"\x90\x32" + b"\x0a" + b"0123456789")
     pack = make.pack(blob, change, make.tree((b"100644", b"x", blob.oid)))
@@ -175,7 +175,7 @@ def test_many_large_results_in_a_small_cache(
 
 
 def test_what_is_too_large(tmp_path: Path) -> None:
-    """By its announcement, before it is made; or by what follows if the announcement lies."""
+    """It is refused by its announced size, before memory is allocated; or by its data."""
     zeros = make.blob(bytes(2 << 20))
     base = make.blob(b"0123456789")
     names = [(b"100644", b"%04d" % number, base.oid) for number in range(1001)]

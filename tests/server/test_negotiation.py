@@ -1,4 +1,4 @@
-"""What a client is told while it names what it has; ``git upload-pack`` is the judge."""
+"""What the server answers to haves, compared with ``git upload-pack``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def server(root: Path, kind: str) -> object:
 
 
 def git_says(git: Git, body: bytes, version: int) -> bytes:
-    """Ask git's server, and leave out what it says unasked."""
+    """Ask git's server, and leave out the rest of its answer."""
     done = git.start(["upload-pack", str(git.path)], body, {"GIT_PROTOCOL": f"version={version}"})
     stream, at = done.stdout, 0
     while (size := int(stream[at : at + 4], 16)) > 0:
@@ -121,7 +121,7 @@ def test_acknowledgements_of_version_2(server: Server, world: World, commits: li
 def test_the_ends_of_history_are_asked_for_by_http(
     server: Server, world: World, served: tuple[str, str]
 ) -> None:
-    """A request that ends behind the wants is answered by what will be shallow, and no error."""
+    """A request that ends behind the wants gets the shallow commits and no error."""
     tip = world.git.run("rev-parse", "main").strip()
     body = wire.line(b"want %s ofs-delta\n" % tip) + wire.line(b"deepen 1\n") + b"0000"
     said = wire.ask(server.url + "origin.git", "git-upload-pack", body)
@@ -131,7 +131,7 @@ def test_the_ends_of_history_are_asked_for_by_http(
 
 
 def test_what_is_enough(world: World, commits: list[str]) -> None:
-    """Asked again after each have, it answers as a fresh question would."""
+    """The answer after each have is the one that a new walk would give."""
     git, draw = world.git, random.Random(9)
     ids = [commit.encode() for commit in commits]
     below = {oid: set(git.run("rev-list", oid).split()) for oid in ids}
@@ -159,7 +159,7 @@ def test_what_is_enough(world: World, commits: list[str]) -> None:
 def test_history_is_read_once(
     world: World, commits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often a client asks, and as far as it has to be read."""
+    """Each commit is read once, however often a client asks, and no further than needed."""
     reads: list[bytes] = []
     with dr.Repo(str(world.git.path)) as repo:
         store = repo.object_store
@@ -181,7 +181,7 @@ def test_history_is_read_once(
 def test_too_many_lines(
     server: Server, world: World, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of haves as of wants; and what a client says twice is kept once."""
+    """Both haves and wants are limited; a repeated one is kept once."""
     monkeypatch.setattr(negotiation_module, "MAX_LINES", 50)
     monkeypatch.setattr("dulwich_reftable.server.upload_pack.handler.MAX_LINES", 50)
     monkeypatch.setattr("dulwich_reftable.server.upload_pack.version_2.MAX_LINES", 50)

@@ -1,4 +1,4 @@
-"""The objects of a push: packs that are broken, incomplete, large or small, and where they go."""
+"""Packs of pushes: broken, incomplete, large and small ones, and where their objects go."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_too_large_a_pack(url: str, origin: Git, work: Git) -> None:
 
 
 def test_missing_objects(url: str, origin: Git, work: Git) -> None:
-    """A pack that lacks what its commit needs: refused, and nothing of it is kept."""
+    """A pack without what its commit needs is refused, and nothing of it is kept."""
     before = refs_of(origin)
     objects = sorted((origin.path / "objects").rglob("*"))
     fine = work.run("commit-tree", "-m", "fine", "-p", "main", "main^{tree}").strip()
@@ -50,12 +50,12 @@ def test_missing_objects(url: str, origin: Git, work: Git) -> None:
     assert b"ng refs/heads/broken missing necessary objects\n" in said
     assert refs_of(origin) == before
     assert sorted((origin.path / "objects").rglob("*")) == objects
-    # Once refused, it does not count as there.
+    # After a refusal, its objects do not count as existing.
     empty = work.run("pack-objects", "--stdout")
     assert b"ng refs/heads/broken missing necessary objects\n" in wire.push(
         url, command, pack=empty
     )
-    # As with git, it comes in beside something that lacks nothing; but nothing may point to it.
+    # As in git, it comes in with a complete push; but no ref may point to it.
     said = wire.push(url, b"%s %s refs/heads/fine" % (wire.ZERO, fine), pack=pack)
     assert said.endswith(b"ok refs/heads/fine\n0000")
     assert origin.run("cat-file", "-t", broken) == b"commit\n"
@@ -91,7 +91,7 @@ def test_a_push_from_a_shallow_clone(
 
 
 def test_large_packs(url: str, origin: Git, work: Git, tmp_path: Path) -> None:
-    """More than a client sends at once over HTTP, and more than a side band's packet."""
+    """They are larger than what a client sends at once over HTTP, and than a side band's packet."""
     data = random.Random(1).randbytes(400_000)
     (work.path / "large").write_bytes(data)
     work.run("add", ".")
@@ -102,7 +102,7 @@ def test_large_packs(url: str, origin: Git, work: Git, tmp_path: Path) -> None:
 
 
 def test_small_packs_are_unpacked(url: str, origin: Git, work: Git) -> None:
-    """As by git; a repository of thousands of packs would be slow."""
+    """As in git: a repository with thousands of packs would be slow."""
 
     def packs() -> int:
         return len(list((origin.path / "objects" / "pack").glob("*.pack")))
@@ -123,7 +123,7 @@ def test_small_packs_are_unpacked(url: str, origin: Git, work: Git) -> None:
 
 
 def test_a_repository_in_memory(work: Git) -> None:
-    """Handlers serve what dulwich's do."""
+    """Our handlers serve it as dulwich's do."""
     repos: dict[str, Any] = {"/r": MemoryRepo()}
     server = TCPGitServer(DictBackend(repos), "127.0.0.1", 0, handlers=HANDLERS)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

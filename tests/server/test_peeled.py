@@ -1,4 +1,4 @@
-"""What annotated tags point to, as clients are told; ``git ls-remote`` is the judge."""
+"""The peeled values that clients are told, compared with ``git ls-remote``."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_tags_anywhere(url: str, origin: Git, work: Git, ref_format: str) -> Non
         assert ours.count(b"^{}") == 4 * 3 + 2
         told.append(ours)
     if ref_format == "reftable":
-        # Here git 2.47 is no judge: it does not peel what the tables do not.
+        # git 2.47 cannot be compared with here: it does not peel where the tables do not.
         unpeel(origin)
         for version, before in zip(("0", "2"), told, strict=True):
             assert before == work.run(

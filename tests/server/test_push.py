@@ -1,4 +1,4 @@
-"""Pushes: what is refused and why, what is done, and that both are told truly."""
+"""Pushes: what is refused and why, what is done, and that the report is true."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_what_is_in_the_way_is_told_and_the_rest_goes_in(url: str, origin: Git, 
     assert code == 1
     assert outcomes["refs/heads/main/below"] == "!refname conflict"
     assert "error: 'refs/heads/main' exists; cannot create 'refs/heads/main/below'" in said
-    # Of two that exclude each other, one is done.
+    # One of two conflicting commands is done.
     assert sorted(outcomes[f"refs/heads/{name}"] for name in ("a", "a/b")) == [
         "!refname conflict",
         "*",
@@ -72,7 +72,7 @@ def test_what_is_in_the_way_is_told_and_the_rest_goes_in(url: str, origin: Git, 
         "error: cannot process 'refs/heads/a.*' and 'refs/heads/a.*' at the same", said
     )
     assert outcomes["refs/heads/fine"] == "*"
-    # What makes room is deleted by the same push.
+    # The same push deletes the ref that is in the way.
     assert (outcomes["refs/tags/v1"], outcomes["refs/tags/v1/x"]) == ("-", "*")
     listed = refs_of(origin)
     assert {b"refs/heads/main", b"refs/heads/fine", b"refs/tags/v1/x"} < listed.keys()
@@ -195,7 +195,7 @@ def test_funny_names(url: str, origin: Git, work: Git) -> None:
 
 
 def test_denials(url: str, origin: Git, work: Git) -> None:
-    """The rules, and git's own words for them: what git's server says of the same push."""
+    """The rules, compared with what git's server says about the same push."""
     rules = {"receive.denyDeletes": "true", "receive.denyNonFastForwards": "true"}
     for key, value in rules.items():
         origin.run("config", key, value)
@@ -220,7 +220,7 @@ def test_denials(url: str, origin: Git, work: Git) -> None:
 def test_the_current_branch(
     root: Path, work: Git, server: Server, ref_format: str, tmp_path: Path, setting: str | None
 ) -> None:
-    """Of a repository that is not bare, and of one of its other working trees."""
+    """The branch of a repository with a working tree, and of a linked working tree."""
     home = Git.init(root / "home", ref_format=ref_format)
     work.run("push", "-q", str(home.path), "main:refs/heads/side", "main:refs/heads/third")
     home.run("reset", "-q", "--hard", "side")
@@ -313,14 +313,14 @@ def test_symrefs_are_followed(url: str, origin: Git, work: Git) -> None:
 
 
 def test_reflogs(url: str, origin: Git, work: Git, kind: str, ref_format: str) -> None:
-    """A bare repository has none by default; where it has, pushes are in them."""
+    """A bare repository has none by default; if it has them, they log pushes."""
     work.run("push", "-q", url, "main:refs/heads/quiet")
     assert origin.reflogs() == {}
     origin.run("config", "core.logAllRefUpdates", "true")
     work.run("commit", "-q", "--allow-empty", "-m", "more")
     work.run("push", "-q", url, "main", "main:refs/heads/new", "main:refs/tags/light")
     logs = origin.reflogs()
-    # dulwich's own refs on files tell HEAD nothing of its branch.
+    # On files, dulwich does not log an update of a branch to HEAD.
     logged_head = {b"HEAD"} if ref_format == "reftable" else set()
     assert logs.keys() == {b"refs/heads/main", b"refs/heads/new"} | logged_head
     entry = logs[b"refs/heads/main"][-1]
@@ -351,7 +351,7 @@ def test_sha256(url: str, origin: Git, work: Git) -> None:
 
 
 def test_deleting_what_the_client_never_saw(url: str, origin: Git, work: Git) -> None:
-    """git would delete whatever is there; here the old value counts."""
+    """git would delete any value; here the old value counts."""
     before = refs_of(origin)
     said = wire.push(
         url,
@@ -363,7 +363,7 @@ def test_deleting_what_the_client_never_saw(url: str, origin: Git, work: Git) ->
     assert b"ok refs/tags/nowhere\n" in said
     assert b"ng refs/tags/lost reference does not exist\n" in said
     assert refs_of(origin) == before
-    # Capitals are digits, too.
+    # Hex digits may be capitals.
     value = before[b"refs/tags/v1"].upper()
     assert b"ok refs/tags/v1\n" in wire.push(url, b"%s %s refs/tags/v1" % (value, wire.ZERO))
     assert b"refs/tags/v1" not in refs_of(origin)

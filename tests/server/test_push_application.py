@@ -1,4 +1,4 @@
-"""What is decided while others write, and by what: the refs themselves, not what looks like it."""
+"""Decisions about a push are made from the refs themselves, while others write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = requires_git
 def test_a_lost_race_costs_one_ref(
     url: str, origin: Git, work: Git, monkeypatch: pytest.MonkeyPatch, mine: str
 ) -> None:
-    """Somebody is faster before the lock is taken: all others are updated."""
+    """Somebody updates a ref before the lock is taken: all other refs are updated."""
     main = work.run("rev-parse", "main").strip()
     transact = ReftablePush._transact
     has_lost = False
@@ -56,7 +56,7 @@ def test_a_lost_race_costs_one_ref(
 def test_a_push_reads_its_refs_once(
     url: str, origin: Git, work: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under the lock, where the answer stays true; also where some of them are refused."""
+    """It reads them under the lock, also if some commands are refused."""
     origin.run("update-ref", "refs/heads/old", "main~1")
     looks = []
     values_of = Merged.values_of
@@ -78,7 +78,7 @@ def test_a_push_reads_its_refs_once(
 def test_whether_a_push_is_a_fast_forward_is_no_matter_of_time(
     url: str, origin: Git, work: Git
 ) -> None:
-    """A clock that went back, as git sees it: the old commit is an ancestor all the same."""
+    """A clock went back: as in git, the old commit is still an ancestor."""
     origin.run("config", "receive.denyNonFastForwards", "true")
     for _ in range(2):
         work.run("commit", "-q", "--allow-empty", "-m", "early", env=git_date(10**8))
@@ -95,7 +95,7 @@ def git_date(timestamp: int) -> dict[str, str]:
 def test_too_many_prefixes_are_none(
     url: str, origin: Git, work: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in git, a client is told of too much rather than of too little."""
+    """As in git, all refs are listed then."""
     assert version_2._MAX_PREFIXES == 65536  # git: TOO_MANY_PREFIXES
     monkeypatch.setattr(version_2, "_MAX_PREFIXES", 200)
 

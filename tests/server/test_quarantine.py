@@ -1,4 +1,4 @@
-"""The objects of a push while somebody clears up, and while the disk fills."""
+"""The objects of a push while a garbage collection runs, and while the disk fills."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def received(
 
 
 def names(store: DiskObjectStore) -> set[str]:
-    """How the files of objects end."""
+    """List the endings of the files of objects."""
     files = (path for path in Path(store.path).rglob("*") if path.is_file())
     return {path.suffix or "loose" for path in files if "incoming-" not in str(path)}
 
 
 def check(store: DiskObjectStore) -> None:
-    """All objects are there."""
+    """Check that all objects are there."""
     for one in ALL:
         assert store.get_raw(ObjectID(one.oid)) == (one.type_num, one.data)
 
@@ -68,7 +68,7 @@ def check(store: DiskObjectStore) -> None:
 def test_a_pack_is_kept_until_the_end(
     store: DiskObjectStore, fsync_objects: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """First the note that keeps it, then the pack, then the index that makes others look for it."""
+    """Its .keep file comes first, then the pack, then the index, which makes others look for it."""
     seen = []
     link = os.link
 
@@ -83,7 +83,7 @@ def test_a_pack_is_kept_until_the_end(
         assert names(store) == {".keep", ".pack", ".idx"}
         quarantine.secure()
         (pack,) = Path(store.pack_dir).glob("*.pack")
-        pack.unlink()  # by whom did not see the note
+        pack.unlink()  # by a gc that did not see the .keep file
         quarantine.secure()
     assert names(store) == {".pack", ".idx"}
     check(store)
@@ -100,7 +100,7 @@ def test_a_note_of_somebody_else_stays(store: DiskObjectStore) -> None:
 
 
 def test_files_appear_in_order(store: DiskObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is pointed at comes first."""
+    """An object comes after those that it points to."""
     made = []
     replace = os.replace
 
@@ -216,7 +216,7 @@ def failing(call: Callable[..., Any], at: int, calls: list[int]) -> Callable[...
 
 
 def test_a_disk_that_fills(store: DiskObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At any file: what is there is complete, and what remains to be done is a new name."""
+    """Whichever file fails: the objects that are there are complete, and a retry works."""
     for at in range(1, 20):
         quarantine = received(store)
         calls: list[int] = []
@@ -243,7 +243,7 @@ def test_a_disk_that_fills(store: DiskObjectStore, monkeypatch: pytest.MonkeyPat
 def test_nothing_is_left_of_a_pack_that_cannot_be_written(
     store: DiskObjectStore, limit: int
 ) -> None:
-    """Even what is still buffered when the file is closed fails then, as on a full disk."""
+    """Even writing the buffer when the file is closed fails, as on a full disk."""
     import resource  # Windows has none
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -260,7 +260,7 @@ def test_nothing_is_left_of_a_pack_that_cannot_be_written(
 
 
 def check_links(store: DiskObjectStore) -> bool:
-    """Tell whether whatever is there leads to something that is there."""
+    """Check that each object that is there points only to objects that are there."""
     there = [one.oid for one in ALL if ObjectID(one.oid) in store]
     needs = {TAG.oid: COMMIT.oid, COMMIT.oid: TREE.oid, TREE.oid: BLOB.oid}
     return all(needs[oid] in there for oid in there if oid in needs)
@@ -271,12 +271,12 @@ def check_links(store: DiskObjectStore) -> bool:
 @pytest.mark.parametrize("limit", ["1", "100"])
 @pytest.mark.parametrize("clearing", ["repack -adq", "gc -q --prune=now", "gc -q"])
 def test_clearing_up_in_a_hook(url: str, origin: Git, limit: str, clearing: str) -> None:
-    """A hook is when nothing points to the objects yet; whoever is told so finds them."""
+    """No ref points to the objects while a hook runs; a gc then must not lose them."""
     origin.run("config", "receive.unpackLimit", limit)
     hook = origin.path / "hooks" / "update"
     hook.write_text(f"#!/bin/sh\nunset GIT_QUARANTINE_PATH\ngit {clearing}\n")
     hook.chmod(0o755)
-    # Before anything points to them, they are all there again.
+    # Before any ref points to them, all are there again.
     hook = origin.path / "hooks" / "reference-transaction"
     hook.write_text(
         "#!/bin/sh\n[ $1 = prepared ] || exit 0\n"
@@ -311,4 +311,4 @@ def test_what_others_left_behind(store: DiskObjectStore) -> None:
     with received(store):
         assert not old.exists()
     (young / "pack").rmdir()
-    young.rmdir()  # it may be somebody's who is alive
+    young.rmdir()  # its process may still be alive

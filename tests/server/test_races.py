@@ -41,7 +41,7 @@ def commits(origin: Git, parent: str, count: int, name: str) -> list[bytes]:
 
 
 def at_once(clients: ThreadPoolExecutor, work: list[Callable[[], bytes]]) -> list[bytes]:
-    """Run all, beginning together."""
+    """Run all at once."""
     barrier = threading.Barrier(len(work))
 
     def begin(one: Callable[[], bytes]) -> bytes:
@@ -52,14 +52,14 @@ def at_once(clients: ThreadPoolExecutor, work: list[Callable[[], bytes]]) -> lis
 
 
 def push_two(turn: str, seat: Git) -> tuple[int, dict[str, str]]:
-    """Push to a branch that all want, and to one that nobody else wants."""
+    """Push to a branch that everybody pushes to, and to one of our own."""
     return push(seat, "origin", "HEAD:main", f"HEAD:refs/heads/{seat.path.name}-{turn}")[:2]
 
 
 def test_racing_clients(
     url: str, origin: Git, clients: ThreadPoolExecutor, tmp_path: Path, kind: str
 ) -> None:
-    """Each pushes a commit of its own on what it saw."""
+    """Each client pushes a commit of its own on top of what it saw."""
     origin.run("config", "core.logAllRefUpdates", "true")
     seats = [Git(tmp_path / f"client{number}") for number in range(CLIENTS)]
     for seat in seats:
@@ -90,7 +90,7 @@ def test_racing_clients(
 
 
 def test_stale_old_values_at_once(url: str, origin: Git, clients: ThreadPoolExecutor) -> None:
-    """By hand, so that all of them hold the same old value whatever the server tells them."""
+    """The pushes are made by hand, so that all have the same old value."""
     main = origin.run("rev-parse", "main").strip()
     for _ in range(ROUNDS):
         rivals = commits(origin, "main", CLIENTS, "rival")
@@ -135,7 +135,7 @@ def test_names_in_each_others_way(url: str, origin: Git, clients: ThreadPoolExec
 
 
 def test_atomic_pushes_that_overlap(url: str, origin: Git, clients: ThreadPoolExecutor) -> None:
-    """Each creates many refs, all of which share one with the others."""
+    """Each creates many refs; one of them is in all pushes."""
     main = origin.run("rev-parse", "main").strip()
     empty = origin.run("pack-objects", "--stdout")
 
@@ -169,7 +169,7 @@ def test_many_refs_from_two_clients(
 def test_refs_that_move_while_they_are_fetched(
     url: str, origin: Git, work: Git, tmp_path: Path, clients: ThreadPoolExecutor
 ) -> None:
-    """No client is told that what it was shown just now is not to be had."""
+    """No client is refused an object that was advertised to it."""
     speak = ["-c", "protocol.version=0"]
     tips = [origin.run("rev-parse", f"main~{back}").strip() for back in range(3)]
     ended = threading.Event()
@@ -194,7 +194,7 @@ def test_refs_that_move_while_they_are_fetched(
 def test_a_ref_that_moves_within_one_connection(
     server: Server, url: str, origin: Git, work: Git, kind: str
 ) -> None:
-    """Between advertisement and wants; over HTTP that is another request: history counts."""
+    """It moves between advertisement and wants; over HTTP, where these are two requests, too."""
     tip = origin.run("commit-tree", "-p", "main", "-m", "short-lived", "main^{tree}").strip()
     origin.run("update-ref", "refs/heads/moving", tip)
     want = wire.line(b"want %s ofs-delta\n" % tip) + b"0000" + wire.line(b"done\n")
@@ -222,7 +222,7 @@ def test_a_lock_that_is_taken(
     clients: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is waited for longer than other writers do, by as many as there are, and not for ever."""
+    """All pushes wait for it longer than other writers do, but not for ever."""
     lock = origin.path / "reftable" / "tables.list.lock"
     lock.touch()
     releaser = threading.Timer(0.6, lock.unlink)  # several times reftable.lockTimeout's default
@@ -244,7 +244,7 @@ def test_a_lock_that_is_taken(
     assert {*timeouts} == {0.2}
     assert set(outcomes.values()) == {"!the refs are locked by somebody else"}
     lock.unlink()
-    # The repository's own word counts more.
+    # The repository's own setting counts more.
     monkeypatch.setattr(ReceivePackHandler, "lock_timeout", 60.0)
     origin.run("config", "reftable.lockTimeout", "50")
     lock.touch()

@@ -39,7 +39,7 @@ def closure(git: Git, *revisions: bytes) -> set[bytes]:
 
 
 def test_what_is_missing_is_sent(world: World) -> None:
-    """Nothing but what is wanted is sent, and nothing of it is left out that is missing."""
+    """Only wanted objects are sent, and all that the client lacks are."""
     git, draw = world.git, random.Random(2)
     commits = git.run("rev-list", "--all").split()
     spared = 0
@@ -58,7 +58,7 @@ def test_what_is_missing_is_sent(world: World) -> None:
 
 
 def test_no_more_than_has_changed(tmp_path: Path) -> None:
-    """What stands at the same path in what the client has is not sent again."""
+    """An object at the same path in a commit of the client is not sent again."""
     git = Git.init(tmp_path / "git")
     for name in ("a/x/1", "a/x/2", "a/y/1", "b/z/1", "c"):
         (git.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def test_no_more_than_has_changed(tmp_path: Path) -> None:
 
 
 def test_history_that_ends_at_the_client(world: World) -> None:
-    """What the client has ends where it is shallow, though it may be more here."""
+    """The history of the client ends where it is shallow, even if we have more of it."""
     git = world.git
     tip, *_, oldest = git.run("rev-list", "--first-parent", "main").split()
     parent = git.run("rev-parse", tip + b"^1").strip()
@@ -91,7 +91,7 @@ def test_history_that_ends_at_the_client(world: World) -> None:
 
 
 def test_an_empty_selection_brings_no_tags(world: World, tmp_path: Path) -> None:
-    """As in git, tags come along with something."""
+    """As in git, tags come only with other objects."""
     git = world.git
     tag, of = git.run("rev-parse", "t0", "t0^{}").split()
     with dr.Repo(str(git.path)) as repo:
@@ -105,7 +105,7 @@ def test_an_empty_selection_brings_no_tags(world: World, tmp_path: Path) -> None
 
 
 def test_a_long_chain_of_tags_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many of them are asked for."""
+    """Each is read once, however many of them a client asks for."""
     git = Git.init(tmp_path / "git")
     git.run("commit", "-q", "--allow-empty", "-m", "one")
     commit = git.run("rev-parse", "main").strip()

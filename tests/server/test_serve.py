@@ -71,7 +71,7 @@ def test_the_command(start: Start, root: Path, work: Git, tmp_path: Path, kind: 
     assert made.run("rev-parse", "--show-ref-format") == b"reftable\n"
     assert refs_of(made).keys() == {b"refs/heads/main", b"refs/tags/v1"}
     assert made.complaints() == b""
-    # ``.git`` may be left out; nothing is made to be read.
+    # ``.git`` may be left out; reading makes no repository.
     assert work.run("ls-remote", url + "team/new")
     with pytest.raises(GitError):
         work.run("ls-remote", url + "other.git")

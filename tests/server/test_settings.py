@@ -63,7 +63,7 @@ def test_a_value_that_git_dies_of(
     key: str,
     values: list[str],
 ) -> None:
-    """git serves nobody then, and nor do we; all other values are understood."""
+    """git serves nobody then, and neither do we; we understand all other values."""
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", key)
     for value in values:
@@ -133,7 +133,7 @@ def test_services(repo: dr.Repo, value: str, enabled: bool) -> None:
 def test_a_repository_with_settings_that_dulwich_cannot_read(
     tmp_path: Path, pool_of: Callable[[str], ObjectPool], ref_format: str
 ) -> None:
-    """It is served all the same."""
+    """The repository is served nevertheless."""
     git = Git.init(tmp_path / "x.git", bare=True, ref_format=ref_format)
     pool = pool_of("sha1")
     pool.lend(git.git_dir)

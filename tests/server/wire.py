@@ -1,4 +1,4 @@
-"""Talking to the server by hand, for what no client would say."""
+"""Talk to the server by hand, to say what no client would say."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def connect(url: str) -> socket.socket:
 
 
 def ask(url: str, service: str, body: bytes, *, version: int = 0) -> bytes:
-    """Send what follows the advertisement; gives all that the server answers."""
+    """Send a request after the advertisement; return the whole answer."""
     if url.startswith("http"):
         headers = {
             "Content-Type": f"application/x-{service}-request",
@@ -43,13 +43,13 @@ def ask(url: str, service: str, body: bytes, *, version: int = 0) -> bytes:
             while (size := int(stream.read(4), 16)) > 0:
                 stream.read(size - 4)
             connection.sendall(body)
-            with suppress(OSError):  # the server may have had enough
+            with suppress(OSError):  # the server may have closed the connection
                 connection.shutdown(socket.SHUT_WR)
             return stream.read()
 
 
 def push(url: str, *commands: bytes, pack: bytes = b"", capabilities: bytes = b"") -> bytes:
-    """Push by hand; gives what the server reports."""
+    """Push by hand; return the report of the server."""
     first, *rest = commands
     body = line(first + b"\0 report-status " + capabilities) + b"".join(map(line, rest))
     return ask(url, "git-receive-pack", body + b"0000" + pack)

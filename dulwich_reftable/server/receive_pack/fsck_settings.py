@@ -103,7 +103,7 @@ def _fatal(text: bytes) -> str:
 
 
 def _skip_list(text: bytes) -> set[bytes]:
-    """Read the file of objects that may be as they are."""
+    """Read the ids of objects that are never refused, from a file."""
     path = pathname(text)
     if path is None:
         return set()

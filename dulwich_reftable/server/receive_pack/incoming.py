@@ -81,7 +81,7 @@ class IncomingPack:
         self._file = open(path, "x+b")  # noqa: SIM115 - closed by close()
 
     def close(self) -> None:
-        """Close the file; what it still buffers is of no use to anybody."""
+        """Close the file; nobody needs the bytes that it still buffers."""
         with suppress(OSError):  # the disk is full
             self._file.close()
         self._cache.clear()
@@ -245,7 +245,7 @@ class IncomingPack:
                 self._make(base)
                 resolved += 1
                 oid = self._oids[base]
-            # Each list is taken once: if an object is there twice, one of the two gets it.
+            # Each list is used once, even if the pack has its base twice.
             built = by_offset.pop(self._offsets[base], [])
             if oid in by_oid:
                 built = built + by_oid.pop(oid)

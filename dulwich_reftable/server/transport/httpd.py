@@ -82,7 +82,7 @@ class _Head:
         """Read a line.
 
         Raises:
-          LineTooLong: if that is too much
+          LineTooLong: if the lines are too long, all together
         """
         line = self._stream.readline(self._left + 1)
         self._left -= len(line)
@@ -95,7 +95,7 @@ class _Request(PatientHandler, WSGIRequestHandler):
     """One connection."""
 
     rfile: Any
-    # A version that cannot be read does not mean that the client knows no heads of answers.
+    # A client whose version cannot be read still understands an answer with a head.
     default_request_version = "HTTP/1.0"
 
     def handle(self) -> None:
@@ -107,7 +107,7 @@ class _Request(PatientHandler, WSGIRequestHandler):
                 self.raw_requestline = self.rfile.readline()
                 if not self.raw_requestline:
                     return
-                if not self.parse_request():  # which has answered
+                if not self.parse_request():  # the parser has answered
                     self.linger()
                     return
                 if len(self.requestline.split()) < 3:  # HTTP/0.9, which has no heads
@@ -160,14 +160,14 @@ class _Request(PatientHandler, WSGIRequestHandler):
         self.linger()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log what the application knows nothing of: requests that are not HTTP."""
+        """Log a request that is not HTTP, of which the application knows nothing."""
         log.info("%s %s", self.client_address[0], printable(format % args))
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing: the application does."""
 
     def address_string(self) -> str:
-        """Give the client's address; its name is nobody's business, and takes time."""
+        """Give the client's address: to look up its name would take time."""
         return str(self.client_address[0])
 
 
@@ -182,7 +182,7 @@ class _Handler(SimpleHandler):
     connection, but libgit2 takes that for a broken answer.
     """
 
-    # The process's own environment is none of the request's: it might hold REMOTE_USER.
+    # The request must not see the environment of the process, which might hold REMOTE_USER.
     os_environ: dict[str, str] = {}  # noqa: RUF012
     http_version = "1.1"
     environ: dict[str, Any]

@@ -36,7 +36,7 @@ _MOST_LINGERING = 256
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """A server with a thread a connection.
+    """A server that gives each connection a thread.
 
     Attributes:
       folder: what is served
