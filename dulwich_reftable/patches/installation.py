@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from .table import AROUND_REPO, STOCK
 
-__all__ = ["install", "installed", "uninstall"]
+__all__ = ["install", "install_for_good", "installed", "uninstall"]
 
 
 class _Holder:
@@ -17,6 +17,7 @@ class _Holder:
 
 
 _INSTALLED = _Holder()
+_FOR_GOOD = _Holder()
 _lock = threading.Lock()
 
 
@@ -39,6 +40,17 @@ def uninstall() -> None:
     An open :class:`~dulwich_reftable.Repo` keeps the patches that it needs until it is closed.
     """
     _release(_INSTALLED)
+
+
+def install_for_good() -> None:
+    """Install on behalf of the Python environment; :func:`uninstall` does not undo this.
+
+    The module ``dulwich_reftable_auto`` calls it.
+
+    Raises:
+      UnsupportedDulwichError: as :func:`install`
+    """
+    _hold(_FOR_GOOD)
 
 
 @contextmanager

@@ -54,7 +54,9 @@ class Patch:
         place = find_function(self.target, self.parameters)
         module, _, name = self.make.partition(":")
         make = getattr(importlib.import_module(f".{module}", __package__), name)
-        return _Prepared(place, place.wrap(make(place.function)), (place, *relied_on))
+        stood_in_for = getattr(place.function, "stands_in_for", None)
+        function = make(stood_in_for.function if stood_in_for else place.function)
+        return _Prepared(place, function, place.wrap(function), (place, *relied_on), stood_in_for)
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,36 @@ class _Prepared:
 
     Attributes:
       place: of the attribute in dulwich
-      replacement: of its value
+      function: what is called in place of the original
+      replacement: the new value of the attribute: the function, or a class method of it
       checked: all places that the patch stands on
+      stood_in_for: what ``dulwich_reftable_auto`` knows of the original if the value is a stand-in
+        for it; None if it is the original
     """
 
     place: Place
+    function: Any
     replacement: Any
     checked: tuple[Place, ...]
+    stood_in_for: Any
+
+    def put(self) -> None:
+        """Put the patch in place."""
+        setattr(self.place.owner, self.place.name, self.replacement)
+        if self.stood_in_for is not None:
+            # Those who have imported the stand-in by its name call the patch, too.
+            self.stood_in_for.replacement = self.function
+
+    def take_back(self) -> None:
+        """Put the original back.
+
+        Somebody else may have patched the attribute since then, and will want to keep that. Their
+        patch may call ours, which then calls the original.
+        """
+        if self.place.current is self.replacement:
+            setattr(self.place.owner, self.place.name, self.place.value)
+        if self.stood_in_for is not None:
+            self.stood_in_for.replacement = None
 
 
 class PatchSet:
@@ -113,7 +138,7 @@ class PatchSet:
             if not self.is_held:
                 self._prepare()
                 for patch in self._prepared:
-                    setattr(patch.place.owner, patch.place.name, patch.replacement)
+                    patch.put()
                 self.is_held = True
             self._holders.add(holder)
 
@@ -132,11 +157,7 @@ class PatchSet:
             if len(self._holders) or not self.is_held:
                 return
             for patch in reversed(self._prepared):
-                place = patch.place
-                # Somebody else may have patched the attribute since then, and will want to keep
-                # that. Their patch may call ours, which then calls the original.
-                if place.current is patch.replacement:
-                    setattr(place.owner, place.name, place.value)
+                patch.take_back()
             self.is_held = False
 
     def _prepare(self) -> None:

@@ -20,7 +20,8 @@ from .conftest import Run
 
 pytestmark = requires_git
 
-OURS = sorted({*COMMANDS} - {"dulwich", "migrate", "init", "serve"})
+ELSEWHERE = {"disable", "enable", "status"}  # tests/automatic
+OURS = sorted({*COMMANDS} - {"dulwich", "migrate", "init", "serve", *ELSEWHERE})
 
 
 @pytest.fixture

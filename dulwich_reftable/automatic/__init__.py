@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""Reftable repositories for programs that know nothing of this package.
+
+``dulwich_reftable_auto.py``, ``.pth`` and ``.start`` are copied to a directory of site-packages.
+"""
