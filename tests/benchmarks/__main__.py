@@ -16,8 +16,8 @@ from . import cases_other, cases_read, cases_write
 from .bench import MEMORY, Bench
 from .measure import measure
 from .peers import find_git
-from .report import row_lines, table, write_json
-from .scale import FULL, QUICK
+from .report import row, table, write_json
+from .scale import FULL, QUICK, scaled
 
 __all__ = ["main"]
 
@@ -31,7 +31,9 @@ def _default_directory() -> Path:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sets, less than a minute")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="small sets, about a minute")
+    size.add_argument("--refs", type=int, metavar="N", help="sets with this many refs")
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help="only these cases, or those that begin so"
     )
@@ -70,7 +72,7 @@ def main() -> int:
         print("\n".join(case.name for case in _CASES))
         return 0 if arguments.list else 2
     _shut_out_settings()
-    scale = QUICK if arguments.quick else FULL
+    scale = QUICK if arguments.quick else scaled(arguments.refs) if arguments.refs else FULL
     if arguments.repeat:
         scale = replace(scale, repeat=arguments.repeat)
     start = time.monotonic()
@@ -80,8 +82,8 @@ def main() -> int:
             if case.name.endswith(MEMORY) and MEMORY not in bench.places:
                 continue
             results.append(measure(case, bench, scale.repeat))
-            for line in row_lines(results[-1], bench):
-                print(f"[{time.monotonic() - start:4.0f} s] {line}", file=sys.stderr, flush=True)
+            line = f"[{time.monotonic() - start:4.0f} s] {row(results[-1], bench)}"
+            print(line, file=sys.stderr, flush=True)
         print(table(results, bench))
         if arguments.json:
             write_json(arguments.json, results, bench)

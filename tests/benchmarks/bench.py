@@ -82,7 +82,7 @@ class Bench:
 
     @property
     def commits(self) -> list[bytes]:
-        """Hex ids of objects that exist."""
+        """Hex ids of commits to point new refs at."""
         return self.repositories.commits
 
     def files(self) -> DiskRefsContainer:

@@ -18,29 +18,31 @@ from .child import PROJECT_ROOT, command, run_job
 from .datasets import reflogs
 from .measure import Case, Contender, Reading, Target, stopwatch
 from .peers import git_command
+from .repositories import REFTABLE_OR_FILES
 
 __all__ = ["CASES"]
 
 # Reflogs
 
-
-def _logged(bench: Bench) -> list[bytes]:
-    scale = bench.scale
-    return [name for name, _ in reflogs(scale.log_refs, scale.log_entries, scale.commits)]
+_LONG = 1000  # entries of one ref
+_MANY = 200, 2000  # refs, and entries of all of them
 
 
-def _open_logs(bench: Bench, kind: str) -> DulwichRepo:
-    if kind == "ours":
-        return dr.Repo(bench.repositories.logs_reftable)
-    return DulwichRepo(os.fspath(bench.repositories.logs_files))
+def _logged(refs: int, entries: int, bench: Bench) -> list[bytes]:
+    return [name for name, _ in reflogs(refs, entries, bench.scale.commits)]
 
 
-def _one_log(kind: str) -> Contender:
-    """Read all entries of refs drawn by lot."""
+def _open_logs(bench: Bench, kind: str, refs: int, entries: int) -> DulwichRepo:
+    path = bench.repositories.logs(REFTABLE_OR_FILES[kind], refs, entries)
+    return dr.Repo(path) if kind == "ours" else DulwichRepo(os.fspath(path))
+
+
+def _of_many(kind: str) -> Contender:
+    """Read all entries of refs drawn by lot; the files and tables have been read before."""
 
     def run(bench: Bench) -> Iterator[Reading]:
-        names = _logged(bench)
-        with _open_logs(bench, kind) as repo:
+        names = _logged(*_MANY, bench)
+        with _open_logs(bench, kind, *_MANY) as repo:
             while True:
                 drawn = bench.drawn(names, 200)
                 with stopwatch() as watch:
@@ -51,12 +53,68 @@ def _one_log(kind: str) -> Contender:
     return run
 
 
-def _last_entry(kind: str) -> Contender:
-    """Read the newest entry of the longest reflog; files have to be read from their beginning."""
+def _long(kind: str) -> Contender:
+    """Read the entries of one ref again and again."""
 
     def run(bench: Bench) -> Iterator[Reading]:
-        name = _logged(bench)[0]
-        with _open_logs(bench, kind) as repo:
+        (name,) = _logged(1, _LONG, bench)
+        with _open_logs(bench, kind, 1, _LONG) as repo:
+            deque(repo.read_reflog(name), maxlen=0)
+            while True:
+                with stopwatch() as watch:
+                    for _ in range(5):
+                        deque(repo.read_reflog(name), maxlen=0)
+                yield watch.each(5)
+
+    return run
+
+
+def _log_job(job: str, kind: str, refs: int, entries: int) -> Contender:
+    """Open a repository and deal with the reflog of a ref, in a process that does nothing else."""
+
+    def run(bench: Bench) -> Iterator[Reading]:
+        name, *_ = _logged(refs, entries, bench)
+        made = bench.repositories.logs(REFTABLE_OR_FILES[kind], refs, entries)
+        while True:
+            path = made
+            if job == "expire":
+                path = bench.repositories.copy(made, bench.places[DISK])
+            yield run_job(job, kind, path, os.fsdecode(name))
+
+    return run
+
+
+def _git_log(*args: str, entries: int = _LONG) -> Contender:
+    """Let a git process show the reflog of one ref, from its start to its end."""
+
+    def run(bench: Bench) -> Iterator[Reading]:
+        (name,) = _logged(1, entries, bench)
+        shown = ("log", "-g", "--format=%gD %H %gs", *args, os.fsdecode(name), "--")
+        path = bench.repositories.logs("reftable", 1, entries)
+        while True:
+            yield run_job("other", os.devnull, *git_command(path, *shown))
+
+    return run
+
+
+def _git_expire(bench: Bench) -> Iterator[Reading]:
+    """Let a git process drop the older half of the entries, from its start to its end."""
+    ((name, log),) = reflogs(1, _LONG, bench.scale.commits)
+    half = f"--expire=@{log[_LONG // 2].time}"
+    while True:
+        path = bench.repositories.copy(
+            bench.repositories.logs("reftable", 1, _LONG), bench.places[DISK]
+        )
+        command = ("reflog", "expire", half, "--expire-unreachable=never", os.fsdecode(name))
+        yield run_job("other", os.devnull, *git_command(path, *command))
+
+
+def _last_entry(kind: str) -> Contender:
+    """Read the newest entry of a long reflog; files have to be read from their beginning."""
+
+    def run(bench: Bench) -> Iterator[Reading]:
+        (name,) = _logged(1, _LONG, bench)
+        with _open_logs(bench, kind, 1, _LONG) as repo:
             while True:
                 with stopwatch() as watch:
                     for _ in range(10):
@@ -73,28 +131,14 @@ def _all_logs(kind: str) -> Contender:
     """Read all entries of all refs."""
 
     def run(bench: Bench) -> Iterator[Reading]:
-        names = _logged(bench)
-        with _open_logs(bench, kind) as repo:
+        size = bench.scale.log_refs, bench.scale.log_entries
+        names = _logged(*size, bench)
+        with _open_logs(bench, kind, *size) as repo:
             while True:
                 with stopwatch() as watch:
                     for name in names:
                         deque(repo.read_reflog(name), maxlen=0)
                 yield watch.each()
-
-    return run
-
-
-def _git_log(*args: str, longest: bool = False) -> Contender:
-    """Let a git process show the reflog of one ref, from its start to its end."""
-
-    def run(bench: Bench) -> Iterator[Reading]:
-        names = _logged(bench)
-        while True:
-            name = names[0] if longest else bench.drawn(names, 1)[0]
-            shown = ("log", "-g", "--format=%gD %H %gs", *args, os.fsdecode(name), "--")
-            yield run_job(
-                "other", os.devnull, *git_command(bench.repositories.logs_reftable, *shown)
-            )
 
     return run
 
@@ -106,7 +150,7 @@ def _git_log(*args: str, longest: bool = False) -> Contender:
 def _served(bench: Bench, kind: str) -> Iterator[int]:
     """Serve all refs from another process; gives the port."""
     repositories = bench.repositories
-    path = repositories.served_files if kind == "dulwich" else repositories.served_reftable
+    path = repositories.files if kind == "dulwich" else repositories.one
     process = subprocess.Popen(
         command("serve", kind, os.fspath(path)),
         cwd=PROJECT_ROOT,
@@ -147,6 +191,13 @@ def _ls_remote(kind: str) -> Contender:
     return run
 
 
+def _ls_remote_git(bench: Bench) -> Iterator[Reading]:
+    """Let git list all refs of its own upload-pack."""
+    path = os.fspath(bench.repositories.one)
+    while True:
+        yield run_job("other", os.devnull, "git", "-c", "protocol.version=0", "ls-remote", path)
+
+
 # Importing
 
 
@@ -168,18 +219,28 @@ def _import(name: str) -> Contender:
 
 CASES = [
     Case(
-        "reflog",
-        "reflog of one ref, open repository (git: whole process)",
-        {"ours": _one_log("ours"), "dulwich": _one_log("dulwich"), "git": _git_log()},
+        "reflog-cold",
+        f"reflog of {_LONG:,} entries, repository just opened (git: whole process)",
+        {kind: _log_job("reflog", kind, 1, _LONG) for kind in ("ours", "dulwich")}
+        | {"git": _git_log()},
+        Target("under 3 ms", 3e-3),
+    ),
+    Case(
+        "reflog-hot",
+        f"reflog of {_LONG:,} entries, open repository (git: whole process)",
+        {kind: _long(kind) for kind in ("ours", "dulwich")} | {"git": _git_log()},
+        Target("under 2 ms", 2e-3),
+    ),
+    Case(
+        "reflog-of-many",
+        f"reflog of one of {_MANY[0]} refs, open repository",
+        {kind: _of_many(kind) for kind in ("ours", "dulwich")},
+        Target("under 50 us", 50e-6),
     ),
     Case(
         "reflog-last",
-        "last entry of a long reflog (git: whole process)",
-        {
-            "ours": _last_entry("ours"),
-            "dulwich": _last_entry("dulwich"),
-            "git": _git_log("-1", longest=True),
-        },
+        f"last entry of {_LONG:,}, open repository (git: whole process)",
+        {"ours": _last_entry("ours"), "dulwich": _last_entry("dulwich"), "git": _git_log("-1")},
     ),
     Case(
         "reflog-all",
@@ -187,10 +248,23 @@ CASES = [
         {"ours": _all_logs("ours"), "dulwich": _all_logs("dulwich")},
     ),
     Case(
+        "expire",
+        f"expire half of {_LONG:,} reflog entries (git: whole process)",
+        {kind: _log_job("expire", kind, 1, _LONG) for kind in ("ours", "dulwich")}
+        | {"git": _git_expire},
+        Target("under 5 ms", 5e-3),
+    ),
+    Case(
         "ls-remote",
-        "ls-remote of all, from our server (dulwich: from its own)",
-        {"ours": _ls_remote("ours"), "dulwich": _ls_remote("dulwich")},
-        Target("10x faster than dulwich", ratios={"dulwich": 1 / 10}),
+        "ls-remote of all, from our server (dulwich, git: from their own)",
+        {"ours": _ls_remote("ours"), "dulwich": _ls_remote("dulwich"), "git": _ls_remote_git},
+        Target("under 4 s", 4.0),
+    ),
+    Case(
+        "ls-remote-stock",
+        "ls-remote of all, from dulwich's handlers under install()",
+        {"ours": _ls_remote("stock"), "dulwich": _ls_remote("dulwich"), "git": _ls_remote_git},
+        Target("under 4 s", 4.0),
     ),
     Case(
         "import",

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .measure import Reading
 
@@ -66,6 +67,42 @@ def _scan(kind: str, path: str, what: str) -> float:
     return _timed(lambda: getattr(Container(path), what)())
 
 
+def _list(kind: str, path: str, prefix: str) -> float:
+    """List the refs below a prefix, in a container that was just opened."""
+    if kind == "dulwich":
+        from dulwich.refs import DiskRefsContainer as Container
+    else:
+        from dulwich_reftable import ReftableRefsContainer as Container  # type: ignore[assignment]
+    refs = Container(path)
+    return _timed(lambda: refs.as_dict(os.fsencode(prefix)))
+
+
+def _reflog(kind: str, path: str, name: str) -> float:
+    """Read a reflog, in a repository that was just opened."""
+    repo = _repository(kind, path)
+    return _timed(lambda: deque(repo.read_reflog(os.fsencode(name)), maxlen=0))
+
+
+def _expire(kind: str, path: str, name: str) -> float:
+    """Drop the older half of the entries of a reflog."""
+    from dulwich import porcelain
+
+    repo = _repository(kind, path)
+    entries = list(repo.read_reflog(os.fsencode(name)))
+    limit = entries[len(entries) // 2].timestamp
+    return _timed(
+        lambda: porcelain.reflog_expire(repo, name, expire_time=limit, expire_unreachable_time=0)
+    )
+
+
+def _repository(kind: str, path: str) -> Any:
+    if kind == "dulwich":
+        from dulwich.repo import Repo
+    else:
+        from dulwich_reftable import Repo
+    return Repo(path)
+
+
 def _lookup(path: str, name: str) -> float:
     """Open the refs and look for one."""
     from dulwich_reftable import ReftableRefsContainer
@@ -109,6 +146,9 @@ def _import(name: str) -> float:
 
 _JOBS: dict[str, Callable[..., float]] = {
     "scan": _scan,
+    "list": _list,
+    "reflog": _reflog,
+    "expire": _expire,
     "lookup": _lookup,
     "bulk": _bulk,
     "compact": _compact,
@@ -134,12 +174,21 @@ def _other(source: str, *arguments: str) -> tuple[float, int]:
 
 
 def _serve(kind: str, path: str) -> None:
-    """Serve a repository by our server or dulwich's; prints the port, ends with the input."""
+    """Serve a repository; prints the port, ends with the input.
+
+    Args:
+      kind: ``"ours"``, ``"dulwich"`` with files, or ``"stock"``: dulwich's handlers with reftables
+      path: of the repository
+    """
     import socketserver
     import threading
 
     server: socketserver.TCPServer
-    if kind == "dulwich":
+    if kind in ("dulwich", "stock"):
+        import dulwich_reftable
+
+        if kind == "stock":
+            dulwich_reftable.install()
         from dulwich.repo import Repo
         from dulwich.server import BackendRepo, DictBackend, TCPGitServer
 

@@ -1,8 +1,9 @@
 """What the repositories hold, made up from a seed: equal at every run and on every machine.
 
-The refs have the shape of a large code review server's: a few thousand branches and tags, and
+The refs have the shape of a large code review server's: 1,200 branches, 3,800 annotated tags, and
 under ``refs/changes/NN/NUMBER/P`` the patch sets of hundreds of thousands of changes, where NN are
-the last two digits of the change's number.
+the last two digits of the change's number. Every ref has an object of its own, which exists: a
+writer that peels has to look at it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from random import Random
 from typing import NamedTuple
 
 __all__ = [
+    "EMPTY_TREE",
     "HEAD_TARGET",
+    "GitObject",
     "LogEntry",
+    "commit",
     "fresh_name",
     "object_id",
+    "objects_of",
     "peeled_id",
     "ref_names",
     "reflogs",
@@ -25,8 +30,11 @@ __all__ = [
 
 _SEED = 866_456
 _BRANCHES = (b"main", b"dev", b"release", b"security", b"mainline")
+_REFS_PER_BRANCH = 722
+_REFS_PER_TAG = 228
 _FIRST_CHANGE = 10_000
 _FIRST_FRESH_CHANGE = 5_000_000
+_WHO = b"B Enchmark <bench@example.com> 1600000000 +0000"
 
 HEAD_TARGET = b"refs/heads/main-0000"
 """The branch that HEAD points to; it is there."""
@@ -49,11 +57,12 @@ def ref_names(count: int) -> list[bytes]:
     """
     random = Random(_SEED)
     names = [
-        b"refs/heads/%b-%04d" % (_BRANCHES[i % len(_BRANCHES)], i) for i in range(count // 290 + 1)
+        b"refs/heads/%b-%04d" % (_BRANCHES[i % len(_BRANCHES)], i)
+        for i in range(count // _REFS_PER_BRANCH + 1)
     ]
     names += [
         b"refs/tags/platform-%d.%d.%d_r%d" % (1 + i // 400, i // 80 % 5, i // 16 % 5, i % 16)
-        for i in range(count // 240 + 1)
+        for i in range(count // _REFS_PER_TAG + 1)
     ]
     change = _FIRST_CHANGE
     while len(names) < count:
@@ -73,14 +82,60 @@ def fresh_name(i: int) -> bytes:
     return b"refs/changes/%02d/%d/%d" % (change % 100, change, i % 2 + 1)
 
 
+# Objects
+
+
+class GitObject(NamedTuple):
+    """An object: the name of its type, and its content."""
+
+    kind: bytes
+    data: bytes
+
+    @property
+    def oid(self) -> bytes:
+        """Its id, raw."""
+        return sha1(b"%b %d\0%b" % (self.kind, len(self.data), self.data)).digest()
+
+
+EMPTY_TREE = GitObject(b"tree", b"")
+_COMMIT = b"tree %b\nauthor %b\ncommitter %b\n\n%%b\n" % (
+    EMPTY_TREE.oid.hex().encode(),
+    _WHO,
+    _WHO,
+)
+_TAG = b"object %%b\ntype commit\ntag %%b\ntagger %b\n\nrelease\n" % _WHO
+
+
+def commit(text: bytes) -> GitObject:
+    """Make a commit of the empty tree."""
+    return GitObject(b"commit", _COMMIT % text)
+
+
+def objects_of(name: bytes) -> list[GitObject]:
+    """Make the object of a ref, and what that peels to: tags, commits, and blobs for half of all.
+
+    Returns: the object that the ref points to comes last
+    """
+    if name.startswith(b"refs/tags/"):
+        target = commit(name)
+        return [target, GitObject(b"tag", _TAG % (target.oid.hex().encode(), name[10:]))]
+    if name.startswith(b"refs/heads/") or name.endswith(b"/1"):
+        return [commit(name)]
+    return [GitObject(b"blob", b"patch set %b\n" % name)]
+
+
 def object_id(name: bytes) -> bytes:
     """Give the object id of a ref, raw."""
-    return sha1(name).digest()
+    return objects_of(name)[-1].oid
 
 
 def peeled_id(name: bytes) -> bytes | None:
     """Give what a ref peels to, raw; None if it is not an annotated tag."""
-    return sha1(name + b"^{}").digest() if name.startswith(b"refs/tags/") else None
+    objects = objects_of(name)
+    return objects[0].oid if len(objects) > 1 else None
+
+
+# Reflogs
 
 
 def reflogs(refs: int, entries: int, commits: int) -> Iterator[tuple[bytes, list[LogEntry]]]:
@@ -94,7 +149,7 @@ def reflogs(refs: int, entries: int, commits: int) -> Iterator[tuple[bytes, list
     """
     random = Random(_SEED)
     lengths = [1] * refs
-    lengths[0] += entries // 50
+    lengths[0] += entries // 50 if refs > 1 else entries - 1
     for _ in range(entries - sum(lengths)):
         lengths[int(random.random() ** 2 * refs)] += 1
     names = sorted(b"refs/heads/topic/%02d/%06d" % (i % 100, i) for i in range(refs))

@@ -8,34 +8,16 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import dulwich
 
 from .bench import Bench
-from .measure import Result, Target
+from .measure import Result
 
-__all__ = ["row_lines", "table", "write_json"]
+__all__ = ["row", "table", "write_json"]
 
 _COLUMNS = ("ours", "dulwich", "git", "floor")
-_HEADINGS = ("case", *_COLUMNS, "/dulwich", "/git", "/floor", "target", "met")
-
-
-class _Row(NamedTuple):
-    title: str
-    figures: Mapping[str, float]
-    target: Target | None
-    is_memory: bool
-    failures: Mapping[str, str]
-
-
-def _rows(result: Result, bench: Bench) -> list[_Row]:
-    case = result.case
-    title = case.title.format(**asdict(bench.scale))
-    rows = [_Row(title, result.seconds, case.target, False, result.failures)]
-    if "ours" in result.peaks:
-        rows.append(_Row(f"{title}: peak memory", result.peaks, case.memory_target, True, {}))
-    return rows
+_HEADINGS = ("case", *_COLUMNS, "/dulwich", "/git", "/floor", "peak memory", "to reach", "met")
 
 
 def _seconds(value: float) -> str:
@@ -44,8 +26,10 @@ def _seconds(value: float) -> str:
     return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} us"
 
 
-def _bytes(value: float) -> str:
-    return f"{value / 1e6:.0f} MB"
+def _peaks(figures: Mapping[str, float]) -> str:
+    """Tell the peaks of memory, of each contender that told its own."""
+    told = [f"{name} {figures[name] / 1e6:.0f}" for name in _COLUMNS if name in figures]
+    return f"{', '.join(told)} MB" if told else ""
 
 
 def _ratio(figures: Mapping[str, float], peer: str) -> str:
@@ -55,24 +39,38 @@ def _ratio(figures: Mapping[str, float], peer: str) -> str:
     return f"{ratio:.2f}" if ratio >= 0.1 else f"1/{1 / ratio:.0f}"
 
 
-def _cells(row: _Row) -> list[str]:
-    show = _bytes if row.is_memory else _seconds
-    cells = [row.title]
+def _targets(result: Result) -> tuple[str, bool | None]:
+    """Give the targets of a case, and whether all that can be told of are met."""
+    case = result.case
+    texts = []
+    met = []
+    for target, figures, what in (
+        (case.target, result.seconds, ""),
+        (case.memory_target, result.peaks, "memory "),
+    ):
+        if target is not None:
+            texts.append(what + target.text)
+            met.append(target.is_met(figures))
+    known = [each for each in met if each is not None]
+    return ", ".join(texts), all(known) if known else None
+
+
+def _cells(result: Result, bench: Bench) -> list[str]:
+    figures = result.seconds
+    cells = [result.case.title.format(**asdict(bench.scale))]
     for name in _COLUMNS:
-        if name in row.figures:
-            cells.append(show(row.figures[name]))
+        if name in figures:
+            cells.append(_seconds(figures[name]))
         else:
-            cells.append("failed" if name in row.failures else "")
-    cells += [_ratio(row.figures, peer) for peer in _COLUMNS[1:]]
-    met = row.target.is_met(row.figures) if row.target else None
-    cells.append(row.target.text if row.target else "")
-    cells.append({True: "yes", False: "NO", None: ""}[met])
-    return cells
+            cells.append("failed" if name in result.failures else "")
+    cells += [_ratio(figures, peer) for peer in _COLUMNS[1:]]
+    target, met = _targets(result)
+    return [*cells, _peaks(result.peaks), target, {True: "yes", False: "NO", None: ""}[met]]
 
 
-def row_lines(result: Result, bench: Bench) -> list[str]:
+def row(result: Result, bench: Bench) -> str:
     """Tell one result as soon as it is there."""
-    return [" | ".join(filter(None, _cells(row))) for row in _rows(result, bench)]
+    return " | ".join(filter(None, _cells(result, bench)))
 
 
 def _machine(bench: Bench) -> dict[str, str]:
@@ -88,7 +86,7 @@ def _machine(bench: Bench) -> dict[str, str]:
 
 def table(results: Sequence[Result], bench: Bench) -> str:
     """Give the whole table, in Markdown."""
-    rows = [_cells(row) for result in results for row in _rows(result, bench)]
+    rows = [_cells(result, bench) for result in results]
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     lines = [
         f"{bench.scale.refs:,} refs; medians of interleaved repetitions; "
@@ -108,15 +106,15 @@ def write_json(path: Path, results: Sequence[Result], bench: Bench) -> None:
     """Write everything that was found."""
     cases = []
     for result in results:
-        rows = _rows(result, bench)
+        target, met = _targets(result)
         cases.append(
             {
                 "name": result.case.name,
-                "title": rows[0].title,
+                "title": result.case.title.format(**asdict(bench.scale)),
                 "seconds": result.seconds,
                 "peak_bytes": result.peaks,
-                "target": result.case.target.text if result.case.target else None,
-                "met": result.case.target.is_met(result.seconds) if result.case.target else None,
+                "target": target,
+                "met": met,
                 "samples": {
                     name: [reading.seconds for reading in readings]
                     for name, readings in result.readings.items()

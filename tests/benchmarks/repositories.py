@@ -1,7 +1,7 @@
 """The repositories that are measured, made from the data sets once and kept in a cache.
 
-All are bare. Those to be written to are copies, with the objects that git wants to see before it
-lets a ref point at them.
+All are bare, and all have the same pack, which has every object that a ref points to. Those to be
+written to are copies.
 """
 
 from __future__ import annotations
@@ -13,14 +13,25 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from dulwich.objects import Commit, Tree
 from dulwich.repo import Repo as DulwichRepo
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.format.records import LogRecord, LogUpdate, RefRecord
 from dulwich_reftable.engine.table.writer import TableWriter, WriteOptions
 
-from .datasets import HEAD_TARGET, object_id, peeled_id, ref_names, reflogs
+from .datasets import (
+    EMPTY_TREE,
+    HEAD_TARGET,
+    GitObject,
+    LogEntry,
+    commit,
+    object_id,
+    objects_of,
+    peeled_id,
+    ref_names,
+    reflogs,
+)
+from .packs import write_pack
 from .scale import Scale
 
 __all__ = ["REFTABLE_OR_FILES", "Repositories"]
@@ -28,7 +39,7 @@ __all__ = ["REFTABLE_OR_FILES", "Repositories"]
 REFTABLE_OR_FILES = {"ours": "reftable", "git": "reftable", "dulwich": "files"}
 """The format of the refs that each contender works on."""
 
-_VERSION = 1  # of what this module makes: a new one for new contents
+_VERSION = 2  # of what this module makes: a new one for new contents
 _TABLES = 8
 _STEP = 2.5  # how many times larger a table of the stack is than the next newer one
 _WHO = b"B Enchmark", b"bench@example.com"
@@ -67,37 +78,31 @@ class Repositories:
         return self._cached(f"files-{self._scale.refs}", self._make_files)
 
     @property
-    def served_reftable(self) -> Path:
-        """The same names, in one table, with objects that exist: a server advertises no others."""
-        return self._cached(f"served-reftable-{self._scale.refs}", self._make_served_reftable)
+    def each(self) -> Path:
+        """The same refs, in one table; each was updated at an update index of its own."""
+        return self._cached(f"each-{self._scale.refs}", self._make_each)
 
-    @property
-    def served_files(self) -> Path:
-        """The same in ``packed-refs``."""
-        return self._cached(f"served-files-{self._scale.refs}", self._make_served_files)
-
-    @property
-    def logs_reftable(self) -> Path:
-        """All reflogs, in one table."""
-        return self._cached(f"logs-reftable-{self._scale.log_entries}", self._make_logs_reftable)
-
-    @property
-    def logs_files(self) -> Path:
-        """The same reflogs, in files."""
-        return self._cached(f"logs-files-{self._scale.log_entries}", self._make_logs_files)
+    def logs(self, ref_format: str, refs: int, entries: int) -> Path:
+        """Reflogs of some refs, in one table or in files."""
+        return self._cached(
+            f"logs-{ref_format}-{refs}-{entries}-{self._scale.commits}",
+            lambda path: self._make_logs(path, ref_format, refs, entries),
+        )
 
     @property
     def commits(self) -> list[bytes]:
-        """Hex ids of the objects that are in copies."""
+        """Hex ids of commits that no ref of the large set points to."""
         if not self._commits:
-            text = (self._objects / "commits").read_bytes()
-            self._commits = text.split()
+            self._commits = [each.oid.hex().encode() for each in self._spare()]
         return self._commits
+
+    def _spare(self) -> Iterable[GitObject]:
+        return (commit(b"spare %d" % i) for i in range(self._scale.commits))
 
     @property
     def bulk(self) -> Path:
         """A file that creates all refs: ``git update-ref --stdin`` reads it, and so do others."""
-        return self._cached(f"bulk-{self._scale.refs}-{self._scale.commits}", self._make_bulk)
+        return self._cached(f"bulk-{self._scale.refs}", self._make_bulk)
 
     # What is written to
 
@@ -107,21 +112,22 @@ class Repositories:
         with self._init(path, ref_format) as repo:
             repo.refs.set_symbolic_ref(b"HEAD", HEAD_TARGET)
             repo.refs.set_if_equals(HEAD_TARGET, None, self.commits[0])
-        self._lend_objects(path)
+        _settle()
         return path
 
     def empty(self, ref_format: str, where: Path) -> Path:
         """Make a repository with objects and no refs."""
         path = where / f"empty-{ref_format}-{next(self._numbers)}"
         self._init(path, ref_format).close()
-        self._lend_objects(path)
+        _settle()
         return path
 
     def copy(self, original: Path, where: Path) -> Path:
-        """Copy a repository and give it objects."""
+        """Copy a repository, with its objects."""
         path = where / f"{original.name}-{next(self._numbers)}"
-        shutil.copytree(original, path)
+        shutil.copytree(original, path, ignore=shutil.ignore_patterns("pack-*"))
         self._lend_objects(path)
+        _settle()
         return path
 
     # Making them
@@ -137,36 +143,44 @@ class Repositories:
             half_done.rename(path)
         return path
 
+    def _init(self, path: Path, ref_format: str) -> DulwichRepo:
+        """Make a repository with objects and no refs, and open it."""
+        if ref_format == "files":
+            DulwichRepo.init_bare(path, mkdir=True).close()
+        else:
+            dr.Repo.init_bare(path, mkdir=True, ref_format=ref_format).close()
+        self._lend_objects(path)
+        return DulwichRepo(os.fspath(path)) if ref_format == "files" else dr.Repo(path)
+
+    # Objects
+
     @property
     def _objects(self) -> Path:
-        return self._cached(f"objects-{self._scale.commits}", self._make_objects)
+        """The directory of the pack."""
+        scale = self._scale
+        return self._cached(f"objects-{scale.refs}-{scale.commits}", self._make_objects)
 
     def _lend_objects(self, path: Path) -> None:
-        for file in (self._objects / "objects" / "pack").iterdir():
-            shutil.copy(file, path / "objects" / "pack")
-        if hasattr(os, "sync"):
-            os.sync()  # so that nobody who is timed has to wait for what was copied
-
-    @staticmethod
-    def _init(path: Path, ref_format: str) -> DulwichRepo:
-        if ref_format == "files":
-            return DulwichRepo.init_bare(path, mkdir=True)
-        return dr.Repo.init_bare(path, mkdir=True, ref_format=ref_format)
+        for file in self._objects.iterdir():
+            lent = path / "objects" / "pack" / file.name
+            try:
+                os.link(file, lent)
+            except OSError:  # on another file system
+                shutil.copy(file, lent)
 
     def _make_objects(self, path: Path) -> None:
-        tree = Tree()
-        commits = []
-        for i in range(self._scale.commits):
-            commit = Commit()
-            commit.tree = tree.id
-            commit.author = commit.committer = b"%b <%b>" % _WHO
-            commit.author_time = commit.commit_time = 1_600_000_000 + i
-            commit.author_timezone = commit.commit_timezone = 0
-            commit.message = b"commit %d\n" % i
-            commits.append(commit)
-        with self._init(path, "files") as repo:
-            repo.object_store.add_objects([(tree, None), *((commit, None) for commit in commits)])
-        (path / "commits").write_bytes(b"\n".join(commit.id for commit in commits))
+        path.mkdir()
+        names = ref_names(self._scale.refs)
+        count = 1 + self._scale.commits + len(names) + sum(map(_is_tag, names))
+        write_pack(path, count, self._all_objects())
+
+    def _all_objects(self) -> Iterable[GitObject]:
+        yield EMPTY_TREE
+        yield from self._spare()
+        for name in ref_names(self._scale.refs):
+            yield from objects_of(name)
+
+    # Refs
 
     def _records(self, index: int) -> Iterable[RefRecord]:
         yield RefRecord(b"HEAD", index, target=HEAD_TARGET)
@@ -197,22 +211,16 @@ class Repositories:
     def _make_files(self, path: Path) -> None:
         self._write_files(path, self._records(1))
 
-    def _served(self) -> Iterable[RefRecord]:
-        commits = [bytes.fromhex(commit.decode()) for commit in self.commits]
-        for i, record in enumerate(self._records(1)):
-            if record.target is None:
-                yield RefRecord(record.name, 1, commits[i % len(commits)])
-            else:
-                yield record
-
-    def _make_served_reftable(self, path: Path) -> None:
+    def _make_each(self, path: Path) -> None:
+        records = list(self._records(1))
+        indexes = list(range(1, len(records) + 1))
+        Random(len(records)).shuffle(indexes)
         self._init(path, "reftable").close()
-        _write_stack(path, [(1, 1, self._served(), [])])
-        self._lend_objects(path)
-
-    def _make_served_files(self, path: Path) -> None:
-        self._write_files(path, self._served())
-        self._lend_objects(path)
+        refs = [
+            record._replace(update_index=index)
+            for record, index in zip(records, indexes, strict=True)
+        ]
+        _write_stack(path, [(1, len(records), refs, [])])
 
     def _write_files(self, path: Path, records: Iterable[RefRecord]) -> None:
         self._init(path, "files").close()
@@ -226,20 +234,26 @@ class Repositories:
         (path / "HEAD").write_bytes(b"ref: " + HEAD_TARGET + b"\n")
 
     def _make_bulk(self, path: Path) -> None:
-        commits = self.commits
         with open(path, "wb") as file:
             file.write(b"start\n")
-            for i, name in enumerate(ref_names(self._scale.refs)):
-                file.write(b"create %b %b\n" % (name, commits[i % len(commits)]))
+            for name in ref_names(self._scale.refs):
+                file.write(b"create %b %b\n" % (name, object_id(name).hex().encode()))
             file.write(b"commit\n")
 
-    def _make_logs_reftable(self, path: Path) -> None:
-        scale = self._scale
+    def _make_logs(self, path: Path, ref_format: str, refs: int, entries: int) -> None:
+        made = reflogs(refs, entries, self._scale.commits)
+        self._init(path, ref_format).close()
+        if ref_format == "files":
+            self._write_log_files(path, made)
+        else:
+            self._write_log_table(path, made)
+
+    def _write_log_table(self, path: Path, made: Iterable[tuple[bytes, list[LogEntry]]]) -> None:
         refs: list[RefRecord] = []
         logs: list[LogRecord] = []
         index = 0
-        ids = [bytes.fromhex(commit.decode()) for commit in self.commits]
-        for name, log in reflogs(scale.log_refs, scale.log_entries, scale.commits):
+        ids = [bytes.fromhex(oid.decode()) for oid in self.commits]
+        for name, log in made:
             records = []
             for entry in log:
                 index += 1
@@ -248,17 +262,13 @@ class Repositories:
                 records.append(LogRecord(name, index, update))
             refs.append(RefRecord(name, index, ids[log[-1].new]))
             logs += reversed(records)
-        self._init(path, "reftable").close()
         _write_stack(path, [(1, index, refs, logs)])
-        self._lend_objects(path)
 
-    def _make_logs_files(self, path: Path) -> None:
-        scale = self._scale
-        self._init(path, "files").close()
+    def _write_log_files(self, path: Path, made: Iterable[tuple[bytes, list[LogEntry]]]) -> None:
         commits = self.commits
         with open(path / "packed-refs", "wb") as packed:
             packed.write(b"# pack-refs with: peeled fully-peeled sorted \n")
-            for name, log in reflogs(scale.log_refs, scale.log_entries, scale.commits):
+            for name, log in made:
                 packed.write(b"%b %b\n" % (commits[log[-1].new], name))
                 log_path = path / "logs" / name.decode()
                 log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -275,7 +285,16 @@ class Repositories:
                         for entry in log
                     )
                 )
-        self._lend_objects(path)
+
+
+def _is_tag(name: bytes) -> bool:
+    return name.startswith(b"refs/tags/")
+
+
+def _settle() -> None:
+    """Wait until everything is on disk, so that nobody who is timed has to wait for it."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def _write_stack(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["FULL", "QUICK", "Scale"]
+__all__ = ["FULL", "QUICK", "Scale", "scaled"]
 
 
 @dataclass(frozen=True)
@@ -36,3 +36,21 @@ class Scale:
 
 FULL = Scale("full", 866_456, 43_061, 149_932, 20_000, 100_000, 20_000, 32, 5)
 QUICK = Scale("quick", 15_000, 1_000, 3_500, 1_000, 5_000, 2_000, 16, 3)
+
+
+def scaled(refs: int) -> Scale:
+    """Scale the full sets to a number of refs."""
+
+    def share(of: int, least: int) -> int:
+        return max(of * refs // FULL.refs, least)
+
+    return replace(
+        FULL,
+        name=f"{refs} refs",
+        refs=refs,
+        log_refs=share(FULL.log_refs, 10),
+        log_entries=share(FULL.log_entries, 40),
+        commits=share(FULL.commits, 50),
+        large_transaction=share(FULL.large_transaction, 100),
+        lookups=share(FULL.lookups, 100),
+    )
