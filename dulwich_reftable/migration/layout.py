@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ..engine.stack.stale_files import LOCK_SUFFIX
 from ..refs.errors import RefLockedError
 from ..refs.names import Owner, is_root_ref, place_of
-from ..refs.store import worktree_ids
+from ..refs.worktrees import worktree_ids
 from .report import MigrationError
 
 __all__ = [

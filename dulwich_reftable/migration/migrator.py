@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from ..config.settings import Settings
 from ..engine.stack.stack import Stack
 from ..refs.store import RefStore
+from ..refs.worktrees import ControlDirectories
 from .layout import git_dirs
 from .ref_files import Peel
 from .report import Tally
@@ -19,7 +20,8 @@ __all__ = ["Migrator", "open_stack"]
 
 def open_stack(path: str, settings: Settings) -> Stack:
     """Open the stack in a control directory, as the only one of a repository."""
-    return RefStore(path, path, settings, lambda oid: None, lambda: b"").shared
+    storages = ControlDirectories(path, path, settings)
+    return RefStore(storages, settings, lambda oid: None, lambda: b"").shared
 
 
 class Migrator(ABC):

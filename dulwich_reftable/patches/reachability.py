@@ -18,7 +18,7 @@ from dulwich.refs import RefsContainer
 
 from ..refs.container import ReftableRefsContainer
 from ..refs.reader import RefsReader
-from ..refs.store import worktree_ids
+from ..refs.worktrees import worktree_ids
 
 __all__ = ["find_reachable"]
 
@@ -78,12 +78,14 @@ class _Roots:
 def _readers(refs: ReftableRefsContainer) -> Iterator[RefsReader]:
     """Yield the refs of this worktree, then those of all others."""
     yield refs.snapshot()
-    common_dir = os.fsdecode(refs.path)
+    common_dir = refs.store.common_dir
+    if common_dir is None:
+        return  # there are no worktrees
     others = [common_dir]
     others += [os.path.join(common_dir, "worktrees", name) for name in worktree_ids(common_dir)]
     for path in others:
         if os.path.isdir(os.path.join(path, "reftable")):
-            other = ReftableRefsContainer(refs.path, worktree_path=path)
+            other = ReftableRefsContainer(common_dir, worktree_path=path)
             try:
                 yield other
             finally:

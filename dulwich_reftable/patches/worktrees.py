@@ -18,8 +18,8 @@ from dulwich.worktree import WorkTree, WorkTreeInfo
 
 from ..config.settings import shared_permissions
 from ..refs.container import ReftableRefsContainer
-from ..refs.store import worktree_ids
 from ..refs.symrefs import is_symref, symref_target
+from ..refs.worktrees import worktree_ids
 from ..repo.repo import Repo as OurRepo
 from ..repo.stubs import write_stubs
 from .subclassing import is_reftable, reclass

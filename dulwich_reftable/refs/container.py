@@ -26,6 +26,7 @@ from .errors import as_dulwich
 from .reader import RefsSnapshot, SnapshotOf
 from .signature import Signature
 from .store import Moment, RefStore
+from .worktrees import ControlDirectories
 from .writer import Logger, RefsWriter
 
 if TYPE_CHECKING:
@@ -74,16 +75,31 @@ class ReftableRefsContainer(RefsWriter):
         self.path = os.fsencode(path)
         self.worktree_path = self.path if worktree_path is None else os.fsencode(worktree_path)
         common_dir = os.fsdecode(path)
+        settings = settings or _settings_of(common_dir)
         super().__init__(
             RefStore(
-                common_dir,
-                os.fsdecode(self.worktree_path),
-                settings or _settings_of(common_dir),
+                ControlDirectories(common_dir, os.fsdecode(self.worktree_path), settings),
+                settings,
                 peel or (lambda oid: None),
                 identity or (lambda: get_user_identity(config_of(common_dir), "COMMITTER")),
             ),
             logger,
         )
+
+    @classmethod
+    def over(cls, store: RefStore, logger: Logger | None = None) -> ReftableRefsContainer:
+        """Make a container of refs that are not kept in a directory.
+
+        Its attributes ``path`` and ``worktree_path`` are the name of the place.
+
+        Args:
+          store: the refs
+          logger: as for the class
+        """
+        container = cls.__new__(cls)
+        container.path = container.worktree_path = os.fsencode(store.shared.storage.location)
+        RefsWriter.__init__(container, store, logger)
+        return container
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.path!r})"

@@ -113,9 +113,11 @@ class RefsReader(RefsContainer):
 
     def _read_file_ref(self, name: bytes) -> bytes | None:
         """Read the first object id of ``FETCH_HEAD`` or ``MERGE_HEAD``, which stay files."""
-        size = self.store.hex_size
+        size, git_dir = self.store.hex_size, self.store.git_dir
+        if git_dir is None:
+            return None
         try:
-            with open(os.path.join(self.store.git_dir, os.fsdecode(name)), "rb") as file:
+            with open(os.path.join(git_dir, os.fsdecode(name)), "rb") as file:
                 value = file.read(size)
             return value if len(a2b_hex(value)) == size // 2 else None
         except (OSError, ValueError):

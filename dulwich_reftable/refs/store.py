@@ -2,25 +2,22 @@
 """``RefStore``: the stacks that a repository keeps its refs in, and how to use them.
 
 The shared stack holds the shared refs and the main worktree's own. Each linked worktree has a stack
-of its own in its control directory. A store also has the settings, and two functions of the
-repository: one peels objects, the other names the committer.
+of its own. Where they are is the business of :mod:`.worktrees`. A store also has the settings, and
+two functions of the repository: one peels objects, the other names the committer.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
-from ..config.format_watch import FormatWatch
 from ..config.settings import Settings
-from ..engine.errors import StorageError
-from ..engine.stack.directory import DirectoryStorage
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from .names import Owner, place_of
 from .unpeeled import UnpeeledTags
+from .worktrees import StackStorages
 
-__all__ = ["Moment", "RefStore", "worktree_ids"]
+__all__ = ["Moment", "RefStore"]
 
 _LOOKS = 5
 """How often to read two stacks until the first did not change while the second was read."""
@@ -30,8 +27,7 @@ class RefStore:
     """The refs of a repository, as one worktree sees them.
 
     Args:
-      common_dir: the repository's control directory
-      git_dir: the worktree's; the same for the main worktree
+      storages: where the stacks are
       settings: the repository's
       peel: takes a hex object id and gives what an annotated tag finally points to, None for any
         other object or one that does not exist
@@ -42,47 +38,43 @@ class RefStore:
       current: the stack of this worktree's own refs
       is_linked: whether these two are different stacks
       unpeeled: finds tags that tables hold unpeeled
-      common_dir, git_dir, settings, peel, identity: as given
+      common_dir: the repository's control directory; None if there is none
+      git_dir: that of this worktree; None if there is none
+      settings, peel, identity: as given
     """
 
     def __init__(
         self,
-        common_dir: str,
-        git_dir: str,
+        storages: StackStorages,
         settings: Settings,
         peel: Callable[[bytes], bytes | None],
         identity: Callable[[], bytes],
     ) -> None:
-        self.git_dir = git_dir
         self.settings = settings
         self.peel = peel
         self.unpeeled = UnpeeledTags(peel)
         self.identity = identity
-        self.common_dir = common_dir
+        self.common_dir = storages.common_dir
+        self.git_dir = storages.git_dir
+        self._storages = storages
         self._lock_timeout = settings.lock_timeout
-        self._watch = FormatWatch(common_dir, "reftable")
         self._others: dict[bytes, Stack] = {}
-        self.shared = self._open(common_dir)
-        self.is_linked = os.path.realpath(common_dir) != os.path.realpath(git_dir)
-        self.current = self._open(git_dir) if self.is_linked else self.shared
-        if self.is_linked:
-            self._others[os.fsencode(os.path.basename(os.path.realpath(git_dir)))] = self.current
+        self.shared = self._open(None)
+        worktree = storages.worktree
+        self.is_linked = worktree is not None
+        self.current = self.shared
+        if worktree is not None:
+            self.current = self._others[worktree] = self._open(worktree)
 
     @property
     def hex_size(self) -> int:
         """How many hex digits an object id has."""
         return 2 * self.settings.write.hash_size
 
-    def _open(self, git_dir: str) -> Stack:
+    def _open(self, worktree: bytes | None) -> Stack:
         settings = self.settings
-        storage = DirectoryStorage(
-            os.path.join(git_dir, "reftable"),
-            fsync=settings.fsync_refs,
-            adjust_mode=settings.adjust_mode,
-            confirm=self._watch.check,
-        )
         return Stack(
-            storage,
+            self._storages.open(worktree),
             settings.write,
             geometric_factor=settings.geometric_factor,
             lock_timeout=self._lock_timeout,
@@ -105,9 +97,8 @@ class RefStore:
         Worktrees that never had a stack are left out.
         """
         yield None, self.shared
-        for name in worktree_ids(self.common_dir):
-            if os.path.isdir(os.path.join(self.common_dir, "worktrees", name, "reftable")):
-                yield os.fsencode(name), self._other(os.fsencode(name))
+        for worktree in self._storages.worktrees():
+            yield worktree, self._other(worktree)
 
     def close(self) -> None:
         """Close all stacks."""
@@ -131,12 +122,10 @@ class RefStore:
         return self.shared, place.name
 
     def _other(self, worktree: bytes) -> Stack:
-        git_dir = os.path.join(self.common_dir, "worktrees", os.fsdecode(worktree))
-        if not os.path.isdir(git_dir):
-            raise StorageError(None, "no such worktree", git_dir)
+        self._storages.require(worktree)
         stack = self._others.get(worktree)
         if stack is None:
-            stack = self._others[worktree] = self._open(git_dir)
+            stack = self._others[worktree] = self._open(worktree)
         return stack
 
 
@@ -169,9 +158,3 @@ class Moment:
         if snapshot is None:
             snapshot = self._taken[stack] = stack.snapshot()
         return snapshot
-
-
-def worktree_ids(common_dir: str) -> list[str]:
-    """List the ids of the linked worktrees, which are directories below ``worktrees``."""
-    directory = os.path.join(common_dir, "worktrees")
-    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []

@@ -43,7 +43,8 @@ def _verify(store: RefStore) -> Iterator[Finding]:
         if check.merged is None:
             message = "is damaged, so that its refs were not compared with each other"
             yield Finding(INFO, "refs", stack.storage.location, message)
-    yield from _check_files(store.common_dir)
+    if store.common_dir is not None:
+        yield from _check_files(store.common_dir)
     for worktree, seen in merged.items():
         if seen is not None:
             yield from check_refs(seen, worktree, _WorktreeView(merged, worktree).value_of)

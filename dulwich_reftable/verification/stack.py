@@ -11,8 +11,15 @@ import os
 from collections.abc import Iterator
 
 from ..engine.errors import CorruptTableError, StorageError
+from ..engine.stack.directory import DirectoryStorage
 from ..engine.stack.stack import Stack
-from ..engine.stack.stale_files import LIST, LOCK_SUFFIX, PID_SUFFIX, TABLE_NAME, find_stale_files
+from ..engine.stack.stale_files import (
+    LIST,
+    LOCK_SUFFIX,
+    PID_SUFFIX,
+    TABLE_NAME,
+    find_stale_files,
+)
 from ..engine.stack.storage import MissingTableError
 from ..engine.table.merged import Merged
 from ..engine.table.table import Table
@@ -65,7 +72,10 @@ class StackCheck:
                 yield from self._check_header(table, newest)
                 newest = max(newest, table.max_update_index)
                 tables.append(table)
-        yield from self._check_directory(names, newest)
+        if isinstance(self._stack.storage, DirectoryStorage):
+            yield from self._check_directory(names, newest)
+        else:
+            yield from self._check_unlisted(names)
         if self._is_complete:
             self.merged = Merged(tuple(tables))
 
@@ -97,6 +107,17 @@ class StackCheck:
             self._is_complete = False
             message = f"has object ids of {table.hash_size} bytes, the repository of {hash_size}"
             yield error("hash", message)
+
+    def _check_unlisted(self, names: list[str]) -> Iterator[Finding]:
+        """Check the tables that the list does not name, where there is no directory."""
+        try:
+            found = self._stack.storage.stale_files(names)
+        except StorageError as error:
+            yield Finding(ERROR, "directory", self._location, error.strerror or str(error))
+            return
+        for stale_file in found:
+            message = "is not listed: somebody is writing it, or died before it was listed"
+            yield Finding(INFO, "stray", f"{self._location}/{stale_file.name}", message)
 
     def _check_directory(self, names: list[str], newest: int) -> Iterator[Finding]:
         """Check the files that the list does not name."""

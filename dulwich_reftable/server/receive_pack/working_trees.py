@@ -10,8 +10,8 @@ from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from ...refs.container import ReftableRefsContainer
-from ...refs.store import worktree_ids
 from ...refs.symrefs import symref_target
+from ...refs.worktrees import worktree_ids
 
 __all__ = ["WorkingTree", "checked_out"]
 

@@ -271,9 +271,9 @@ MUTATIONS = (
     ),
     Mutation(
         "one-directory-by-two-paths",
-        "refs/store.py",
-        "self.is_linked = os.path.realpath(common_dir) != os.path.realpath(git_dir)",
-        "self.is_linked = common_dir != git_dir",
+        "refs/worktrees.py",
+        "if os.path.realpath(common_dir) != os.path.realpath(git_dir):",
+        "if common_dir != git_dir:",
         "two paths of one directory make a worktree of a repository",
         ("refs/test_container.py",),
     ),
