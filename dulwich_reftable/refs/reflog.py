@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from binascii import a2b_hex, b2a_hex
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
+from typing import TypeVar
 
 from dulwich.reflog import Entry
 
@@ -39,6 +39,7 @@ __all__ = [
     "names",
 ]
 
+_T = TypeVar("_T")
 
 # Reading
 
@@ -114,10 +115,12 @@ def create(store: RefStore, name: bytes) -> None:
     Raises:
       BadRefNameError: if the name is illegal
     """
-    with _addition(store, name) as (addition, local):
+
+    def work(addition: Addition, local: bytes) -> None:
         if not exists(addition.snapshot, local):
             addition.write([], [_marker(store, local, addition.next_update_index)])
-            addition.commit()
+
+    _update(store, name, work)
 
 
 def append(store: RefStore, name: bytes, old: bytes, new: bytes, signature: Signature) -> None:
@@ -132,10 +135,12 @@ def append(store: RefStore, name: bytes, old: bytes, new: bytes, signature: Sign
     Raises:
       BadRefNameError: if the name is illegal
     """
-    with _addition(store, name) as (addition, local):
+
+    def work(addition: Addition, local: bytes) -> None:
         log = LogRecord(local, addition.next_update_index, signature.update(old, new))
         addition.write([], [log])
-        addition.commit()
+
+    _update(store, name, work)
 
 
 def delete(store: RefStore, name: bytes) -> None:
@@ -144,11 +149,13 @@ def delete(store: RefStore, name: bytes) -> None:
     Raises:
       BadRefNameError: if the name is illegal
     """
-    with _addition(store, name) as (addition, local):
+
+    def work(addition: Addition, local: bytes) -> None:
         tombstones = [_tombstone(log) for log in addition.snapshot.logs_of(local)]
         if tombstones:
             addition.write([], tombstones)
-            addition.commit()
+
+    _update(store, name, work)
 
 
 def drop_entry(store: RefStore, name: bytes, index: int, *, rewrite: bool) -> None:
@@ -162,7 +169,8 @@ def drop_entry(store: RefStore, name: bytes, index: int, *, rewrite: bool) -> No
     Raises:
       ValueError: if there is no such entry
     """
-    with _addition(store, name) as (addition, local):
+
+    def work(addition: Addition, local: bytes) -> None:
         logs = _live(addition.snapshot, local)
         if not 0 <= index < len(logs):
             raise ValueError(f"Invalid reflog index {index}: {len(logs)} entries")
@@ -174,6 +182,8 @@ def drop_entry(store: RefStore, name: bytes, index: int, *, rewrite: bool) -> No
             if newer.update is not None:
                 changed.append(newer._replace(update=newer.update._replace(old_id=old_id)))
         _write(store, addition, local, changed, is_emptied=len(logs) == 1)
+
+    _update(store, name, work)
 
 
 def expire(
@@ -210,18 +220,22 @@ def expire(
     chosen = {log.update_index: log for log, goes in zip(logs, choice, strict=True) if goes}
     if dry_run or not (chosen or rewrite or update_ref):
         return len(chosen)
-    with _addition(store, name) as (addition, local):
+
+    def work(addition: Addition, local: bytes) -> int:
+        found = logs
         if addition.snapshot.tables != snapshot.tables:
-            logs = _live(addition.snapshot, local)[::-1]
-        kept = [log for log in logs if chosen.get(log.update_index) != log]
-        changed = [_tombstone(log) for log in logs if chosen.get(log.update_index) == log]
+            found = _live(addition.snapshot, local)[::-1]
+        kept = [log for log in found if chosen.get(log.update_index) != log]
+        changed = [_tombstone(log) for log in found if chosen.get(log.update_index) == log]
         count = len(changed)
         if rewrite:
             changed += _chained(kept)
         refs = _ref_at(store, addition, local, kept[-1:]) if update_ref else []
         if changed or refs:
-            _write(store, addition, local, changed, refs, is_emptied=bool(logs) and not kept)
+            _write(store, addition, local, changed, refs, is_emptied=bool(found) and not kept)
         return count
+
+    return _update(store, name, work)
 
 
 def _chained(logs: list[LogRecord]) -> Iterator[LogRecord]:
@@ -273,7 +287,7 @@ def move(
     Args:
       store: the repository's refs
       stack: the stack of both names
-      addition: to that stack
+      addition: to that stack; the caller commits it
       old: name of the ref
       new: its new name
       signature: for the new entries; None to write none
@@ -317,16 +331,20 @@ def move(
             if head is not None and head.target == old:
                 logs.append(LogRecord(b"HEAD", deleted_at, gone))
     addition.write((refs[name] for name in sorted(refs)), _sorted(logs), created_at)
-    addition.commit()
 
 
-@contextmanager
-def _addition(store: RefStore, name: bytes) -> Iterator[tuple[Addition, bytes]]:
-    """Lock the stack of a ref; gives an addition to it, and the ref's name there."""
+def _update(store: RefStore, name: bytes, work: Callable[[Addition, bytes], _T]) -> _T:
+    """Do a piece of work on the stack of a ref.
+
+    Args:
+      store: the repository's refs
+      name: of the ref
+      work: takes an addition and the ref's name in the stack
+    """
     check_name(name)
     stack, local = store.find(name)
-    with as_dulwich(), stack.addition() as addition:
-        yield addition, local
+    with as_dulwich():
+        return stack.update(lambda addition: work(addition, local))
 
 
 def _live(snapshot: Merged, name: bytes) -> list[LogRecord]:
@@ -353,7 +371,6 @@ def _write(
     ):
         logs = [*logs, _marker(store, name, addition.next_update_index)]
     addition.write(refs, _sorted(logs))
-    addition.commit()
 
 
 def _sorted(logs: list[LogRecord]) -> list[LogRecord]:

@@ -5,17 +5,21 @@ A transaction collects ref updates and does nothing before it is prepared. Then 
 in an order that everybody keeps; checks all expectations *under the locks*, and works out the
 records (:mod:`dulwich_reftable.refs.prepared_update`); and writes the tables. The commit swaps the
 lists, once all tables are on disk. An unmet expectation raises, and nothing is written.
+
+Where the storage has no locks, others may write between ``prepare`` and ``commit``. Then the commit
+works everything out anew on what they have written, so that expectations are always checked
+against exactly the refs that are replaced.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import TracebackType
 
-from ..engine.errors import RecordError, ReftableError, TransactionError
+from ..engine.errors import RecordError, RefConflictError, ReftableError, TransactionError
 from ..engine.stack.addition import Addition, commit_all
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
@@ -52,7 +56,9 @@ class Transaction:
 
     Attributes:
       rejected: after :meth:`prepare` with ``allow_failure``, the updates that were left out: why,
-        by their names
+        by their names. Where others may write after that, :meth:`commit` may add some
+      allow_failure: as given; may be set before :meth:`commit`, which then raises for each update
+        that has become impossible since
     """
 
     def __init__(
@@ -64,7 +70,7 @@ class Transaction:
         allow_failure: bool = False,
     ) -> None:
         self.rejected: dict[bytes, ReftableError] = {}
-        self._allow_failure = allow_failure
+        self.allow_failure = allow_failure
         self._store = store
         self._signature = signature
         self._starts_reflog = starts_reflog or (lambda name: store.settings.starts_reflogs)
@@ -73,6 +79,7 @@ class Transaction:
         self._peel = cache(store.peel)
         self._held = ExitStack()  # the locked stacks
         self._additions: list[Addition] = []
+        self._stacks: set[Stack] = set()  # that these are to
         self._is_prepared = False
         self._is_over = False
 
@@ -186,9 +193,9 @@ class Transaction:
     def prepare(self) -> None:
         """Take the locks, check all expectations and write the tables, but do not list them yet.
 
-        Until :meth:`commit` or :meth:`abort`, nobody else can write to these stacks, nobody sees
-        the updates, and no update can be added. If this fails, the transaction is over, and nothing
-        was written.
+        Until :meth:`commit` or :meth:`abort`, nobody else can write to these stacks (unless their
+        storage is optimistic), nobody sees the updates, and no update can be added. If this fails,
+        the transaction is over, and nothing was written.
 
         Raises:
           TransactionError: if an expectation is not met
@@ -199,14 +206,14 @@ class Transaction:
         """
         self._require_open()
         try:
-            stacks = self._stacks_to_lock()
+            self._stacks = self._stacks_to_lock()
             with as_dulwich():
                 while True:
                     try:
-                        self._lock_and_write(stacks)
+                        self._lock_and_write(self._stacks)
                     except UnlockedStackError as missing:
                         self._release()
-                        stacks.add(missing.stack)
+                        self._stacks.add(missing.stack)
                     else:
                         break
         except BaseException:
@@ -231,8 +238,8 @@ class Transaction:
     def _prepare_update(self, snapshots: Mapping[Stack, Snapshot]) -> PreparedUpdate:
         """Prepare the records to write to the locked stacks."""
         prepared = PreparedUpdate(self._store, snapshots, self._peel, self._starts_reflog)
-        if self._allow_failure:
-            self.rejected = prepared.add_possible(self._updates.values())
+        if self.allow_failure:
+            self.rejected.update(prepared.add_possible(self._updates.values()))
         else:
             prepared.add(self._updates.values())
         return prepared
@@ -242,15 +249,48 @@ class Transaction:
 
         Raises:
           ReftableError: as :meth:`prepare`, if that was not called before
+          TransactionError, RefConflictError: if others have written since that was called, which
+            only an optimistic storage lets them, and have made an update impossible
           StorageError: if writing failed
+          OutcomeUnknownError: if nobody can tell whether the updates were made
         """
-        if not self._is_prepared:
+        was_prepared = self._is_prepared
+        if not was_prepared:
             self.prepare()
         try:
             with as_dulwich():
-                commit_all(self._additions)
+                self._commit(was_prepared)
         finally:
             self.abort()
+
+    def _commit(self, was_prepared: bool) -> None:
+        """Commit the additions, or others in their place if somebody else was faster.
+
+        Args:
+          was_prepared: whether the caller has prepared the transaction and knows its results
+        """
+        is_first = True
+
+        def attempt() -> None:
+            nonlocal is_first
+            if not is_first:
+                self._release()
+                with _saying_since(was_prepared):
+                    self._lock_and_write(self._stacks)
+            is_first = False
+            commit_all(self._additions)
+
+        if len(self._stacks) == 1:
+            (stack,) = self._stacks
+            self._drop_rejected()
+            stack.retry(attempt)
+        else:
+            attempt()
+
+    def _drop_rejected(self) -> None:
+        """Forget updates that were left out: the caller was told that they are not done."""
+        for key in [key for key in self._updates if key[0] in self.rejected]:
+            del self._updates[key]
 
     def abort(self) -> None:
         """Forget all updates and release the locks; does nothing if the transaction is over."""
@@ -267,6 +307,17 @@ class Transaction:
         if self._is_over or self._is_prepared:
             state = "over" if self._is_over else "prepared"
             raise ReftableError(f"the transaction is {state}")
+
+
+@contextmanager
+def _saying_since(was_prepared: bool) -> Iterator[None]:
+    """Let the error of an update say that the ref has changed since the update was prepared."""
+    try:
+        yield
+    except (TransactionError, RefConflictError) as error:
+        if was_prepared:
+            error.args = (f"{error}; it has changed since the update was prepared",)
+        raise
 
 
 def _in_order(stacks: set[Stack]) -> list[Stack]:

@@ -16,6 +16,7 @@ from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF, Ref
 
 from ..engine.errors import ReftableError, TransactionError
+from ..engine.stack.addition import Addition
 from . import reflog
 from .batch import Batch
 from .errors import as_dulwich
@@ -342,5 +343,9 @@ class RefsWriter(RefsReader):
         if stack is not other:
             raise TransactionError(old, None, None, "its new name belongs to another worktree")
         check_size(self.store, new, b"")
-        with as_dulwich(), stack.addition() as addition:
+
+        def work(addition: Addition) -> None:
             reflog.move(self.store, stack, addition, old_local, new_local, signature, keep=keep)
+
+        with as_dulwich():
+            stack.update(work)

@@ -142,12 +142,12 @@ def test_looking_has_an_end(repo: dr.Repo, tmp_path: Path, monkeypatch: pytest.M
     real = Stack.snapshot
     count = 0
 
-    def snapshot(stack: Stack) -> Any:
+    def snapshot(stack: Stack, max_age: float | None = None) -> Any:
         nonlocal count
         if stack in refs.store.stacks():
             count += 1
             other[Ref(b"refs/heads/n%d" % count)] = A
-        return real(stack)
+        return real(stack, max_age)
 
     monkeypatch.setattr(Stack, "snapshot", snapshot)
     assert refs.follow(HEAD) == ([HEAD, MAIN], A)

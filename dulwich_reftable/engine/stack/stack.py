@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from ..errors import CorruptTableError, LockError, ReftableError, StaleListError, StorageError
 from ..format.layout import Buffer
@@ -19,11 +21,14 @@ from ..table.table import Table
 from ..table.writer import WriteOptions
 from .addition import Addition
 from .compaction import compact, is_geometric
+from .locks import attempts
 from .snapshot import Snapshot
 from .stale_files import StaleFile
 from .storage import Listing, MissingTableError, Storage
 
 __all__ = ["Stack"]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +50,8 @@ class Stack:
 
     Attributes:
       auto_compacts: whether additions keep the geometric sequence; may be set
+      max_age: for how many seconds readers take the last list for current without asking; may be
+        set. Writers always ask
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class Stack:
         self.geometric_factor = geometric_factor
         self.lock_timeout = lock_timeout
         self.auto_compacts = True
+        self.max_age = 0.0
         self._snapshot: Snapshot | None = None
 
     def close(self) -> None:
@@ -68,19 +76,27 @@ class Stack:
 
     # Reading
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, max_age: float | None = None) -> Snapshot:
         """Give the latest snapshot.
 
+        Args:
+          max_age: as the attribute; None for that
         Raises:
           CorruptTableError: if the list or a table is damaged
           RefsMovedError: if the stack was there once, or refs are kept elsewhere by now
           StorageError: if the list or a table cannot be read
         """
         snapshot = self._snapshot
-        listing = self.storage.refresh(snapshot.listing if snapshot is not None else None)
+        listing = self.storage.refresh(
+            snapshot.listing if snapshot is not None else None,
+            self.max_age if max_age is None else max_age,
+        )
         if snapshot is not None and listing is snapshot.listing:
             return snapshot
         return self._load(listing)
+
+    def _latest(self) -> Snapshot:
+        return self.snapshot(0)
 
     def adopt(self, listing: Listing) -> None:
         """Take over a list that was just installed, without reading it again."""
@@ -128,8 +144,57 @@ class Stack:
 
     # Writing
 
+    def update(self, work: Callable[[Addition], _T]) -> _T:
+        """Do a piece of work on the latest snapshot, and commit what it writes.
+
+        Args:
+          work: takes an addition; it may write to it, and does not commit it. If others were faster
+            (:meth:`retry`), it is done anew with another addition
+        Returns: what the work returns
+        Raises:
+          LockError: if the list stayed locked, or others were faster all the time
+          OutcomeUnknownError: if nobody can tell whether the update stands
+          ReftableError: as :meth:`addition` and :meth:`Addition.commit`
+        """
+
+        def attempt() -> _T:
+            with self.addition() as addition:
+                result = work(addition)
+                addition.commit()
+                return result
+
+        return self.retry(attempt)
+
+    def retry(self, attempt: Callable[[], _T]) -> _T:
+        """Try to change the list, again as long as others are faster.
+
+        A storage that is not optimistic keeps others out: then there is one attempt, and a stale
+        list is an error. Otherwise there are more after growing, jittered pauses, until the lock
+        timeout is over.
+
+        Args:
+          attempt: begins a change and swaps the list
+        Returns: what the attempt returns
+        Raises:
+          LockError: if others were faster all the time
+          StaleListError: if the lock did not hold
+        """
+        begun = time.monotonic()
+        for _ in attempts(self.lock_timeout, begun):
+            try:
+                return attempt()
+            except StaleListError as error:
+                if not self.storage.is_optimistic:
+                    raise
+                stale = error
+        waited = time.monotonic() - begun
+        reason = "other writers were faster all the time"
+        raise LockError(self.storage.location, None, waited, reason) from stale
+
     def addition(self) -> Addition:
-        """Lock the list in order to add tables.
+        """Lock the list in order to add tables, or begin to change it where there is no lock.
+
+        Use :meth:`update`, unless something has to happen between writing and commit.
 
         Returns: a context manager; what was not committed when it ends is undone
         Raises:
@@ -142,7 +207,7 @@ class Stack:
                 self.storage,
                 self.options,
                 change,
-                self.snapshot(),
+                self.snapshot(0),
                 geometric_factor=self.geometric_factor if self.auto_compacts else None,
                 lock_timeout=self.lock_timeout,
                 settle=self._settle,
@@ -180,9 +245,7 @@ class Stack:
         timeout = _PATIENCE if self.lock_timeout is None else self.lock_timeout
         factor = self.geometric_factor
         try:
-            return compact(
-                self.storage, self.snapshot, self.options, factor=factor, timeout=timeout
-            )
+            return compact(self.storage, self._latest, self.options, factor=factor, timeout=timeout)
         except (LockError, StaleListError):
             return False  # somebody else writes or compacts; the next addition tries again
 
@@ -192,10 +255,13 @@ class Stack:
         Raises:
           LockError: if the list or one of the tables stayed locked
         """
-        if len(self.snapshot().tables) > 1:
-            compact(
-                self.storage, self.snapshot, self.options, factor=None, timeout=self.lock_timeout
-            )
+        storage, options, timeout = self.storage, self.options, self.lock_timeout
+
+        def attempt() -> None:
+            if len(self._latest().tables) > 1:
+                compact(storage, self._latest, options, factor=None, timeout=timeout)
+
+        self.retry(attempt)
 
     def clean(self) -> list[str]:
         """Remove stale files: unlisted tables, temporary files, locks without a table.
@@ -204,6 +270,9 @@ class Stack:
         Raises:
           LockError: if the list stayed locked
         """
+        return self.retry(self._clean)
+
+    def _clean(self) -> list[str]:
         try:
             change = self.storage.begin(self.lock_timeout)
         except StorageError as error:

@@ -67,12 +67,14 @@ class ReftablePush(PushApplication):
             if not left or not self._ask_hook(left):
                 transaction.abort()
                 return
+            transaction.allow_failure = not atomic
             try:
                 transaction.commit()
             except BaseException:
                 self._tell_hook("aborted", left)
                 raise
-        self._tell_hook("committed", left)
+            self._refuse_rejected(left, transaction.rejected)
+        self._tell_hook("committed", pending(left))
 
     def _refuse_rejected(
         self, commands: list[Command], rejected: dict[bytes, ReftableError]

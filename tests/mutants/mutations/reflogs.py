@@ -42,8 +42,8 @@ MUTATIONS = (
     Mutation(
         "changed-entries-expire",
         "refs/reflog.py",
-        "changed = [_tombstone(log) for log in logs if chosen.get(log.update_index) == log]",
-        "changed = [_tombstone(log) for log in logs if log.update_index in chosen]",
+        "changed = [_tombstone(log) for log in found if chosen.get(log.update_index) == log]",
+        "changed = [_tombstone(log) for log in found if log.update_index in chosen]",
         "an entry goes that somebody has rewritten since it was chosen",
         ("expiry/test_expiry.py",),
     ),

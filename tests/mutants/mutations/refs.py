@@ -184,7 +184,7 @@ MUTATIONS = (
     Mutation(
         "emptied-reflog-is-gone",
         "refs/reflog.py",
-        "changed, refs, is_emptied=bool(logs) and not kept)",
+        "changed, refs, is_emptied=bool(found) and not kept)",
         "changed, refs, is_emptied=False)",
         "a reflog that has lost its last entry is no longer written to",
         ("refs/test_reflog.py", "refs/test_alternate_git.py"),
@@ -192,8 +192,8 @@ MUTATIONS = (
     Mutation(
         "expiry-takes-what-has-changed",
         "refs/reflog.py",
-        "changed = [_tombstone(log) for log in logs if chosen.get(log.update_index) == log]",
-        "changed = [_tombstone(log) for log in logs if log.update_index in chosen]",
+        "changed = [_tombstone(log) for log in found if chosen.get(log.update_index) == log]",
+        "changed = [_tombstone(log) for log in found if log.update_index in chosen]",
         "an expiry removes an entry that somebody has rewritten meanwhile",
         ("expiry/test_expiry.py", "refs/test_reflog.py"),
     ),
@@ -316,5 +316,13 @@ MUTATIONS = (
         "pass",
         "tags and remote refs go to files that nobody reads any more",
         ("migration/test_open_repositories.py",),
+    ),
+    Mutation(
+        "left-out-and-yet-done",
+        "refs/transaction.py",
+        "            self._drop_rejected()\n",
+        "",
+        "a push is told that a ref was refused, and later it is updated",
+        ("refs/test_optimistic.py",),
     ),
 )

@@ -1,0 +1,36 @@
+"""Refs in memory, in place of a repository's directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import dulwich_reftable as dr
+from dulwich_reftable.config.settings import Settings
+from dulwich_reftable.refs.store import RefStore
+from dulwich_reftable.refs.worktrees import SingleStorage
+
+from .memory_storage import MemoryStorage, Place
+
+__all__ = ["refs_on"]
+
+
+def refs_on(
+    place: Place,
+    *,
+    settings: Settings | None = None,
+    lock_timeout: float | None = 10.0,
+    peel: Callable[[bytes], bytes | None] = lambda oid: None,
+    identity: Callable[[], bytes] = lambda: b"U Ser <user@example.com>",
+) -> dr.ReftableRefsContainer:
+    """Open refs as a process of its own does.
+
+    Args:
+      place: where they are
+      settings: None for the defaults
+      lock_timeout: for how many seconds to try to write
+      peel, identity: as for a container
+    """
+    settings = replace(settings or Settings(), lock_timeout=lock_timeout)
+    store = RefStore(SingleStorage(MemoryStorage(place)), settings, peel, identity)
+    return dr.ReftableRefsContainer.over(store)
