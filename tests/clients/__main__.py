@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from support.git import GIT_MISSING, GitError
@@ -23,35 +24,60 @@ from .program import SIDES, Program, ProgramError, Side
 from .programs import PROGRAMS
 from .report import Answer, Row, table
 from .sample import Sample
+from .suites import SUITES, prepare_suite, run_suite
 
 QUICK = ("klaus", "reno")
 """The programs of ``--quick``: two that pip installs in seconds. They work on two sides only."""
 
 
-def run_program(
-    kind: type[Program], root: Path, wheel: Path, sample: Sample, sides: Sequence[Side]
-) -> Iterator[Row]:
-    """Do all jobs of a program on all sides.
+class Runner:
+    """Runs programs, with what they share.
 
+    Args:
+      root: directory for everything
+      sides: where the programs do their jobs
+      suites: whether their own tests are run, too
     Raises:
-      NotAvailableError: if pip cannot get the program
+      NotAvailableError: if a wheel of this tree cannot be built
     """
-    name = kind.name()
-    environment = Environment(root / "environment", kind.packages)
-    versions = environment.versions
-    environment.add_ours(wheel)
-    program = f"{name} {versions[name.lower().replace('_', '-')]}"
-    dulwich = versions["dulwich"]
-    beside = {SIDES[0]: Answer(), SIDES[-1]: Answer(error=environment.refusal)}
-    yield Row(program, dulwich, "pip install", beside)
-    answers = {side: list(_answers(kind(environment, side, _room(root), sample))) for side in sides}
-    for number, job in enumerate(kind.jobs()):
-        yield Row(program, dulwich, job.title, {side: answers[side][number] for side in sides})
 
+    def __init__(self, root: Path, sides: Sequence[Side], *, suites: bool) -> None:
+        self.root = root
+        self.sides = sides
+        self.suites = suites
+        self.wheel = build_wheel(root / "wheel")
+        self.sample = Sample(root / "sample")
 
-def _room(root: Path) -> Path:
-    """Make a directory for one side. All have paths of the same length."""
-    return Path(tempfile.mkdtemp(prefix="side-", dir=root))
+    def run(self, kind: type[Program]) -> Iterator[Row]:
+        """Do all jobs of a program on all sides.
+
+        Raises:
+          NotAvailableError: if pip cannot get the program
+        """
+        name = kind.name()
+        environment = Environment(self.root / name / "environment", kind.packages)
+        environment.add_ours(self.wheel)
+        version = environment.versions[name.lower().replace("_", "-")]
+        about = f"{name} {version}", environment.versions["dulwich"]
+        beside = {SIDES[0]: Answer(), SIDES[-1]: Answer(error=environment.refusal)}
+        yield Row(*about, "pip install", beside)
+        answers = {
+            side: list(_answers(self._place(kind, environment, side))) for side in self.sides
+        }
+        for number, job in enumerate(kind.jobs()):
+            yield Row(*about, job.title, {side: answers[side][number] for side in self.sides})
+        if self.suites and name in SUITES:
+            source = prepare_suite(name, environment, self.root / name)
+            tallies = {}
+            for side in (SIDES[0], SIDES[-1]):
+                place = self._place(kind, environment, side)
+                tallies[side] = _answer(partial(run_suite, SUITES[name], place, source))
+            yield Row(*about, "its own tests", tallies)
+
+    def _place(self, kind: type[Program], environment: Environment, side: Side) -> Program:
+        """Put a program on a side, in a directory of its own. All have paths of the same length."""
+        room = Path(tempfile.mkdtemp(prefix="side-", dir=environment.directory.parent))
+        return kind(environment, side, room, self.sample)
 
 
 def _answers(program: Program) -> Iterator[Answer]:
@@ -59,7 +85,7 @@ def _answers(program: Program) -> Iterator[Answer]:
     try:
         started = _answer(program.start)
         for job in program.jobs():
-            yield started if started.error else _answer(lambda job=job: job.method(program))
+            yield started if started.error else _answer(partial(job.method, program))
     finally:
         program.close()
 
@@ -78,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(known)}")
     parser.add_argument("--quick", action="store_true", help=f"run {' and '.join(QUICK)} only")
+    parser.add_argument(
+        "--suites", action="store_true", help="run their own tests, too: it takes long"
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep everything in DIR")
     args = parser.parse_args(argv)
     names = args.programs or (QUICK if args.quick else list(known))
@@ -90,22 +119,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         root = (args.keep or Path(temporary)).resolve()
         root.mkdir(parents=True, exist_ok=True)
         sides = (SIDES[0], SIDES[-1]) if args.quick else SIDES
-        return _run([known[name] for name in names], root, sides)
+        try:
+            runner = Runner(root, sides, suites=args.suites)
+        except NotAvailableError as error:
+            print(f"skipped: {error}")
+            return 0
+        return _run(runner, [known[name] for name in names])
 
 
-def _run(kinds: Sequence[type[Program]], root: Path, sides: Sequence[Side]) -> int:
+def _run(runner: Runner, kinds: Sequence[type[Program]]) -> int:
     rows: list[Row] = []
     left_out: list[str] = []
-    sample = Sample(root / "sample")
-    try:
-        wheel = build_wheel(root / "wheel")
-    except NotAvailableError as error:
-        print(f"skipped: {error}")
-        return 0
     for kind in kinds:
         print(f"{kind.name()} ...", file=sys.stderr, flush=True)
         try:
-            rows += run_program(kind, root / kind.name(), wheel, sample, sides)
+            rows.extend(runner.run(kind))
         except NotAvailableError as error:
             left_out.append(f"skipped: {kind.name()}: {error}")
     wrong = [row for row in rows if not row.is_well]

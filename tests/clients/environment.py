@@ -12,11 +12,10 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["TREE", "Environment", "NotAvailableError", "build_wheel"]
+__all__ = ["TREE", "Environment", "NotAvailableError", "build_wheel", "download_source"]
 
 TREE = Path(__file__).parents[2]
 _PIP_SECONDS = 600
@@ -53,6 +52,22 @@ def build_wheel(directory: Path) -> Path:
     return next(directory.glob("*.whl"))
 
 
+def download_source(package: str, directory: Path) -> Path:
+    """Download a source distribution and unpack it.
+
+    Args:
+      package: in pip's words
+      directory: to be made; it holds nothing else
+    Returns: the directory of the source
+    Raises:
+      NotAvailableError: if pip cannot get it
+    """
+    _pip("download", "--quiet", "--no-binary=:all:", "--no-deps", "--dest", directory, package)
+    archive = next(directory.iterdir())
+    shutil.unpack_archive(archive, directory)
+    return next(path for path in directory.iterdir() if path.is_dir())
+
+
 class Environment:
     """The virtual environment of one program.
 
@@ -62,6 +77,7 @@ class Environment:
 
     Attributes:
       versions: of all packages before ours was installed
+      constraints: a file of these versions, for pip
       refusal: what pip said if ours cannot be installed without a change of them, or nothing
     """
 
@@ -73,6 +89,9 @@ class Environment:
         self.python = self.bin / ("python.exe" if os.name == "nt" else "python")
         self.install(*packages)
         self.versions = self._list()
+        self.constraints = directory / "constraints.txt"
+        pinned = (f"{name}=={version}\n" for name, version in self.versions.items())
+        self.constraints.write_text("".join(pinned))
         self.refusal = ""
 
     def install(self, *packages: str | Path) -> None:
@@ -94,16 +113,13 @@ class Environment:
         Raises:
           NotAvailableError: if pip cannot
         """
-        constraints = self.directory / "constraints.txt"
-        pinned = (f"{name}=={version}\n" for name, version in self.versions.items())
-        constraints.write_text("".join(pinned))
         try:
-            self.install("--constraint", constraints, wheel)
+            self.install("--constraint", self.constraints, wheel)
         except NotAvailableError as error:
             self.refusal = str(error)
             self.install("--no-deps", wheel)
-        library = sysconfig.get_path("purelib", "venv", {"base": str(self.directory)})
-        (Path(library) / "dulwich_reftable_clients.pth").write_text(
-            "import os; os.environ.get('DULWICH_REFTABLE_AUTO') != '0' and "
-            "__import__('dulwich_reftable').install()\n"
+        done = subprocess.run(
+            [self.bin / "dulwich-reftable", "enable"], capture_output=True, text=True, check=False
         )
+        if done.returncode:
+            self.refusal = f"{self.refusal} {done.stderr or done.stdout}".strip()

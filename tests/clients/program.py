@@ -146,12 +146,12 @@ class Program:
         *command: str | Path,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
-        status: int = 0,
+        seconds: float = _SECONDS,
     ) -> str:
         """Run a command of the environment; returns what it printed, without this side's paths.
 
         Raises:
-          ProgramError: if the exit status is another one
+          ProgramError: if the exit status is not 0, or it takes too long
         """
         try:
             done = subprocess.run(
@@ -160,11 +160,11 @@ class Program:
                 env={**self.env, **(env or {})},
                 capture_output=True,
                 text=True,
-                timeout=_SECONDS,
+                timeout=seconds,
             )
         except subprocess.TimeoutExpired as error:
-            raise ProgramError(f"{command[0]} took longer than {_SECONDS} s") from error
-        if done.returncode != status:
+            raise ProgramError(f"{command[0]} took longer than {seconds} s") from error
+        if done.returncode:
             raise ProgramError(f"{done.stdout}\n{done.stderr}".strip() or f"exit {done.returncode}")
         return self.neutral(done.stdout)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .program import SIDES, Side
+from .suites import Tally
 
 __all__ = ["Answer", "Row", "table"]
 
@@ -33,6 +34,8 @@ class Answer:
         if self.error:
             text = self.error.strip().splitlines()[-1].strip()
             return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+        if isinstance(self.value, Tally):
+            return f"{self.value}{'' if self.value == right.value else ': DIFFERS'}"
         if self is right:
             return "works"
         return "same" if self.value == right.value else "DIFFERS"
