@@ -89,12 +89,15 @@ class Bucket:
 
     # Reading
 
-    def get(self, key: str, unless: Version | None = None) -> Fetched | None:
+    def get(
+        self, key: str, unless: Version | None = None, *, limit: int | None = None
+    ) -> Fetched | None:
         """Read an object.
 
         Args:
           key: its name
           unless: a version that need not be sent again
+          limit: maximum bytes of the object; a larger one is an error
         Returns: its bytes; None if it still is that version
         Raises:
           MissingObjectError: if there is no such object
@@ -106,6 +109,10 @@ class Bucket:
         def request(module: ModuleType) -> Fetched:
             found = module.get(client.store, self._prefix + key, options=options)
             meta = found.meta
+            if limit is not None and meta["size"] > limit:
+                raise StorageError(
+                    errno.EFBIG, f"the object has {meta['size']} bytes, over {limit}", location
+                )
             data = bytes(found.bytes())
             if len(data) != meta["size"]:
                 raise UnavailableError(location, "the answer was cut off")

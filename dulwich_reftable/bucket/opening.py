@@ -34,6 +34,10 @@ _TIMEOUT = 5.0
 _BULK = 24
 """How many times longer a large upload may take."""
 
+_SLOW_PACE = 1.0
+_R2 = ".r2.cloudflarestorage.com"
+"""Google's and Cloudflare's stores allow about one write a second to one object."""
+
 _memory: dict[str, Any] = {}
 _memory_lock = threading.Lock()
 
@@ -50,6 +54,7 @@ def open_store(
     *,
     timeout: float = _TIMEOUT,
     deadline: float = DEADLINE,
+    pace: float | None = None,
     **options: Any,
 ) -> Bucket:
     """Open a place in an object store; no request is made.
@@ -61,6 +66,7 @@ def open_store(
       prefix: of the keys, below that of the URL
       timeout: seconds for one small request; Ctrl-C may have to wait for it
       deadline: seconds for which a request is repeated while the store does not answer
+      pace: minimum seconds between two writes of one object; None for what is known of the store
       options: obstore's configuration of that kind of store, such as ``endpoint`` or
         ``virtual_hosted_style_request``; also ``client_options`` and ``credential_provider``. What
         is not given comes from the environment, as obstore reads it
@@ -70,7 +76,7 @@ def open_store(
         refs, or if obstore is not installed
     """
     if not isinstance(store, str):
-        return _wrap(store, prefix, deadline, options)
+        return _wrap(store, prefix, deadline, pace, options)
     module = obstore()
     # What is after the "@" may be shown, and nothing before it.
     shown = store.rpartition("@")[2].partition("?")[0]
@@ -99,7 +105,7 @@ def open_store(
         with _memory_lock:
             kept = _memory.setdefault(url.netloc, None) or module.store.MemoryStore()
             _memory[url.netloc] = kept
-        return Bucket(Client(kept, kind="memory", deadline=deadline), path, base)
+        return Bucket(Client(kept, kind="memory", deadline=deadline, pace=pace or 0.0), path, base)
     _check_endpoint(options)
     client_options = dict(options.pop("client_options", None) or {})
     client_options.setdefault("allow_http", _wants_http(options))
@@ -114,10 +120,15 @@ def open_store(
         for seconds in (timeout, timeout * _BULK)
     ]
     kind = _SCHEMES[url.scheme]
-    return Bucket(Client(*stores, kind=kind, deadline=deadline), path, base)
+    if pace is None:
+        is_slow = kind == "gs" or any(_R2 in value for value in _endpoints(options))
+        pace = _SLOW_PACE if is_slow else 0.0
+    return Bucket(Client(*stores, kind=kind, deadline=deadline, pace=pace), path, base)
 
 
-def _wrap(store: Any, prefix: str, deadline: float, options: Mapping[str, Any]) -> Bucket:
+def _wrap(
+    store: Any, prefix: str, deadline: float, pace: float | None, options: Mapping[str, Any]
+) -> Bucket:
     name = type(store).__name__
     if options:
         raise ConfigurationError("options are for URLs; a store that is made has its own")
@@ -125,7 +136,10 @@ def _wrap(store: Any, prefix: str, deadline: float, options: Mapping[str, Any]) 
         raise ConfigurationError(f"obstore's {name} cannot write conditionally")
     kind = _KINDS.get(name, name)
     base = f"{kind}://{(getattr(store, 'config', None) or {}).get('bucket', name)}"
-    return Bucket(Client(store, kind=kind, deadline=deadline), prefix.strip("/"), base)
+    if pace is None:
+        pace = _SLOW_PACE if kind == "gs" else 0.0
+    client = Client(store, kind=kind, deadline=deadline, pace=pace)
+    return Bucket(client, prefix.strip("/"), base)
 
 
 def _make(
@@ -154,6 +168,9 @@ def _check_endpoint(options: Mapping[str, Any]) -> None:
 
 def _wants_http(options: Mapping[str, Any]) -> bool:
     """Tell whether the endpoint has no encryption, because its owner says so."""
+    return any(value.startswith("http://") for value in _endpoints(options))
+
+
+def _endpoints(options: Mapping[str, Any]) -> list[str]:
     given = [str(value) for name, value in options.items() if "endpoint" in name.lower()]
-    values = given or [os.environ.get(name, "") for name in _ENDPOINTS]
-    return any(value.startswith("http://") for value in values)
+    return given or [os.environ.get(name, "") for name in _ENDPOINTS]

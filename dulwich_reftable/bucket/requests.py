@@ -62,21 +62,31 @@ class Client:
       bulk: the same with long time-outs, for large uploads; None for the same
       kind: ``"s3"``, ``"gs"``, ``"az"``, ``"memory"``, or another name for a store of the caller's
       deadline: seconds for which a request is repeated
+      pace: minimum seconds between two writes of one object, where the store allows no more
 
     Attributes:
       requests: how many of each kind were made
-      strips_quotes: whether conditions need entity tags without quotes; :mod:`.probe` finds out
+      keeps_conditions: whether :mod:`.probe` has seen that conditional writes mean something
+      strips_quotes: whether conditions need entity tags without quotes; found out on the way
     """
 
     _first_user: int | None = None  # the process whose threads obstore has; of all clients
 
     def __init__(
-        self, store: Any, bulk: Any = None, *, kind: str, deadline: float = DEADLINE
+        self,
+        store: Any,
+        bulk: Any = None,
+        *,
+        kind: str,
+        deadline: float = DEADLINE,
+        pace: float = 0,
     ) -> None:
         self.kind = kind
         self.deadline = deadline
         self.requests: Counter[str] = Counter()
+        self.keeps_conditions = False
         self.strips_quotes = False
+        self.pace = pace
         self.store = store
         self.bulk = store if bulk is None else bulk
         self._obstore = obstore()
