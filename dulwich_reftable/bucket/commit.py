@@ -31,7 +31,6 @@ from ..engine.errors import (
     StaleListError,
     StorageError,
 )
-from ..engine.stack.locks import attempts
 from .client import Bucket, Version
 from .errors import (
     ConditionError,
@@ -41,6 +40,7 @@ from .errors import (
 )
 from .head import MAX_SIZE, Fate, Head, new_nonce
 from .probe import check_conditions
+from .requests import tries
 
 __all__ = ["HEAD", "HeadObject", "Installed"]
 
@@ -100,7 +100,7 @@ class HeadObject:
         """
         check_conditions(self._bucket)
         failure: StorageError | None = None
-        for _ in attempts(self._patience):
+        for _ in tries(self._patience):
             try:
                 return Installed(head, self._bucket.create(HEAD, head.encode()))
             except (ConditionError, ConflictError, UnavailableError) as error:
@@ -173,7 +173,7 @@ class HeadObject:
         version = base.version
         failure: ReftableError | None = None
         in_doubt = False
-        for _ in attempts(seconds):
+        for _ in tries(seconds):
             self._keep_pace()
             try:
                 put = self._bucket.replace(HEAD, body, version)

@@ -15,7 +15,8 @@ and its JSON text is an object of
 ``hash``      ``"sha1"`` or ``"s256"``, as in the headers of tables
 ``serial``    number of the swap that made this head; the first head has 0
 ``commits``   ``[[nonce, seconds], ...]``, of the latest swaps, this one last
-``tables``    ``[[name, bytes, is_inline], ...]``, oldest first
+``tables``    ``[[name, bytes, digest], ...]``, oldest first; the digest (BLAKE2b, 16 bytes in hex)
+              is null for inline tables, which the checksum covers
 ``retired``   ``[[name, seconds], ...]``: replaced, and kept for those who read old heads
 ``claims``    ``[[owner, seconds, [name, ...]], ...]``: tables that are being merged, until then
 ``epoch``     number of sweeps; a table that was uploaded before the latest may be gone
@@ -42,7 +43,17 @@ from typing import Any
 from ..engine.errors import CorruptTableError
 from ..engine.format.layout import HASH_SIZES
 
-__all__ = ["MAX_SIZE", "Claimed", "Commit", "Fate", "Head", "ListedTable", "Retired", "new_nonce"]
+__all__ = [
+    "MAX_SIZE",
+    "Claimed",
+    "Commit",
+    "Fate",
+    "Head",
+    "ListedTable",
+    "Retired",
+    "new_nonce",
+    "table_digest",
+]
 
 MAX_SIZE = 16 << 20
 """Maximum bytes of a head object; nobody writes so large a one."""
@@ -55,6 +66,7 @@ _FIRST_LINE = _MAGIC + b"1\n"
 _LENGTH = 4
 _DIGEST = 32
 
+_TABLE_DIGEST = re.compile(r"[0-9a-f]{32}")
 _NONCE = re.compile(r"[0-9a-f]{16}")
 _TABLE = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,199}\.ref")
 
@@ -65,6 +77,14 @@ _MAX_COMMITS = 1024
 
 _MAX_SECONDS = 1 << 40
 _MAX_COUNT = 1 << 64
+
+
+def table_digest(data: Iterable[bytes]) -> str:
+    """Give the digest of a table's bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for chunk in data:
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def new_nonce() -> str:
@@ -88,11 +108,13 @@ class ListedTable:
     Attributes:
       name: of the table, and of its object
       size: in bytes
+      digest: of its object; None if it is inside the head
       data: its bytes, if it is inside the head
     """
 
     name: str
     size: int
+    digest: str | None = None
     data: bytes | None = None
 
 
@@ -185,7 +207,7 @@ class Head:
                 "hash": self.hash_id,
                 "serial": self.serial,
                 "commits": [[one.nonce, one.when] for one in self.commits],
-                "tables": [[one.name, one.size, one.data is not None] for one in self.tables],
+                "tables": [[one.name, one.size, one.digest] for one in self.tables],
                 "retired": [[one.name, one.since] for one in self.retired],
                 "claims": [[one.owner, one.until, [*one.names]] for one in self.claims],
                 "epoch": self.epoch,
@@ -230,14 +252,14 @@ def _head_of(text: Any, content: bytes, at: int) -> Head:
     if text["hash"].encode() not in HASH_SIZES:
         raise ValueError("an unknown hash")
     tables = []
-    for name, size, is_inline in _lists(text["tables"], 3):
+    for name, size, digest in _lists(text["tables"], 3):
         data = None
-        if is_inline is True:
+        if digest is None:
             data = content[at : at + _count(size)]
             at += size
-        elif is_inline is not False:
-            raise ValueError("a table that is neither inside nor outside")
-        tables.append(ListedTable(_table_name(name), _count(size), data))
+        elif not isinstance(digest, str) or not _TABLE_DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r:.60} is no digest")
+        tables.append(ListedTable(_table_name(name), _count(size), digest, data))
     if at != len(content):
         raise ValueError(f"inline tables end at {at}, and the object at {len(content)}")
     head = Head(

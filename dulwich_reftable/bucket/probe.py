@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..engine.errors import StorageError
-from ..engine.stack.locks import attempts
 from .client import Bucket, Version
 from .errors import (
     ConditionError,
@@ -22,6 +21,7 @@ from .errors import (
     UnfitStoreError,
 )
 from .head import new_nonce
+from .requests import tries
 
 __all__ = ["check_conditions"]
 
@@ -39,7 +39,7 @@ def check_conditions(bucket: Bucket) -> None:
     if client.keeps_conditions:
         return
     failure: StorageError | None = None
-    for _ in attempts(client.deadline):
+    for _ in tries(client.deadline):
         key = f"probe-{new_nonce()}"
         try:
             _probe(bucket, key)

@@ -14,7 +14,7 @@ __all__ = ["PIECE", "Range", "cut", "requests_for"]
 Range = tuple[int, int]
 """``(start, stop)`` in bytes."""
 
-PIECE = 4 << 20
+PIECE = 8 << 20
 """Maximum bytes of one request for a part of an object."""
 
 _GAP = 64 << 10

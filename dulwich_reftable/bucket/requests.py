@@ -15,28 +15,39 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeVar
 
 from ..engine.errors import ConfigurationError, StorageError
-from ..engine.stack.locks import attempts
 from .answers import translate
 from .errors import ConflictError, UnavailableError
 
-__all__ = ["DEADLINE", "Client", "obstore"]
+__all__ = ["DEADLINE", "Client", "obstore", "tries"]
 
 DEADLINE = 20.0
 """Seconds for which a request is repeated, unless the caller says otherwise."""
+
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 1.0
+"""Seconds between two tries of a request, on average."""
 
 _SIDE_BY_SIDE = 8
 """Requests that one call has under way at once."""
 
 _T = TypeVar("_T")
+
+_inside = threading.local()
+
+
+def _enter_pool() -> None:
+    _inside.pool = True
 
 
 def obstore() -> ModuleType:
@@ -54,6 +65,23 @@ def obstore() -> ModuleType:
         ) from error
 
 
+def tries(seconds: float) -> Iterator[None]:
+    """Yield at once, and again after pauses that double, until the time is over.
+
+    The pauses are random in length: otherwise clients that a store has turned away would all come
+    back together.
+    """
+    end = time.monotonic() + seconds
+    pause = _FIRST_PAUSE
+    while True:
+        yield
+        rest = end - time.monotonic()
+        if rest <= 0:
+            return
+        time.sleep(min(random.uniform(0, 2 * pause), rest))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
 class Client:
     """A store that obstore speaks to.
 
@@ -65,6 +93,7 @@ class Client:
       pace: minimum seconds between two writes of one object, where the store allows no more
 
     Attributes:
+      module: obstore
       requests: how many of each kind were made
       keeps_conditions: whether :mod:`.probe` has seen that conditional writes mean something
       strips_quotes: whether conditions need entity tags without quotes; found out on the way
@@ -89,7 +118,7 @@ class Client:
         self.pace = pace
         self.store = store
         self.bulk = store if bulk is None else bulk
-        self._obstore = obstore()
+        self.module = obstore()
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -113,10 +142,10 @@ class Client:
         with self._lock:
             self.requests[kind] += 1
         try:
-            return request(self._obstore)
+            return request(self.module)
         except StorageError:
             raise
-        except (self._obstore.exceptions.BaseError, OSError, ValueError) as error:
+        except (self.module.exceptions.BaseError, OSError, ValueError) as error:
             failure = translate(error, location)
         # Not in the handler: a traceback would show obstore's text, which may have secrets.
         raise failure
@@ -124,7 +153,7 @@ class Client:
     def repeat(self, kind: str, location: str, request: Callable[[ModuleType], _T]) -> _T:
         """Make a request that may be repeated, until it is answered or the deadline is over."""
         failure: StorageError | None = None
-        for _ in attempts(self.deadline):
+        for _ in tries(self.deadline):
             try:
                 return self.call(kind, location, request)
             except (UnavailableError, ConflictError) as error:
@@ -134,11 +163,11 @@ class Client:
 
     def side_by_side(self, calls: Sequence[Callable[[], _T]]) -> list[_T]:
         """Make several calls at once, and give their results in order."""
-        if len(calls) < 2:
+        if len(calls) < 2 or getattr(_inside, "pool", False):  # a pool must not wait for itself
             return [call() for call in calls]
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(_SIDE_BY_SIDE, "bucket")
+                self._pool = ThreadPoolExecutor(_SIDE_BY_SIDE, "bucket", _enter_pool)
             pool = self._pool
         futures = [pool.submit(call) for call in calls]
         try:

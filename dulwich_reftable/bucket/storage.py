@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""A stack in a bucket: the list is the head object, and larger tables are objects of their own.
+
+Nobody locks anything. A change is a turn among the threads of this process, and a swap that finds
+another head than the one it is to replace is stale (:mod:`.commit`). A claim is a line in the head
+that asks others to leave tables alone, and lapses by itself.
+
+Tables that a swap replaces are *retired*: they stay for a grace period, for those who read older
+heads. A sweep removes what no head names. It lists the objects, then swaps in a head of a new
+epoch, and then deletes. A writer whose table was uploaded before that, and is not listed, is stale
+by then, and finds by the epoch that the table may be gone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+from ..engine.errors import CorruptTableError, ReftableError, StaleListError
+from ..engine.format.layout import Buffer
+from ..engine.stack.stale_files import TABLE_NAME, StaleFile
+from ..engine.stack.storage import Change, Claim, Listing, MissingTableError, NewTable
+from .change import CLAIM_SECONDS, BucketChange, check_claims, split_retired
+from .client import Bucket
+from .commit import HeadObject, Installed
+from .errors import MissingObjectError
+from .head import GRACE, Claimed, Commit, Head, ListedTable, new_nonce, table_digest
+from .lazy import LazyTable
+from .new_table import TABLES, BucketTable, table_key
+from .ranges import Range
+
+__all__ = ["BucketStorage"]
+
+_WHOLE = 256 << 10
+"""Maximum bytes of a table that is fetched at once; of larger ones, what is needed is."""
+
+_CLAIM_TRIES = 5
+
+
+class BucketStorage:
+    """The place of one stack; see :class:`~..engine.stack.storage.Storage`.
+
+    Args:
+      bucket: where it is
+    """
+
+    is_optimistic = True
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.location = bucket.location
+        self.bucket = bucket
+        self.head = HeadObject(bucket)
+        self._lock = threading.Lock()
+        self._latest: Listing | None = None
+        self._checked = float("-inf")
+        self.new_tables: dict[str, BucketTable] = {}
+        self._expired: list[str] = []
+
+    @classmethod
+    def create(cls, bucket: Bucket, hash_id: str = "sha1", grace: float = GRACE) -> BucketStorage:
+        """Make an empty stack.
+
+        Args:
+          bucket: where it is to be
+          hash_id: ``"sha1"`` or ``"s256"``
+          grace: seconds for which replaced tables are kept for readers
+        Raises:
+          StorageError: one of :mod:`.errors`; ``EEXIST`` if there is a stack
+          UnfitStoreError: if the store ignores conditions
+        """
+        storage = cls(bucket)
+        first = Head(hash_id, (Commit(new_nonce(), int(time.time())),), grace=grace)
+        storage.take(storage.head.create(first), time.monotonic())
+        return storage
+
+    # Reading
+
+    def refresh(self, known: Listing | None, max_age: float = 0) -> Listing:
+        """Give the list as it is, by one conditional request at most."""
+        asked = time.monotonic()
+        with self._lock:
+            latest = self._latest
+            if latest is not None and latest is known and asked - self._checked < max_age:
+                return latest
+        listing = self.take(self.head.read(latest and _installed(latest)), asked)
+        if known is not None and _is_same(_head(known), _head(listing)):
+            return known
+        return listing
+
+    def take(self, found: Installed, asked: float) -> Listing:
+        """Remember a head that was read or written.
+
+        Args:
+          found: the head
+          asked: when the request for it began (:func:`time.monotonic`)
+        Returns: the list; that of a newer head, if another thread has brought one since
+        """
+        with self._lock:
+            latest = self._latest
+            if latest is None or (
+                # Older, although asked for later: the store was set back.
+                found.head.serial >= _head(latest).serial or asked > self._checked
+            ):
+                if latest is None or not _is_same(_head(latest), found.head):
+                    latest = Listing(found.head.names, found)
+                elif latest.token is not found:
+                    latest = latest._replace(token=found)  # under another entity tag
+                self._latest = latest
+            self._checked = max(self._checked, asked)
+            return latest
+
+    def latest(self) -> Installed:
+        """Give the newest head that is known."""
+        with self._lock:
+            latest = self._latest
+        return _installed(self.refresh(None) if latest is None else latest)
+
+    def salvaged_names(self) -> list[str]:
+        """Give nothing: what a damaged head says cannot be told."""
+        return []
+
+    def open_tables(self, listing: Listing | None, names: Sequence[str]) -> Iterator[Buffer]:
+        """Give the bytes of tables; those of large ones when they are looked at."""
+        listed = {} if listing is None else {one.name: one for one in _head(listing).tables}
+
+        def opening(name: str) -> Callable[[], Buffer]:
+            return lambda: self._open(name, listed.get(name))
+
+        return iter(self.bucket.client.side_by_side([opening(name) for name in names]))
+
+    def _open(self, name: str, table: ListedTable | None) -> Buffer:
+        if table is not None and table.data is not None:
+            return table.data
+        key = table_key(name)
+        if table is not None and table.size > _WHOLE:
+            return LazyTable(table.size, lambda ranges: self._ranges(key, ranges))
+        try:
+            found = self.bucket.get(key)
+        except MissingObjectError as error:
+            raise MissingTableError(error.errno, "there is no such table", error.filename) from None
+        data = found.data if found is not None else b""
+        if table is not None and table_digest([data]) != table.digest:
+            raise CorruptTableError(
+                self.bucket.locate(key), None, "these are not the bytes that were written"
+            )
+        return data
+
+    def _ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
+        try:
+            return self.bucket.get_ranges(key, ranges)
+        except MissingObjectError as error:
+            reason = "the table is gone: this snapshot is older than the grace period"
+            raise MissingTableError(error.errno, reason, error.filename) from None
+
+    # Writing
+
+    def new_table(self, min_update_index: int, max_update_index: int) -> NewTable:
+        """Begin a table."""
+        table = BucketTable(self, min_update_index, max_update_index)
+        with self._lock:
+            self.new_tables[table.name] = table
+        return table
+
+    def begin(self, timeout: float | None, *, create: bool = False) -> Change:
+        """Wait for this thread's turn; a stack is made by :meth:`create` only."""
+        return BucketChange(self, timeout)
+
+    def swap(self, base: Installed, **changes: Any) -> Listing:
+        """Swap the head, and remember the one that is in place.
+
+        Args:
+          base: the head to be replaced
+          changes: of its attributes
+        Returns: the list that is in place
+        Raises:
+          StaleListError: if another was faster
+          OutcomeUnknownError: if nobody knows
+          StorageError: one of :mod:`.errors`; nothing has happened
+        """
+        now = time.time()
+        claims = changes.get("claims", base.head.claims)
+        changes["claims"] = tuple(claim for claim in claims if claim.until > now)
+        found = self.head.swap(base, base.head.successor(new_nonce(), now, **changes))
+        return self.take(found, time.monotonic())
+
+    def claim(self, names: Sequence[str]) -> Claim:
+        """Ask others to leave tables alone, by a line in the head."""
+        failure = StaleListError(f"{self.location}: the head changes all the time")
+        for _ in range(_CLAIM_TRIES):
+            base = _installed(self.refresh(None))
+            check_claims(self.location, base.head, names)
+            if not {*names} <= {*base.head.names}:
+                raise StaleListError(f"{self.location}: the tables are not listed any more")
+            claim = Claimed(new_nonce(), int(time.time()) + CLAIM_SECONDS, tuple(names))
+            try:
+                self.swap(base, claims=(*base.head.claims, claim))
+            except StaleListError as error:
+                failure = error
+            else:
+                return _BucketClaim(self, claim)
+        raise failure
+
+    def release_claim(self, claim: Claimed) -> None:
+        """Withdraw a claim, if the head still has it; if that fails, it lapses."""
+        base = self.latest()
+        if claim in base.head.claims:
+            with suppress(ReftableError):
+                self.swap(base, claims=tuple(one for one in base.head.claims if one != claim))
+
+    def retire(self, names: Iterable[str]) -> None:
+        """Remove what was retired long ago; the head knows of ``names`` already."""
+        with self._lock:
+            expired, self._expired = self._expired, []
+        with suppress(ReftableError):  # the next sweep finds them
+            self.bucket.delete([table_key(name) for name in expired])
+
+    def expire(self, names: Iterable[str]) -> None:
+        """Have tables removed soon: no head names them any more."""
+        with self._lock:
+            self._expired += names
+
+    # Upkeep
+
+    def stale_files(self, listed: Iterable[str]) -> list[StaleFile]:
+        """Find tables that are neither in the list nor kept for readers."""
+        head = _head(self.refresh(None))
+        return self._unnamed({*listed, *head.names, *(one.name for one in head.retired)})
+
+    def _unnamed(self, named: Container[str]) -> list[StaleFile]:
+        found = []
+        for info in self.bucket.list(TABLES):
+            name = info.key.removeprefix(f"{TABLES}/")
+            match = TABLE_NAME.fullmatch(name)
+            if match is not None and name not in named:
+                found.append(StaleFile(name, int(match[2], 16)))
+        return found
+
+    def sweep(self, listing: Listing, may_go: Callable[[StaleFile], bool]) -> list[str]:
+        """Remove tables that are neither listed nor kept for readers any more."""
+        base = _installed(listing)
+        kept, expired = split_retired(base.head, time.time())
+        named = {*base.head.names, *(one.name for one in kept)}
+        gone = {one.name for one in expired}
+        doomed = [
+            stale.name for stale in self._unnamed(named) if stale.name in gone or may_go(stale)
+        ]
+        if not doomed and not expired:
+            return []
+        self.swap(base, retired=kept, epoch=base.head.epoch + 1)
+        self.bucket.delete([table_key(name) for name in doomed])
+        return doomed
+
+
+class _BucketClaim:
+    def __init__(self, storage: BucketStorage, claim: Claimed) -> None:
+        self._storage = storage
+        self._claim: Claimed | None = claim
+
+    def release(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            self._storage.release_claim(claim)
+
+
+def _installed(listing: Listing) -> Installed:
+    return cast("Installed", listing.token)
+
+
+def _head(listing: Listing) -> Head:
+    return _installed(listing).head
+
+
+def _is_same(one: Head, other: Head) -> bool:
+    return one is other or (one.serial == other.serial and one.nonce == other.nonce)
