@@ -47,7 +47,7 @@ def check_conditions(bucket: Bucket) -> None:
         key = f"probe-{new_nonce()}"
         try:
             _probe(bucket, key)
-        except (ConflictError, MissingObjectError, UnavailableError) as error:
+        except (ConditionError, ConflictError, MissingObjectError, UnavailableError) as error:
             failure = error  # and what an unanswered request did is not known: start afresh
         except UnfitStoreError as error:
             # A store that fails can look like one that is unfit, but not again and again.

@@ -206,9 +206,14 @@ class BucketStorage:
     def release_claim(self, claim: Claimed) -> None:
         """Withdraw a claim, if the head still has it; if that fails, it lapses."""
         base = self.latest()
-        if claim in base.head.claims:
-            with suppress(ReftableError):
-                self.swap(base, claims=tuple(one for one in base.head.claims if one != claim))
+        with suppress(ReftableError):
+            for _ in range(_CLAIM_TRIES):
+                if claim not in base.head.claims:
+                    return
+                try:
+                    self.swap(base, claims=tuple(one for one in base.head.claims if one != claim))
+                except StaleListError:
+                    base = _installed(self.refresh(None))
 
     def retire(self, names: Iterable[str]) -> None:
         """Remove what was retired long ago; the head knows of ``names`` already."""
