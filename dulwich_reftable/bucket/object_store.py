@@ -3,11 +3,11 @@
 
 All objects are in packs, and a pack never changes. :mod:`.pack_list` knows which there are,
 :mod:`.packs` reads them, :mod:`.cache` keeps copies on the local disk, :mod:`.spool` receives and
-checks what is to be uploaded.
+checks what is to be uploaded, :mod:`.gc` merges packs and removes what is not needed.
 
 Objects are uploaded as a pack, then its index; refs that name them are written later. So whoever
 reads a ref finds the index, and whoever finds an index finds the pack. A pusher that dies leaves a
-pack without an index, or objects that no ref reaches, which harms nobody.
+pack without an index, or objects that no ref reaches; ``gc`` removes both after a while.
 
 The class is not built on dulwich's ``BucketBasedObjectStore``, which lists the bucket at each miss,
 reads whole packs, and takes neither single objects nor thin packs.

@@ -22,6 +22,7 @@ class History:
       commits: oldest first
       tags: of commits and of tags
       steps: the objects that each commit brought
+      aside: objects of commits that no later one builds on, by their ids
     """
 
     def __init__(self, seed: int, object_format: Any = None) -> None:
@@ -31,6 +32,7 @@ class History:
         self.commits: list[Commit] = []
         self.tags: list[Tag] = []
         self.steps: list[list[ShaFile]] = []
+        self.aside: dict[ObjectID, ShaFile] = {}
         self._files: dict[bytes, bytes] = {}
 
     def id_of(self, obj: ShaFile) -> ObjectID:
@@ -91,6 +93,16 @@ class History:
         for _ in range(commits):
             self.commit()
         return [obj for step in self.steps[start:] for obj in step]
+
+    def grow_aside(self, commits: int) -> list[ShaFile]:
+        """Commit as :meth:`grow`, and go back: later commits share nothing with these."""
+        before = self.objects, self.commits, self.tags, self._files
+        self.objects, self.commits = {**self.objects}, [*self.commits]
+        self.tags, self._files = [*self.tags], {**self._files}
+        new = self.grow(commits)
+        self.objects, self.commits, self.tags, self._files = before
+        self.aside.update((self.id_of(obj), obj) for obj in new)
+        return new
 
 
 def memory_store(objects: Iterable[ShaFile], object_format: Any = None) -> MemoryObjectStore:

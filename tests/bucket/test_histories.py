@@ -25,7 +25,7 @@ def closure(store: BaseObjectStore, have: list[ObjectID], want: list[ObjectID]) 
     return {oid for oid, _ in MissingObjectFinder(store, have, want)}
 
 
-@pytest.mark.parametrize("seed", range(max(1, ROUNDS // 12)))
+@pytest.mark.parametrize("seed", range(max(1, ROUNDS // 25)))
 def test_same_answers_as_a_store_in_memory(seed: int, tmp_path: Path) -> None:
     """Several servers push in turn, each by another way; now and then one is started afresh."""
     rnd = random.Random(seed)
