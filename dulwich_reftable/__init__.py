@@ -22,12 +22,12 @@ from .refs.container import ReftableRefsContainer
 from .refs.errors import BadRefNameError
 from .refs.reader import RefsSnapshot
 from .refs.transaction import Transaction
-from .repo.repo import Repo
 from .verification import Finding
 
 if TYPE_CHECKING:
     from .migration import Migration, MigrationError, migrate
     from .patches.installation import install, installed, uninstall
+    from .repo.repo import Repo
 
 __all__ = [
     "BadRefNameError",
@@ -61,12 +61,13 @@ __version__ = "0.2.0.dev0"
 _LATER = {
     "Migration": ".migration",
     "MigrationError": ".migration",
+    "Repo": ".repo.repo",
     "install": ".patches.installation",
     "installed": ".patches.installation",
     "migrate": ".migration",
     "uninstall": ".patches.installation",
 }
-"""Names that are imported on first use, because they import much of dulwich."""
+"""Names that are imported on first use: they import much of dulwich, or need more of it."""
 
 
 def __getattr__(name: str) -> object:

@@ -12,6 +12,7 @@ import pytest
 from support.filesystems import KINDS, playing
 from support.git import hermetic_environment
 from support.pool import ObjectPool, fill_pool
+from support.versions import SHA256
 
 if TYPE_CHECKING:
     import dulwich_reftable as dr
@@ -88,7 +89,7 @@ def pool_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ObjectP
     return give
 
 
-@pytest.fixture(params=["sha1", "sha256"])
+@pytest.fixture(params=["sha1", SHA256])
 def object_format(request: pytest.FixtureRequest) -> str:
     """Run the test for both hashes."""
     return str(request.param)

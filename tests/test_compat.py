@@ -19,12 +19,15 @@ import pytest
 
 import dulwich_reftable as dr
 from dulwich_reftable import compat
-from dulwich_reftable.compat import REQUIREMENTS, Requirement, UnsupportedDulwichError
+from dulwich_reftable.compat import CONTAINER, REPO, Requirement, UnsupportedDulwichError
 from dulwich_reftable.patches.patch_set import Patch, PatchSet
 from dulwich_reftable.patches.table import AROUND_REPO, STOCK
 
 ROOT = Path(dr.__file__ or "").parent
-ROWS = (*AROUND_REPO.patches, *STOCK.patches)
+REQUIREMENTS = tuple(
+    requirement for requirement in (*CONTAINER, *REPO) if not compat.is_older(requirement.since)
+)
+ROWS = tuple(row for row in (*AROUND_REPO.patches, *STOCK.patches) if row.skipped_because is None)
 RELIED_ON = tuple(requirement for row in ROWS for requirement in row.relies_on)
 OWN = ("self", "cls", "super()")
 CHECKED: tuple[Patch | Requirement, ...] = (*REQUIREMENTS, *RELIED_ON, *ROWS)
@@ -35,7 +38,7 @@ DECLARED = {re.split("[.:]", row.target)[-1] for row in CHECKED}
 def check(requirement: Requirement) -> None:
     """Check the list that the requirement is in."""
     if requirement in REQUIREMENTS:
-        compat.check_requirements()
+        compat.check_all(REQUIREMENTS)
     else:
         PatchSet(ROWS).check()
 
@@ -73,21 +76,63 @@ def test_each_says_what_it_is_for(requirement: Requirement) -> None:
     assert len(requirement.why.split()) > 4
 
 
-def test_importing_the_package_tells_what_is_missing() -> None:
-    program = """
-import dulwich.repo
-del dulwich.repo.BaseRepo._init_files
+@pytest.mark.parametrize(
+    ("use", "target"),
+    [
+        ("", "dulwich.refs:RefsContainer._log"),
+        ("dr.Repo", "dulwich.repo:BaseRepo._init_files"),
+        ("dr.install()", "dulwich.repo:Repo._init_new_working_directory"),
+    ],
+)
+def test_importing_a_part_tells_what_it_misses(use: str, target: str) -> None:
+    """A part that does not need it is there."""
+    program = f"""
+import dulwich.refs, dulwich.repo
+del {target.replace(":", ".")}
 try:
-    import dulwich_reftable
+    import dulwich_reftable as dr
+    dr.ReftableRefsContainer
+    print("container")
+    {use}
 except ImportError as error:
     print(type(error).__name__, error.target)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == [
-        "UnsupportedDulwichError", "dulwich.repo:BaseRepo._init_files"
-    ]  # fmt: skip
+    before = ["container"] if use else []
+    assert done.stdout.split() == [*before, "UnsupportedDulwichError", target]
+
+
+@pytest.mark.parametrize("part", compat.PARTS_SINCE)
+def test_a_part_says_which_version_it_needs(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    since = compat.PARTS_SINCE[part]
+    monkeypatch.setattr(dulwich, "__version__", since)
+    compat.check_version(part)
+    monkeypatch.setattr(dulwich, "__version__", (1, 0, 0))
+    with pytest.raises(
+        UnsupportedDulwichError, match=rf"{part}: it needs dulwich 1\.2\."
+    ) as caught:
+        compat.check_version(part)
+    assert caught.value.target == f"dulwich_reftable.{part}"
+
+
+@pytest.mark.parametrize("part", compat.PARTS_SINCE)
+def test_a_part_checks_the_version(part: str) -> None:
+    """Importing it with an old dulwich fails by the check, and not by what dulwich lacks."""
+    program = f"""
+import dulwich
+import dulwich_reftable
+dulwich.__version__ = (1, 0, 0)
+try:
+    import dulwich_reftable.{part}
+except ImportError as error:
+    print(type(error).__name__, error.target)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["UnsupportedDulwichError", f"dulwich_reftable.{part}"]
 
 
 class TestShapes:
@@ -117,13 +162,25 @@ def test_an_attribute_newer_than_this_dulwich_is_not_patched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What never was there needs no patch; what has gone is an error."""
-    gone = Patch("dulwich.gc:no_such", ("repo",), "stash:construct", "why", since=(1, 3))
-    patches = PatchSet([gone])
+    target = "dulwich.gc:no_such"
+    gone = Patch(target, ("repo",), "stash:construct", "why", since=(1, 3))
     monkeypatch.setattr(dulwich, "__version__", (1, 2, 21))
+    patches = PatchSet([gone])
     patches.check()
+    assert patches.skipped == {target: "only dulwich 1.3 and newer need it"}
     monkeypatch.setattr(dulwich, "__version__", (1, 3, 0))
+    patches = PatchSet([gone])
+    assert patches.skipped == {}
     with pytest.raises(UnsupportedDulwichError, match=r"1\.3\.0.*dulwich\.gc:no_such"):
         patches.check()
+
+
+def test_nothing_is_skipped_that_this_dulwich_has() -> None:
+    """A skipped row says from which version on it is needed, and that is true."""
+    for row in (*AROUND_REPO.patches, *STOCK.patches):
+        if row.skipped_because is not None:
+            with pytest.raises(UnsupportedDulwichError, match=re.escape(row.target)):
+                compat.find_function(row.target, row.parameters)
 
 
 # Nothing private is used that is not declared
@@ -149,8 +206,9 @@ OURS = {"_store"}
 """Attributes of our own classes that have the name of a private one of dulwich."""
 
 ALLOWED = {
-    ("compat.py", "_set_filesystem_hidden"),
-    ("compat.py", "_values"),
+    ("compat/shapes.py", "_get_config_condition_matchers"),
+    ("compat/shapes.py", "_set_filesystem_hidden"),
+    ("compat/shapes.py", "_values"),
     ("patches/stock.py", "_init_maybe_bare"),  # of our Repo, which has parameters of its own
 }
 
@@ -169,7 +227,11 @@ def test_only_compat_reaches_into_dulwich() -> None:
                 and ast.unparse(node.value) not in OWN
             ):
                 found.add((path, node.attr))
-    assert found == ALLOWED
+    assert found == {(path, name) for path, name in ALLOWED if name in private}
+
+
+LACKS_SOMETHING = compat.is_older(max(compat.PARTS_SINCE.values()))
+"""Whether some of our modules need a newer dulwich than this one."""
 
 
 def our_classes() -> Iterator[type]:
@@ -177,7 +239,13 @@ def our_classes() -> Iterator[type]:
     for found in pkgutil.walk_packages(dr.__path__, "dulwich_reftable."):
         if found.name.endswith("__main__"):
             continue
-        for thing in vars(importlib.import_module(found.name)).values():
+        try:
+            module = importlib.import_module(found.name)
+        except ImportError:
+            if LACKS_SOMETHING:
+                continue
+            raise
+        for thing in vars(module).values():
             if (
                 inspect.isclass(thing)
                 and thing.__module__ == found.name

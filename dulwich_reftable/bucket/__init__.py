@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Repositories in an object store (the extra ``bucket``)."""
 
+from ..compat import check_version
+
+check_version("bucket")
+
 from .client import Bucket, Fetched, ObjectInfo, Version
 from .errors import (
     AccessError,

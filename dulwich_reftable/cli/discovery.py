@@ -16,11 +16,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import closing
-from typing import Any, cast
+from typing import Any
 
 from dulwich.errors import NotGitRepository
 from dulwich.repo import read_gitfile
 
+from ..compat import open_control_dir
 from ..config.files import environment_boolean
 from ..config.values import get_boolean
 from ..engine.errors import ConfigurationError
@@ -48,19 +49,13 @@ def find_repository(directory: str, environ: Mapping[str, str]) -> Repo:
       NotGitRepository: if there is no repository
       ConfigurationError: if a variable has a wrong value
     """
+    repo: Repo
     git_dir = environ.get("GIT_DIR")
     if git_dir is not None:
         git_dir = _explicit(os.path.join(directory, git_dir) if git_dir else "")
         is_bare = False
     else:
-        repo = cast(
-            Repo,
-            Repo.discover(
-                directory,
-                ceiling_dirs=_ceilings(environ),
-                across_filesystem=environment_boolean("GIT_DISCOVERY_ACROSS_FILESYSTEM", False),
-            ),
-        )
+        repo = _discover(directory, environ)
         repo.bare = repo.bare and get_boolean(repo.get_config(), b"core", b"bare", True)
         if not any(environ.get(name) for name in (*_OVERRIDES, _ALTERNATES, _COMMON)):
             return repo
@@ -84,11 +79,31 @@ def find_repository(directory: str, environ: Mapping[str, str]) -> Repo:
     if environ.get(_ALTERNATES):
         paths = environ[_ALTERNATES].split(os.pathsep)
         replaced["alternates"] = [os.path.join(directory, path) for path in paths if path]
-    repo = Repo(controldir=git_dir, **replaced)
+    repo = open_control_dir(Repo, git_dir, **replaced)
     if os.path.realpath(common_dir) == os.path.realpath(git_dir):  # no linked worktree
         is_bare = get_boolean(repo.get_config(), b"core", b"bare", is_bare)
     repo.bare = is_bare and "worktree" not in replaced
     return repo
+
+
+def _discover(directory: str, environ: Mapping[str, str]) -> Repo:
+    """Open the repository of a directory, or else that of the nearest one above it.
+
+    Raises:
+      NotGitRepository: if there is none, up to the root, a ceiling, or another file system
+    """
+    ceilings = {os.path.normcase(os.path.realpath(path)) for path in _ceilings(environ)}
+    stays = not environment_boolean("GIT_DISCOVERY_ACROSS_FILESYSTEM", False)
+    path = os.path.realpath(directory)
+    while True:
+        try:
+            return Repo(path)
+        except NotGitRepository:
+            above = os.path.dirname(path)
+            is_over = above == path or os.path.normcase(above) in ceilings
+            if is_over or (stays and os.stat(above).st_dev != os.stat(path).st_dev):
+                raise NotGitRepository(f"No git repository was found at {directory}") from None
+            path = above
 
 
 def _explicit(git_dir: str) -> str:

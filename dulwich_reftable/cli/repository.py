@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from dulwich.approxidate import parse_approxidate
 from dulwich.objects import ObjectID, ShaFile
 from dulwich.objectspec import AmbiguousShortId, parse_object, parse_ref, scan_for_short_id
 from dulwich.reflog import Entry
 from dulwich.refs import HEADREF, SymrefLoop
 
+from ..compat import approximate_time, hex_size_of
 from ..engine.errors import ReftableError
 from ..refs.container import ReftableRefsContainer
 from ..refs.transaction import is_zero
@@ -80,7 +80,7 @@ def object_id(repo: Repo, name: bytes) -> bytes | None:
         abbreviated id; a reflog entry; or a revision in dulwich's syntax
     Returns: the hex object id; None if the name is not known
     """
-    if len(name) == repo.object_format.hex_length and _HEX.issuperset(name):
+    if len(name) == hex_size_of(repo) and _HEX.issuperset(name):
         return name.lower()
     try:
         return repo.refs[parse_ref(repo.refs, name)]
@@ -112,7 +112,7 @@ def _logged_id(repo: Repo, name: bytes, which: bytes, rest: bytes) -> bytes | No
         oid = _numbered(entries, int(which))
     else:
         try:
-            oid = _at_time(entries, parse_approxidate(which))
+            oid = _at_time(entries, approximate_time(which))
         except ValueError:
             return None
     return _parsed(repo, oid + rest) if rest and oid is not None else oid

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 
-from dulwich.approxidate import parse_approxidate
 from dulwich.config import Config
 from dulwich.objects import Commit
 
+from ..compat import approximate_time, hex_size_of
 from ..config.values import find_reflog_policy
 from ..engine.errors import ReftableError
 from ..refs.container import ReftableRefsContainer
@@ -81,12 +81,12 @@ def run(parsed: argparse.Namespace) -> int:
             begin=_transactions(repo, refs, parsed),
             resolve=lambda name: object_id(repo, name),
             check=_object_check(repo),
-            hex_size=repo.object_format.hex_length,
+            hex_size=hex_size_of(repo),
             follow=not parsed.no_deref,
             reply=lambda text: print(text, flush=True),
         )
         if not parsed.stdin:
-            commands.run_one(*_command(parsed, b"0" * repo.object_format.hex_length))
+            commands.run_one(*_command(parsed, b"0" * hex_size_of(repo)))
         elif parsed.nul:
             commands.run(read_strings(sys.stdin.buffer), b"\0")
         else:
@@ -147,7 +147,7 @@ def _now() -> tuple[int | None, int | None]:
         return None, None
     raw = _DATE.fullmatch(text.strip())
     if raw is None:
-        return parse_approxidate(text), None
+        return approximate_time(text), None
     zone = int(raw[3]) * 3600 + int(raw[4]) * 60
     return int(raw[1]), -zone if raw[2] == "-" else zone
 

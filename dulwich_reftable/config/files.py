@@ -13,15 +13,12 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from dulwich.config import (
-    ConfigFile,
-    get_win_system_paths,
-    get_xdg_config_home_path,
-)
+from dulwich.config import ConfigFile, get_win_system_paths, get_xdg_config_home_path
 
+from ..compat import Conditions, add_setting, read_config, read_config_file
 from ..engine.errors import ConfigurationError, StorageError
 from .types import is_true
 from .values import GitConfigFile, GitStackedConfig, get_boolean
@@ -40,8 +37,6 @@ _VARIABLE = re.compile(r"([-A-Za-z0-9]+)\.(?:(.*)\.)?([A-Za-z][-A-Za-z0-9]*)", r
 _QUOTED = re.compile(r"'((?:[^']|'\\['!]')*)'")
 _MOST_VARIABLES = (1 << 31) - 1
 
-_Conditions = Mapping[str, Callable[[str], bool]]
-
 
 def own_config(common_dir: str) -> GitConfigFile:
     """Read a repository's configuration file, without what it includes.
@@ -59,7 +54,7 @@ def own_config(common_dir: str) -> GitConfigFile:
     try:
         _require_file(path)
         with open(path, "rb") as file, naming_file(path):
-            config = GitConfigFile.of(ConfigFile.from_file(file, expand_includes=False))
+            config = GitConfigFile.of(read_config(file))
     except FileNotFoundError:
         config = GitConfigFile()
     except OSError as error:
@@ -76,7 +71,7 @@ def includes_files(config: ConfigFile) -> bool:
 def config_in_force(
     local: ConfigFile | None = None,
     git_dir: str | None = None,
-    conditions: _Conditions | None = None,
+    conditions: Conditions | None = None,
 ) -> GitStackedConfig:
     """Put together the configuration that holds for a repository, or outside of any.
 
@@ -112,7 +107,7 @@ def config_of(common_dir: str) -> GitStackedConfig:
     return config_in_force(local[0], common_dir)
 
 
-def _configs_of_user_and_system(conditions: _Conditions | None) -> Iterator[GitConfigFile]:
+def _configs_of_user_and_system(conditions: Conditions | None) -> Iterator[GitConfigFile]:
     """Read the user's and the system's files, the user's first.
 
     As git does, this skips a user's file that it may not read. A service that inherited another
@@ -142,7 +137,7 @@ def _configs_of_user_and_system(conditions: _Conditions | None) -> Iterator[GitC
         yield from _present(path, conditions)
 
 
-def _present(path: str, conditions: _Conditions | None = None) -> list[GitConfigFile]:
+def _present(path: str, conditions: Conditions | None = None) -> list[GitConfigFile]:
     """Read a configuration file, if there is one.
 
     Raises:
@@ -151,7 +146,7 @@ def _present(path: str, conditions: _Conditions | None = None) -> list[GitConfig
     """
     try:
         with naming_file(path):
-            return [GitConfigFile.of(ConfigFile.from_path(path, condition_matchers=conditions))]
+            return [GitConfigFile.of(read_config_file(path, conditions))]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -215,7 +210,7 @@ def environment_config(environ: Mapping[str, str]) -> GitConfigFile:
         if found is None:
             raise ConfigurationError(f"'{variable}' in the environment is not a configuration key")
         section = tuple(os.fsencode(part) for part in found.groups()[:2] if part is not None)
-        config.add(section, os.fsencode(found[3]), os.fsencode(value))
+        add_setting(config, section, os.fsencode(found[3]), os.fsencode(value))
     return config
 
 

@@ -38,9 +38,13 @@ def apply_object_settings(store: BaseObjectStore, config: Config) -> None:
     """
     if type(store) is not DiskObjectStore:
         return
+    # An older dulwich has no such limits: they came with 1.2.0, 1.2.9 and 0.24.0.
     store.packed_git_limit = None
-    store.loose_object_size_limit = max(store.loose_object_size_limit, _LOOSE_LIMIT)
-    if store.pack_delta_cache_size is not None and store.pack_delta_cache_size < 0:
+    loose_limit = getattr(store, "loose_object_size_limit", None)
+    if loose_limit is not None:
+        store.loose_object_size_limit = max(loose_limit, _LOOSE_LIMIT)
+    cache_size = getattr(store, "pack_delta_cache_size", None)
+    if cache_size is not None and cache_size < 0:
         store.pack_delta_cache_size = None
     section = (b"extensions",)
     is_partial = any(key.lower() == b"partialclone" for key, _ in config.items(section))

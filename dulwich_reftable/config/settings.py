@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dulwich.config import Config
-from dulwich.file import SharedPerm, adjust_shared_perm
-from dulwich.repo import parse_shared_repository
 
 from ..engine.table.writer import MAX_BLOCK_SIZE, WriteOptions
+from .permissions import SharedMode
 from .types import INT64_MAX, integer, shared_repository, unsigned
 from .values import find_reflog_policy, find_value, get_boolean
 
-__all__ = ["Settings", "shared_permissions"]
+__all__ = ["Settings", "shared_mode"]
 
 _FSYNC_WITH_REFERENCE = (b"reference", b"committed", b"added", b"all")
 """The component of ``core.fsync`` that stands for refs, and the groups that include it."""
@@ -45,7 +44,7 @@ class Settings:
     sets_lock_timeout: bool = False
     fsync_refs: bool = True
     starts_reflogs: bool = True
-    shared: SharedPerm | None = None
+    shared: SharedMode | None = None
 
     @classmethod
     def of(cls, config: Config, hash_size: int) -> Settings:
@@ -72,16 +71,16 @@ class Settings:
             sets_lock_timeout=timeout is not None,
             fsync_refs=fsync is None or fsync,
             starts_reflogs=find_reflog_policy(config) != "none",
-            shared=shared_permissions(config),
+            shared=shared_mode(config),
         )
 
     @property
     def adjust_mode(self) -> Callable[[str], None] | None:
         """A function that sets the mode of a new file; None where the umask decides."""
-        return None if self.shared is None else partial(adjust_shared_perm, perm=self.shared)
+        return None if self.shared is None else self.shared.adjust
 
 
-def shared_permissions(config: Config) -> SharedPerm | None:
+def shared_mode(config: Config) -> SharedMode | None:
     """Read ``core.sharedRepository``.
 
     Args:
@@ -91,7 +90,7 @@ def shared_permissions(config: Config) -> SharedPerm | None:
       ConfigurationError: if the value is not possible
     """
     shared = find_value(config, b"core", b"sharedRepository", shared_repository)
-    return None if shared is None else parse_shared_repository(shared)
+    return None if shared is None else SharedMode.of(shared)
 
 
 def _unsigned(config: Config, name: bytes, most: int) -> int:

@@ -11,7 +11,7 @@ import re
 import time
 from calendar import timegm
 
-from dulwich.approxidate import parse_approxidate
+from ..compat import approximate_time
 
 __all__ = ["ALWAYS", "NEVER", "expiry_time"]
 
@@ -57,7 +57,7 @@ def expiry_time(text: str) -> int:
             return max(span, NEVER)
     except OverflowError:
         raise ValueError(f"not a possible time: {text!r}") from None
-    return max(parse_approxidate(text), NEVER)
+    return max(approximate_time(text), NEVER)
 
 
 def _time_of_date(date: re.Match[str], now: int) -> int:

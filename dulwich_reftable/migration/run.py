@@ -20,6 +20,7 @@ from io import BytesIO
 from dulwich.config import ConfigFile
 from dulwich.repo import Repo as DulwichRepo
 
+from ..compat import read_config
 from ..config.files import own_config
 from ..config.ref_format import EXTENSIONS_OF_VERSION_0, hash_size_of, ref_format_of
 from ..config.settings import Settings
@@ -241,4 +242,4 @@ def _new_config(text: bytes, to: str) -> bytes:
 
 
 def _parsed(text: bytes) -> ConfigFile:
-    return ConfigFile.from_file(BytesIO(text), expand_includes=False)
+    return read_config(BytesIO(text))

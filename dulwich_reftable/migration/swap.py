@@ -24,8 +24,7 @@ import tempfile
 from collections.abc import Iterable
 from itertools import count
 
-from dulwich.file import SharedPerm
-
+from ..config.permissions import SharedMode
 from ..repo.stubs import write_stubs
 from .layout import GitDir, root_files
 
@@ -49,7 +48,7 @@ class StagingDirectory:
       retired: directory of the retired files, with the same layout
     """
 
-    def __init__(self, common_dir: str, shared: SharedPerm | None) -> None:
+    def __init__(self, common_dir: str, shared: SharedMode | None) -> None:
         self._common_dir = common_dir
         self._path = os.path.join(common_dir, _DIRECTORY)
         self._shared = shared

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..compat import Place, Requirement, find_function, is_older
+from ..compat import Place, Requirement, find_function, is_older, version_text
 
 __all__ = ["Patch", "PatchSet"]
 
@@ -34,7 +34,8 @@ class Patch:
         its replacement
       why: what the original does that makes it wrong for reftable
       relies_on: further attributes of dulwich that the replacement overrides or uses
-      since: the version of dulwich that brought the attribute; an older one needs no patch
+      since: the version of dulwich that brought the attribute, or what is wrong with it; an older
+        one needs no patch
     """
 
     target: str
@@ -43,6 +44,13 @@ class Patch:
     why: str
     relies_on: tuple[Requirement, ...] = ()
     since: tuple[int, ...] = ()
+
+    @property
+    def skipped_because(self) -> str | None:
+        """Why the installed dulwich needs no such patch; None if it does."""
+        if not is_older(self.since):
+            return None
+        return f"only dulwich {version_text(self.since)} and newer need it"
 
     def prepare(self) -> _Prepared:
         """Check the attribute, and all that the patch relies on, and make the replacement.
@@ -107,11 +115,15 @@ class PatchSet:
       patches: the rows of the table
     Attributes:
       patches: the same
-      is_held: whether they are in place
+      skipped: why some of them are never in place with the installed dulwich, by their targets
+      is_held: whether the others are in place
     """
 
     def __init__(self, patches: Iterable[Patch]) -> None:
         self.patches = tuple(patches)
+        self.skipped = {
+            patch.target: patch.skipped_because for patch in self.patches if patch.skipped_because
+        }
         self._lock = threading.Lock()
         self._holders: weakref.WeakSet[object] = weakref.WeakSet()
         self._prepared: list[_Prepared] = []
@@ -171,4 +183,6 @@ class PatchSet:
         if checked and all(place.current is place.value for place in checked):
             return
         self._prepared = []
-        self._prepared = [patch.prepare() for patch in self.patches if not is_older(patch.since)]
+        self._prepared = [
+            patch.prepare() for patch in self.patches if patch.target not in self.skipped
+        ]

@@ -12,6 +12,7 @@ from typing import Any
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from ..compat import open_control_dir
 from ..expiry.expirer import ReflogExpirer
 from ..expiry.times import expiry_time
 from ..refs.container import ReftableRefsContainer
@@ -52,7 +53,7 @@ def iterate(original: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[
         if not os.path.isdir(os.path.join(controldir, "reftable")):
             yield from original(logs_dir)
             return
-        with Repo(controldir=controldir) as repo:
+        with open_control_dir(Repo, controldir) as repo:
             if isinstance(repo.refs, ReftableRefsContainer):
                 yield from repo.refs.reflogs()
             else:

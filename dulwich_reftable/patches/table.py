@@ -13,7 +13,7 @@ dulwich itself.
 
 from __future__ import annotations
 
-from ..compat import INIT_PARAMETERS, Requirement
+from ..compat import Requirement
 from .patch_set import Patch, PatchSet
 
 __all__ = ["AROUND_REPO", "STOCK"]
@@ -50,31 +50,25 @@ AROUND_REPO = PatchSet(
                 Requirement("dulwich.bisect:BisectState.reset", ("self", "commit")),
                 Requirement("dulwich.bisect:BisectState._find_next_commit", ("self",)),
             ),
+            since=(0, 23, 2),
         ),
         Patch(
             "dulwich.worktree:list_worktrees",
             ("repo",),
-            "worktrees:list_all",
+            "worktree_list:list_all",
             "the checked-out ref is read from the file HEAD of each worktree, which is a stub",
+            since=(0, 24),
         ),
         Patch(
             "dulwich.worktree:add_worktree",
-            (
-                "repo",
-                "path",
-                "branch",
-                "commit",
-                "force",
-                "detach",
-                "exist_ok",
-                "relative_paths",
-            ),
+            ("repo", "path", "branch", "commit", "force", "detach", "exist_ok"),
             "worktrees:add",
             "a detached HEAD is written to the file",
+            since=(0, 24),
         ),
         Patch(
             "dulwich.repo:Repo._init_new_working_directory",
-            ("cls", "path", "main_repo", "identifier", "mkdir", "relative_paths"),
+            ("cls", "path", "main_repo", "identifier", "mkdir"),
             "worktrees:init_new",
             "HEAD of a new worktree is written to the file, and the stock class opens it",
         ),
@@ -83,36 +77,42 @@ AROUND_REPO = PatchSet(
             ("repo", "ref", "all"),
             "reflogs:show",
             "all reflogs are found by walking the directory logs",
+            since=(0, 24),
         ),
         Patch(
             "dulwich.porcelain:reflog_expire",
             ("repo", "ref", "all", "expire_time", "expire_unreachable_time", "dry_run"),
             "reflogs:expire",
             "the reflog is a file, found by its path and rewritten",
+            since=(0, 24, 6),
         ),
         Patch(
             "dulwich.porcelain:reflog_delete",
             ("repo", "ref", "index", "rewrite"),
             "reflogs:delete",
             "the reflog is a file, found by its path and rewritten",
+            since=(0, 24, 6),
         ),
         Patch(
             "dulwich.porcelain:cherry_pick",
             ("repo", "committish", "no_commit", "continue_", "abort"),
             "cherry_pick:cherry_pick",
             "CHERRY_PICK_HEAD is written, read and removed as a file, where git does not see it",
+            since=(0, 23, 1),
         ),
         Patch(
             "dulwich.gc:find_reachable_objects",
             ("object_store", "refs_container", "include_reflogs", "progress"),
             "reachability:find_reachable",
             "reflogs and other worktrees are left out, and with them objects that git needs",
+            since=(0, 23),
         ),
         Patch(
             "dulwich.bundle:create_bundle_from_repo",
             _BUNDLE_PARAMETERS,
             "transfer:create_bundle",
             "the peeled value of an annotated tag, if known, is taken for the value of the ref",
+            since=(0, 24),
         ),
     )
 )
@@ -122,18 +122,7 @@ STOCK = PatchSet(
     (
         Patch(
             "dulwich.repo:Repo.__init__",
-            (
-                "self",
-                "root",
-                "object_store",
-                "bare",
-                "controldir",
-                "commondir",
-                "worktree",
-                "object_directory",
-                "alternates",
-                "index_file",
-            ),
+            ("self", "root", "object_store", "bare"),
             "stock:construct",
             "it makes a container of files, or dulwich's own of reftables",
         ),
@@ -145,7 +134,7 @@ STOCK = PatchSet(
         ),
         Patch(
             "dulwich.repo:Repo._init_maybe_bare",
-            INIT_PARAMETERS,
+            ("cls", "path", "controldir", "bare", "object_store", "config", "default_branch"),
             "stock:init",
             "new repositories have files refs, whatever format git would choose",
         ),
@@ -154,6 +143,7 @@ STOCK = PatchSet(
             ("logs_dir",),
             "reflogs:iterate",
             "reflogs are found by walking a directory, of which only the path is known",
+            since=(0, 24),
         ),
         Patch(
             "dulwich.client:LocalGitClient.send_pack",
@@ -168,24 +158,28 @@ STOCK = PatchSet(
             ),
             "transfer:send_pack",
             "an atomic push compares peeled values with old ids, so that tags refuse it",
+            since=(1, 2),
         ),
         Patch(
             "dulwich.cli:create_bundle_from_repo",
             _BUNDLE_PARAMETERS,
             "transfer:create_bundle",
             "the command line imports the function of dulwich.bundle by its name",
+            since=(0, 24),
         ),
         Patch(
             "dulwich.cli:cmd_reflog._run_expire",
             ("self", "parsed_args"),
             "reflogs:command_expire",
             "entries of this second or later survive --expire=now; in git they do not",
+            since=(0, 24, 6),
         ),
         Patch(
             "dulwich.cli:cmd_bisect.run",
             ("self", "args"),
             "bisect:command_run",
             "the first bad commit is read from the file refs/bisect/bad",
+            since=(0, 23, 2),
         ),
     )
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from dulwich.config import ConfigFile
 
+from ..compat import init_arguments
 from ..config.ref_format import FORMATS, OBJECT_FORMATS, check_environment
 
 __all__ = ["check_choice", "write_first_config"]
@@ -34,12 +35,17 @@ def check_choice(
     Raises:
       ValueError: if it cannot be made
       ConfigurationError: if the environment names other refs
+      UnsupportedDulwichError: if the installed dulwich does not know one of the options
     """
     if ref_format not in FORMATS:
         raise ValueError(f"unknown ref format {ref_format!r}")
     check_environment(ref_format, controldir)
-    if ref_format == "files":
-        return
+    if ref_format == "reftable":
+        _check_reftable(extension, options)
+    init_arguments(**options)
+
+
+def _check_reftable(extension: str, options: Mapping[str, Any]) -> None:
     if extension not in _EXTENSIONS:
         raise ValueError(f"unknown extension {extension!r}")
     version = options.get("format")

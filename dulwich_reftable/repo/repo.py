@@ -21,18 +21,27 @@ from io import BytesIO
 from typing import Any, BinaryIO, cast
 
 from dulwich.config import ConfigFile, StackedConfig
-from dulwich.file import adjust_shared_perm
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.reflog import Entry
 from dulwich.refs import DiskRefsContainer, Ref
 from dulwich.repo import CONTROLDIR, get_user_identity
 from dulwich.repo import Repo as DulwichRepo
 
-from ..compat import UnsupportedDulwichError, set_filesystem_hidden
+from ..compat import (
+    REPO,
+    UnsupportedDulwichError,
+    check_all,
+    condition_matchers,
+    init_arguments,
+    reflog_of_files,
+    set_filesystem_hidden,
+    set_setting,
+    values_of,
+)
 from ..config.files import config_in_force, includes_files, naming_file, own_config
 from ..config.object_settings import apply_object_settings
 from ..config.ref_format import check_environment, hash_size_of, ref_format_of, shown_extensions
-from ..config.settings import Settings, shared_permissions
+from ..config.settings import Settings, shared_mode
 from ..config.values import GitConfigFile
 from ..engine.table.writer import WriteOptions
 from ..patches.table import AROUND_REPO
@@ -44,6 +53,8 @@ from .stubs import write_stubs
 from .tags import peeler_of
 
 __all__ = ["Repo", "opening"]
+
+check_all(REPO)
 
 
 @contextmanager
@@ -104,15 +115,18 @@ class Repo(DulwichRepo):
         return not AROUND_REPO.is_held_by(self)
 
     def _finish_opening(self) -> None:
-        apply_object_settings(self.object_store, self._own_config())
-        if type(self.refs) is DiskRefsContainer:
-            self.refs = self._files_refs()
-        elif isinstance(self.refs, ReftableRefsContainer):
+        own = self._own_config()
+        apply_object_settings(self.object_store, own)
+        if isinstance(self.refs, ReftableRefsContainer):
             # dulwich needs refs before the whole configuration can be read.
             settings = self._settings()
             if settings != self.refs.store.settings:
                 self.refs.close()
                 self.refs = self._reftable_refs(settings)
+        elif ref_format_of(own) == "reftable":  # before 0.23.1, dulwich makes its container last
+            self.refs = self._reftable_refs(self._settings())
+        elif type(self.refs) is DiskRefsContainer:
+            self.refs = self._files_refs()
         self._read_config = None
 
     def reopen_refs(self) -> None:
@@ -155,15 +169,16 @@ class Repo(DulwichRepo):
             self._read_config = own
             ref_format = ref_format_of(own)
             check_environment(ref_format, common_dir)
-            if ref_format == "reftable" and not isinstance(self.refs, ReftableRefsContainer):
+            refs = vars(self).get("refs")  # before 0.23.1, dulwich sets them later
+            is_other = refs is not None and not isinstance(refs, ReftableRefsContainer)
+            if ref_format == "reftable" and is_other:
                 write = WriteOptions(hash_size=hash_size_of(own))
                 self.refs = self._reftable_refs(Settings(write))
         with naming_file(os.path.join(common_dir, "config")):
             config = GitConfigFile.of(super().get_config())
         if own is not None:
             section = (b"extensions",)
-            for key in {key.lower() for key, _ in config.items(section)}:
-                config.remove(section, key)
+            values_of(config).pop(section, None)
             for key, value in shown_extensions(own):
                 config.set(section, key, value)
         return config
@@ -174,9 +189,7 @@ class Repo(DulwichRepo):
         Returns: ``StackedConfig`` object for the environment, the worktree's file, the
           repository's, the user's and the system's; new values go to the repository's
         """
-        return config_in_force(
-            self.get_config(), self.controldir(), self._get_config_condition_matchers()
-        )
+        return config_in_force(self.get_config(), self.controldir(), condition_matchers(self))
 
     def _own_config(self) -> GitConfigFile:
         """Read the repository's own file; while it is being opened, only once."""
@@ -188,7 +201,7 @@ class Repo(DulwichRepo):
         if includes_files(own):
             config = self.get_config_stack()
         else:  # this saves reading the file once more
-            config = config_in_force(own, self.controldir(), self._get_config_condition_matchers())
+            config = config_in_force(own, self.controldir(), condition_matchers(self))
         return Settings.of(config, hash_size_of(own))
 
     def _reftable_refs(self, settings: Settings) -> ReftableRefsContainer:
@@ -225,7 +238,7 @@ class Repo(DulwichRepo):
             yield from self.refs.read_reflog(ref)
         else:
             self._require_format()
-            yield from super().read_reflog(ref)
+            yield from reflog_of_files(self, ref)
 
     def _write_reflog(
         self,
@@ -373,6 +386,7 @@ class Repo(DulwichRepo):
         **kwargs: Any,
     ) -> Repo:
         check_choice(os.fsdecode(controldir), ref_format, extension, kwargs)
+        kwargs = init_arguments(**kwargs)
         if ref_format == "files":
             return cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
         # dulwich opens the repository before it writes the configuration, and sets HEAD in
@@ -384,25 +398,22 @@ class Repo(DulwichRepo):
             kwargs.get("shared_repository"),
         )
         repo = cast(Repo, super()._init_maybe_bare(path, controldir, bare, **kwargs))
-        shared = shared_permissions(repo.get_config())
-        adjust_shared_perm(config_path, shared)
+        shared = shared_mode(repo.get_config())
+        if shared is not None:
+            shared.adjust(config_path)
         write_stubs(repo.controldir(), shared)
         return repo
 
-    def _init_files(
-        self,
-        bare: bool,
-        symlinks: bool | None = None,
-        format: int | None = None,
-        shared_repository: str | bool | None = None,
-        object_format: str | None = None,
+    def _init_files(  # type: ignore[override]  # an older dulwich has fewer of the parameters
+        self, bare: bool, symlinks: bool | None = None, **kwargs: Any
     ) -> None:
         if not isinstance(self.refs, ReftableRefsContainer):
-            super()._init_files(bare, symlinks, format, shared_repository, object_format)
+            super()._init_files(bare, symlinks, **kwargs)
             return
         selected = list(own_config(self.commondir()).items((b"extensions",)))
-        super()._init_files(bare, symlinks, 1, shared_repository, object_format)
+        super()._init_files(bare, symlinks, **kwargs)
         config = self.get_config()
+        set_setting(config, b"core", b"repositoryformatversion", b"1")
         for key, value in selected:
             config.set(b"extensions", key, value)
         config.write_to_path()

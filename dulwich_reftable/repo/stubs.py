@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 
-from dulwich.file import GitFile, SharedPerm, adjust_shared_perm
+from dulwich.file import GitFile
+
+from ..config.permissions import SharedMode
 
 __all__ = ["write_stubs"]
 
@@ -16,7 +18,7 @@ _STUBS = {
 """The paths of the stubs below a control directory, and their contents."""
 
 
-def write_stubs(controldir: str, shared: SharedPerm | None) -> None:
+def write_stubs(controldir: str, shared: SharedMode | None) -> None:
     """Put the stubs in place, in the repository's control directory or in a worktree's.
 
     Args:
@@ -26,7 +28,8 @@ def write_stubs(controldir: str, shared: SharedPerm | None) -> None:
     refs = os.path.join(controldir, "refs")
     if not os.path.isdir(refs):
         os.mkdir(refs)
-        adjust_shared_perm(refs, shared)
+        if shared is not None:
+            shared.adjust(refs)
     for name in ("heads", "tags"):
         directory = os.path.join(refs, name)
         if os.path.isdir(directory):
@@ -35,4 +38,5 @@ def write_stubs(controldir: str, shared: SharedPerm | None) -> None:
         path = os.path.join(controldir, name)
         with GitFile(path, "wb") as file:
             file.write(contents)
-        adjust_shared_perm(path, shared)
+        if shared is not None:
+            shared.adjust(path)

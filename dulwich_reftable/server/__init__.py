@@ -10,6 +10,10 @@ Listing refs streams. Repositories on files are served, too, as well as files al
 configuration of a repository turns it on.
 """
 
+from ..compat import check_version
+
+check_version("server")
+
 from .access import Access
 from .folder import Folder
 from .handlers import HANDLERS

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from dulwich.objects import Blob, Commit, Tag, Tree
+from dulwich.refs import RefsContainer
 from support.compare import file_states, shown_reflogs
 
 import dulwich_reftable as dr
@@ -205,7 +206,7 @@ def test_a_snapshot_is_read_only(repo: dr.Repo) -> None:
         lambda: pinned.set_symbolic_ref(HEAD, OTHER),
         lambda: pinned.__setitem__(MAIN, A),
         lambda: pinned.add_packed_refs({MAIN: A}),
-        lambda: pinned.pack_refs(),
+        *([pinned.pack_refs] if hasattr(RefsContainer, "pack_refs") else []),
     ):
         with pytest.raises(NotImplementedError):
             write()

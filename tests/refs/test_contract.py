@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from dulwich.errors import RefFormatError
-from dulwich.refs import DiskRefsContainer, NamespacedRefsContainer, SymrefLoop
+from dulwich.refs import DiskRefsContainer, SymrefLoop
+from support.versions import needs_dulwich
 
 import dulwich_reftable as dr
 
@@ -377,7 +378,10 @@ def test_pack_refs(refs: dr.ReftableRefsContainer, repo: dr.Repo, every: bool) -
     assert len(stack(repo)) == 1 or not every
 
 
+@needs_dulwich("0.24", "there was no NamespacedRefsContainer")
 def test_namespace(refs: dr.ReftableRefsContainer) -> None:
+    from dulwich.refs import NamespacedRefsContainer
+
     inside = NamespacedRefsContainer(refs, b"ns")
     assert inside.allkeys() == {HEAD}
     assert inside.set_if_equals(MAIN, ZERO, B) is True

@@ -13,6 +13,7 @@ import pytest
 from support.compare import assert_same_reflogs, assert_same_refs
 from support.git import Git, ListedRef, requires_git
 from support.pool import ObjectPool
+from support.versions import SHA256
 
 import dulwich_reftable as dr
 
@@ -74,7 +75,7 @@ def fill(git: Git, pool: ObjectPool) -> None:
     git.update_ref_stdin([*again, b"update HEAD %s" % commits[5]], b"again")
 
 
-@pytest.fixture(scope="module", params=["sha1", "sha256"])
+@pytest.fixture(scope="module", params=["sha1", SHA256])
 def large(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

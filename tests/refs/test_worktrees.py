@@ -11,6 +11,7 @@ import pytest
 from support.compare import assert_same_reflogs, assert_same_refs
 from support.git import Git, requires_git
 from support.pool import ObjectPool
+from support.versions import SHA256
 
 import dulwich_reftable as dr
 
@@ -35,7 +36,7 @@ class Trees:
             assert_same_reflogs(self.refs[name], git)
 
 
-@pytest.fixture(params=["sha1", "sha256"])
+@pytest.fixture(params=["sha1", SHA256])
 def trees(
     request: pytest.FixtureRequest,
     tmp_path: Path,

@@ -9,6 +9,7 @@ import pytest
 from dulwich import porcelain
 from support.compare import assert_same_reflogs, assert_same_refs
 from support.git import Git, requires_git
+from support.versions import needs_dulwich
 
 import dulwich_reftable as dr
 
@@ -16,7 +17,14 @@ AUTHOR = b"P Orcelain <porcelain@example.com>"
 MAIN, TOPIC = b"refs/heads/main", b"refs/heads/topic"
 
 
-@pytest.fixture(params=["sha1", "sha256"])
+@pytest.fixture(
+    params=[
+        "sha1",
+        pytest.param(
+            "sha256", marks=needs_dulwich("1.2.18", "commits had SHA-1 ids in all repositories")
+        ),
+    ]
+)
 def repo(
     request: pytest.FixtureRequest, tmp_path: Path, open_repo: Callable[[Path], dr.Repo]
 ) -> dr.Repo:

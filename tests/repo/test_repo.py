@@ -15,6 +15,7 @@ from support.compare import file_states
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
+from dulwich_reftable.compat import is_older
 
 A = b"a" * 40
 HEAD, MAIN = b"HEAD", b"refs/heads/main"
@@ -46,7 +47,10 @@ def test_opening_makes_one_container(
     setting: str,
     count: int,
 ) -> None:
-    """A server opens a repository for each request; another is made only for other settings."""
+    """A server opens a repository for each request; another is made only for other settings.
+
+    Before 0.23.1, dulwich needs none until the settings can be read.
+    """
     with (control / "config").open("a") as file:
         file.write(setting)
     made = []
@@ -58,7 +62,7 @@ def test_opening_makes_one_container(
 
     monkeypatch.setattr(dr.ReftableRefsContainer, "__init__", noted)
     refs = open_repo(control).refs
-    assert len(made) == count
+    assert len(made) == (1 if is_older((0, 23, 1)) else count)
     assert refs is made[-1]
     assert refs[MAIN] == A
     assert made[-1].store.settings.write.block_size == (512 if setting else 4096)

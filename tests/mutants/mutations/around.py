@@ -104,7 +104,7 @@ MUTATIONS = (
     ),
     Mutation(
         "replaced-in-part",
-        "compat.py",
+        "compat/requirement.py",
         "    if known != list(parameters) or not set(required).issubset(parameters):\n",
         "    if False:\n",
         "a dulwich that has changed calls our functions with what they do not know",
@@ -112,8 +112,8 @@ MUTATIONS = (
     ),
     Mutation(
         "dulwich-is-not-checked",
-        "compat.py",
-        "\n\ncheck_requirements()\n",
+        "compat/__init__.py",
+        "\n\ncheck_all(CONTAINER)\n",
         "\n",
         "with a changed dulwich, overrides are not called, or fail in the midst of a push",
         ("test_compat.py",),

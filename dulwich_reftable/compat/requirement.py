@@ -1,41 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""What this package needs of dulwich beyond its public API, in one place.
+"""Checking what dulwich has: an attribute is there, and takes the parameters that are expected.
 
-:data:`REQUIREMENTS` lists dulwich's private names that this package calls or overrides. All of them
-are checked when this module is imported, and the package imports it before any other. A dulwich in
-which one is missing, or takes other parameters, is reported there by the name of the attribute; so
-nothing fails in the middle of a push, and no override is silently left uncalled.
-
-The attributes that :func:`dulwich_reftable.install` replaces are listed in
-:mod:`dulwich_reftable.patches.table`. They are checked by the same functions, before the first of
-them is replaced.
+A check looks into the dictionary of the module or class itself. It reports an attribute that is
+missing, or that takes other parameters, by its name.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import dulwich
-import dulwich.repo
-from dulwich.config import ConfigDict
 
-from .engine.errors import ReftableError
+from ..engine.errors import ReftableError
 
 __all__ = [
-    "INIT_PARAMETERS",
-    "REQUIREMENTS",
     "Place",
     "Requirement",
     "UnsupportedDulwichError",
-    "check_requirements",
+    "check_all",
     "find_function",
     "is_older",
-    "set_filesystem_hidden",
-    "values_of",
+    "version_text",
 ]
 
 
@@ -50,7 +39,7 @@ class UnsupportedDulwichError(ReftableError, ImportError):
     """
 
     def __init__(self, target: str, reason: str) -> None:
-        version = ".".join(map(str, dulwich.__version__))
+        version = version_text(dulwich.__version__)
         super().__init__(f"dulwich {version} is not supported: {target}: {reason}")
         self.target = target
 
@@ -99,15 +88,17 @@ class Requirement:
       why: what the package does with it
       exact: whether no further parameter is acceptable, since an override could not take it;
         otherwise dulwich may have more of them, if they have defaults
+      since: the version of dulwich that brought the attribute; an older one does without
     """
 
     target: str
     parameters: tuple[str, ...] | None = None
     why: str = ""
     exact: bool = False
+    since: tuple[int, ...] = ()
 
     def check(self) -> Place:
-        """Look for the attribute in the installed dulwich.
+        """Look for the attribute in the installed dulwich, of whatever version.
 
         Returns: the place of the function, or of the constructor if there are no parameters
         Raises:
@@ -123,115 +114,15 @@ class Requirement:
         return constructor
 
 
-INIT_PARAMETERS = (
-    "cls",
-    "path",
-    "controldir",
-    "bare",
-    "object_store",
-    "config",
-    "default_branch",
-    "symlinks",
-    "format",
-    "shared_repository",
-    "object_format",
-)
-"""Parameters of ``Repo._init_maybe_bare``, which ``Repo`` overrides and a patch replaces."""
-
-REQUIREMENTS = (
-    Requirement(
-        "dulwich.repo:_set_filesystem_hidden",
-        ("path",),
-        "Repo.init hides .git on Windows, as dulwich's does",
-    ),
-    Requirement(
-        "dulwich.repo:Repo._get_config_condition_matchers",
-        ("self",),
-        "Repo.get_config_stack reads files that are included on a condition",
-    ),
-    Requirement(
-        "dulwich.repo:Repo._init_maybe_bare",
-        INIT_PARAMETERS,
-        "Repo overrides it: init and init_bare call it to make a repository",
-    ),
-    Requirement(
-        "dulwich.repo:BaseRepo._init_files",
-        ("self", "bare", "symlinks", "format", "shared_repository", "object_format"),
-        "Repo overrides it: it writes the configuration of a new repository",
-        exact=True,
-    ),
-    Requirement(
-        "dulwich.repo:BaseRepo._change_object_format",
-        ("self", "object_format_name"),
-        "Repo overrides it: a clone takes the hash of what it clones",
-        exact=True,
-    ),
-    Requirement(
-        "dulwich.repo:Repo._write_reflog",
-        ("self", "ref", "old_sha", "new_sha", "committer", "timestamp", "timezone", "message"),
-        "Repo overrides it: it adds a reflog entry",
-        exact=True,
-    ),
-    Requirement(
-        "dulwich.repo:Repo._put_named_file",
-        ("self", "path", "contents"),
-        "Repo overrides it: dulwich writes some refs as files by this",
-        exact=True,
-    ),
-    Requirement(
-        "dulwich.repo:Repo._del_named_file",
-        ("self", "path"),
-        "Repo overrides it: dulwich removes some refs as files by this",
-        exact=True,
-    ),
-    Requirement(
-        "dulwich.repo:Repo.get_named_file",
-        ("self", "path", "basedir"),
-        "Repo overrides it: dulwich reads some refs as files by this",
-    ),
-    Requirement(
-        "dulwich.repo:Repo.read_reflog",
-        ("self", "ref"),
-        "Repo overrides it: the entries are in the tables",
-    ),
-    Requirement(
-        "dulwich.repo:Repo.get_config",
-        why="Repo overrides it: the constructor calls it, and so selects the refs container",
-    ),
-    Requirement(
-        "dulwich.repo:Repo.close", ("self",), "Repo overrides it: it closes the tables, too"
-    ),
-    Requirement(
-        "dulwich.config:ConfigDict._values",
-        why="a GitConfigFile shares them with the file that dulwich has read",
-    ),
-    Requirement(
-        "dulwich.refs:RefsContainer._check_refname",
-        ("self", "name"),
-        "the container overrides it: all checks of names are the same",
-        exact=True,
-    ),
-    Requirement(
-        "dulwich.refs:RefsContainer._log",
-        ("self", "ref", "old_sha", "new_sha", "committer", "timestamp", "timezone", "message"),
-        "the container reports each update to the logger that it was given",
-    ),
-    Requirement(
-        "dulwich.refs:RefsContainer._logger",
-        why="the container sets it: NamespacedRefsContainer reads it, and _log",
-    ),
-)
-"""What has to be there for the container and ``Repo``."""
-
-
-def check_requirements() -> None:
-    """Check that dulwich has all of :data:`REQUIREMENTS`.
+def check_all(requirements: Iterable[Requirement]) -> None:
+    """Check requirements, except those that came with a later dulwich than the installed one.
 
     Raises:
       UnsupportedDulwichError: if one is missing or has another shape
     """
-    for requirement in REQUIREMENTS:
-        requirement.check()
+    for requirement in requirements:
+        if not is_older(requirement.since):
+            requirement.check()
 
 
 def find_function(target: str, parameters: tuple[str, ...], *, exact: bool = False) -> Place:
@@ -283,18 +174,6 @@ def is_older(version: tuple[int, ...]) -> bool:
     return tuple(dulwich.__version__) < version
 
 
-def set_filesystem_hidden(path: str) -> None:
-    """Hide a directory on Windows; elsewhere this does nothing.
-
-    Args:
-      path: of the directory
-    """
-    dulwich.repo._set_filesystem_hidden(path)
-
-
-def values_of(config: ConfigDict) -> Any:
-    """Return the values of a configuration by their sections; they are not copied."""
-    return config._values
-
-
-check_requirements()
+def version_text(version: tuple[int, ...]) -> str:
+    """Write a version as ``1.2.21``."""
+    return ".".join(map(str, version[:3]))
