@@ -5,7 +5,8 @@ As in git, a pack is received into a directory of its own below ``objects/``, wh
 is not called ``tmp_objdir-...`` as git's directory, because ``git prune`` removes such directories
 even while a push uses them. If the server dies, a later push removes the directory. When the push
 is accepted, the objects move into the repository: as a pack if they are many, otherwise as loose
-objects, because a repository with very many packs is slow.
+objects, because a repository with very many packs is slow. To a bucket they always go as a pack,
+which is uploaded then and not before.
 
 No ref points to the objects yet, so a garbage collection could remove them. A pack gets a ``.keep``
 file until the refs are written, and ``git repack -ad`` leaves it alone. Loose objects have no such
@@ -29,6 +30,7 @@ from typing import Any
 from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID
 
+from ...bucket.object_store import BucketObjectStore
 from .incoming import IncomingPack, ObjectCheck
 from .limits import Limits
 from .loose_objects import finish_file, sync_directories, unpack
@@ -190,6 +192,10 @@ class Quarantine:
             self._keep()
 
     def _hand_over(self, pack: IncomingPack) -> None:
+        if isinstance(self._main, BucketObjectStore) and self._path is not None:
+            stem = os.path.join(self._path, "pack", self._name)
+            self._main.upload_pack(f"{stem}.pack", f"{stem}.idx")
+            return
         file, commit, abort = self._main.add_pack()
         try:
             for piece in pack.file_pieces():
