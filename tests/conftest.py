@@ -28,11 +28,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="plain",
         help="play this file system to the tests (see tests/support/filesystems.py)",
     )
+    parser.addoption(
+        "--storage",
+        choices=("directory", "memory"),
+        default="directory",
+        help="where the refs of the fixture `repo` are (see tests/support/memory_storage.py)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "plain_filesystem(reason): not for tests under another --filesystem"
+    )
+    config.addinivalue_line(
+        "markers", "directory: not for tests under another --storage; it looks at files"
     )
     if config.getoption("--filesystem") == "windows":
         for name in ("fork", "mkfifo"):
@@ -46,6 +55,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marker = item.get_closest_marker("plain_filesystem")
         if kind != "plain" and marker is not None and kind in (marker.kwargs.get("on") or KINDS):
             item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+        if config.getoption("--storage") == "memory" and item.get_closest_marker("directory"):
+            item.add_marker(pytest.mark.skip(reason="looks at files of the stack"))
 
 
 @pytest.fixture(autouse=True)
@@ -112,8 +123,11 @@ def open_repo() -> Iterator[Callable[[Path], dr.Repo]]:
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Iterator[dr.Repo]:
-    """Make an empty reftable repository; nothing is synced to disk."""
+def repo(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dr.Repo]:
+    """Make an empty reftable repository; nothing is synced to disk.
+
+    With ``--storage memory``, its refs are in a place of :mod:`support.memory_storage`.
+    """
     import dulwich_reftable as dr
 
     with dr.Repo.init(str(tmp_path / "repo"), mkdir=True, default_branch=b"main") as made:
@@ -121,6 +135,10 @@ def repo(tmp_path: Path) -> Iterator[dr.Repo]:
         config.set((b"core",), b"fsync", b"none")
         config.write_to_path()
     with dr.Repo(str(tmp_path / "repo")) as opened:
+        if request.config.getoption("--storage") == "memory":
+            from support.memory_refs import move_to_memory
+
+            move_to_memory(opened)
         yield opened
 
 

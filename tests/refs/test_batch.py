@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from dulwich.refs import SymrefLoop
 from support.compare import shown_reflogs
+from support.memory_refs import another
 
 import dulwich_reftable as dr
 
@@ -68,7 +69,7 @@ def outcome(refs: dr.ReftableRefsContainer, call: Call) -> object:
 
 
 def tables(refs: dr.ReftableRefsContainer) -> list[str]:
-    return (Path(os.fsdecode(refs.path)) / "reftable" / "tables.list").read_text().split()
+    return list(refs.store.shared.storage.refresh(None).names)
 
 
 def make(path: Path) -> dr.ReftableRefsContainer:
@@ -149,7 +150,7 @@ def test_a_symref_made_in_the_batch_is_followed(refs: dr.ReftableRefsContainer) 
 
 
 def test_nobody_else_sees_a_batch_before_its_end(refs: dr.ReftableRefsContainer) -> None:
-    other = dr.ReftableRefsContainer(refs.path)
+    other = another(refs)
     with refs.batch_update():
         refs[MAIN] = A
         assert refs[MAIN] == refs[HEAD] == A
@@ -174,7 +175,7 @@ def lose(refs: dr.ReftableRefsContainer, other: dr.ReftableRefsContainer, name: 
 def test_no_expectation_is_forgotten(refs: dr.ReftableRefsContainer) -> None:
     """What the first of two updates of a ref expects is checked at the end, as is the second."""
     refs[ONE] = A
-    other = dr.ReftableRefsContainer(refs.path)
+    other = another(refs)
     with pytest.raises(dr.TransactionError) as caught:
         lose(refs, other, ONE)
     assert (caught.value.ref, caught.value.expected) == (ONE, A)
@@ -188,7 +189,7 @@ def test_no_expectation_is_forgotten(refs: dr.ReftableRefsContainer) -> None:
 def test_what_others_have_done_is_built_on(refs: dr.ReftableRefsContainer) -> None:
     """Without an expectation the old value in the reflog is the one that was there at the end."""
     about: dict[str, Any] = {"message": b"m", "committer": b"T <t@example.com>"}
-    other = dr.ReftableRefsContainer(refs.path)
+    other = another(refs)
     with refs.batch_update():
         refs.set_if_equals(ONE, None, B, **about)
         other[ONE] = A
@@ -204,7 +205,7 @@ def collide(refs: dr.ReftableRefsContainer, other: dr.ReftableRefsContainer) -> 
 
 
 def test_somebody_else_creates_what_is_in_the_way(refs: dr.ReftableRefsContainer) -> None:
-    other = dr.ReftableRefsContainer(refs.path)
+    other = another(refs)
     with pytest.raises(dr.RefConflictError):
         collide(refs, other)
     assert refs.allkeys() == {HEAD, BELOW}

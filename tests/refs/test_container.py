@@ -152,6 +152,7 @@ def test_prefixes_of_highest_bytes(repo: dr.Repo) -> None:
         assert left == sorted(set(names) - set(expected))
 
 
+@pytest.mark.directory
 def test_one_directory_by_two_paths(repo: dr.Repo, tmp_path: Path) -> None:
     """It is no linked worktree, whose refs would be in another stack."""
     (tmp_path / "link").symlink_to(repo.controldir())
@@ -236,6 +237,7 @@ def test_the_stack_stays_short(repo: dr.Repo) -> None:
     assert {path.name for path in reftable(repo).iterdir()} == {"tables.list", *listed}
 
 
+@pytest.mark.directory
 def test_clean(repo: dr.Repo) -> None:
     """What a writer left when it died goes; nothing else does."""
     repo.refs[MAIN] = A

@@ -56,9 +56,9 @@ def refs(refs: dr.ReftableRefsContainer) -> dr.ReftableRefsContainer:
     return refs
 
 
-def stack(repo: dr.Repo) -> list[bytes]:
+def stack(repo: dr.Repo) -> tuple[str, ...]:
     """Return the tables listed: the same list means that nothing was written."""
-    return (Path(repo.commondir()) / "reftable" / "tables.list").read_bytes().split()
+    return repo.refs.store.shared.storage.refresh(None).names
 
 
 def test_reading(refs: dr.ReftableRefsContainer) -> None:
@@ -74,6 +74,7 @@ def test_reading(refs: dr.ReftableRefsContainer) -> None:
             refs[name]
 
 
+@pytest.mark.directory
 def test_paths(repo: dr.Repo, tmp_path: Path) -> None:
     """They are bytes, which callers join with names."""
     theirs = DiskRefsContainer(repo.commondir(), str(tmp_path / "linked"))

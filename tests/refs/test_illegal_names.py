@@ -70,6 +70,7 @@ def refs(request: pytest.FixtureRequest, repo: dr.Repo, tmp_path: Path) -> dr.Re
     return dr.ReftableRefsContainer(repo.commondir(), worktree_path=str(worktree))
 
 
+@pytest.mark.directory
 def test_nothing_lists_them(refs: dr.ReftableRefsContainer) -> None:
     for illegal in ILLEGAL:
         assert refs.read_ref(Ref(illegal)) is None or b"//" in illegal
@@ -116,6 +117,7 @@ def test_verify_tells_of_them(repo: dr.Repo) -> None:
     assert any("refs/heads/a..b" in str(finding) for finding in repo.refs.verify())
 
 
+@pytest.mark.directory
 def test_migration_refuses_them(repo: dr.Repo) -> None:
     """Nothing is left behind silently."""
     write(repo.refs, [MAIN, b"refs/heads/a..b"])
@@ -123,6 +125,7 @@ def test_migration_refuses_them(repo: dr.Repo) -> None:
         dr.migrate(repo.path, "files")
 
 
+@pytest.mark.directory
 @requires_git
 def test_as_git_lists(repo: dr.Repo) -> None:
     """Names that could lead out of the repository let git die; it leaves out all others."""

@@ -182,6 +182,7 @@ def test_times_that_the_format_does_not_have(repo: dr.Repo, given: float, stored
     assert [entry.timestamp for entry in repo.refs.read_reflog(MAIN)] == [stored] * 2
 
 
+@pytest.mark.directory
 @requires_git
 @pytest.mark.parametrize("timestamp", [-100, 0])
 def test_commits_before_the_epoch(repo: dr.Repo, timestamp: int) -> None:

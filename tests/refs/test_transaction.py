@@ -46,9 +46,9 @@ def run(refs: dr.ReftableRefsContainer, steps: Iterable[Step], **about: Any) -> 
             getattr(transaction, str(method))(*arguments)
 
 
-def tables(repo: dr.Repo) -> list[str]:
+def tables(repo: dr.Repo) -> tuple[str, ...]:
     """The names of the stack's tables."""
-    return (Path(repo.commondir()) / "reftable" / "tables.list").read_text().split()
+    return repo.refs.store.shared.storage.refresh(None).names
 
 
 def newest_index(repo: dr.Repo) -> int:
@@ -325,6 +325,7 @@ def writes(refs: dr.ReftableRefsContainer) -> list[Callable[[], object]]:
     ]
 
 
+@pytest.mark.directory
 def test_a_taken_lock(refs: dr.ReftableRefsContainer, repo: dr.Repo) -> None:
     """Writers give up after the timeout, and never break the lock; readers go on."""
     lock = Path(repo.commondir()) / "reftable" / "tables.list.lock"
@@ -380,6 +381,7 @@ def locks(repo: dr.Repo) -> list[str]:
     return [path.name for path in found if not path.name.endswith(".ref.lock")]
 
 
+@pytest.mark.directory
 def test_prepare_then_commit(refs: dr.ReftableRefsContainer, repo: dr.Repo) -> None:
     """Between the two the locks are held and the tables are there, but nobody sees them."""
     before, shown = tables(repo), dict(refs.iter_refs())
@@ -403,6 +405,7 @@ def test_prepare_then_commit(refs: dr.ReftableRefsContainer, repo: dr.Repo) -> N
     refs[NEW] = C
 
 
+@pytest.mark.directory
 @pytest.mark.parametrize("how", ["abort", "exception", "dropped"])
 def test_prepare_then_abort(refs: dr.ReftableRefsContainer, repo: dr.Repo, how: str) -> None:
     before = sorted(path.name for path in (Path(repo.commondir()) / "reftable").iterdir())

@@ -12,7 +12,7 @@ from dulwich_reftable.refs.worktrees import SingleStorage
 
 from .memory_storage import MemoryStorage, Place
 
-__all__ = ["refs_on"]
+__all__ = ["another", "move_to_memory", "refs_on"]
 
 
 def refs_on(
@@ -34,3 +34,22 @@ def refs_on(
     settings = replace(settings or Settings(), lock_timeout=lock_timeout)
     store = RefStore(SingleStorage(MemoryStorage(place)), settings, peel, identity)
     return dr.ReftableRefsContainer.over(store)
+
+
+def another(refs: dr.ReftableRefsContainer) -> dr.ReftableRefsContainer:
+    """Open the same refs again, as another process does, in a directory or in memory."""
+    storage = refs.store.shared.storage
+    if isinstance(storage, MemoryStorage):
+        return refs_on(storage.place, settings=refs.store.settings)
+    return dr.ReftableRefsContainer(refs.path)
+
+
+def move_to_memory(repo: dr.Repo) -> Place:
+    """Give a new repository other refs; gives the place where they are."""
+    place = Place()
+    store = repo.refs.store
+    refs = refs_on(place, settings=store.settings, peel=store.peel, identity=store.identity)
+    refs.set_symbolic_ref(b"HEAD", repo.refs.get_symrefs()[b"HEAD"])
+    repo.refs.close()
+    repo.refs = refs
+    return place
