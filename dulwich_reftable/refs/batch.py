@@ -77,6 +77,9 @@ class Batch(Transaction):
         """Forget the step that was prepared."""
         self._prepared.drop()
 
+    def _may_join_others(self) -> bool:
+        return False  # it has steps of its own
+
     def _stacks_to_lock(self) -> set[Stack]:
         return self._prepared.stacks() if self._steps else set()
 

@@ -157,6 +157,9 @@ class PreparedUpdate:
       snapshots: of the locked stacks; None to prepare without locks, on the latest ones
       peel: as the store's; it is called once for each ref and should have a cache
       starts_reflog: tells whether a ref without a reflog gets one, by its name in its stack
+
+    Attributes:
+      peel, starts_reflog: as given; may be set before a step
     """
 
     def __init__(
@@ -167,8 +170,8 @@ class PreparedUpdate:
         starts_reflog: Callable[[bytes], bool],
     ) -> None:
         self._store = store
-        self._peel = peel
-        self._starts_reflog = starts_reflog
+        self.peel = peel
+        self.starts_reflog = starts_reflog
         self._is_locked = snapshots is not None
         self._parts = {
             stack: _StackUpdate(stack.storage.location, snapshot, snapshot)
@@ -414,7 +417,7 @@ class PreparedUpdate:
                 log_part.log(local, signature, old, new)
 
     def _is_logged(self, part: _StackUpdate, name: bytes) -> bool:
-        return self._starts_reflog(name) or any(True for _ in part.refs_before.logs_of(name))
+        return self.starts_reflog(name) or any(True for _ in part.refs_before.logs_of(name))
 
     def _record(self, part: _StackUpdate, name: bytes, value: bytes | None) -> RefRecord:
         index = part.update_index
@@ -424,5 +427,5 @@ class PreparedUpdate:
         if target is not None:
             return RefRecord(name, index, target=target)
         # Branches point to commits, which are not peeled: their objects need not be read.
-        peeled = None if name.startswith(b"refs/heads/") else self._peel(value)
+        peeled = None if name.startswith(b"refs/heads/") else self.peel(value)
         return RefRecord(name, index, a2b_hex(value), a2b_hex(peeled) if peeled else None)

@@ -24,6 +24,7 @@ from ..engine.stack.addition import Addition, commit_all
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from .errors import as_dulwich
+from .group import Request, commit_in_group
 from .names import check_name
 from .prepared_update import PreparedUpdate, RefUpdate, UnlockedStackError
 from .signature import Signature
@@ -255,11 +256,28 @@ class Transaction:
           OutcomeUnknownError: if nobody can tell whether the updates were made
         """
         was_prepared = self._is_prepared
+        if not was_prepared and self._may_join_others():
+            self._commit_with_others()
+            return
         if not was_prepared:
             self.prepare()
         try:
             with as_dulwich():
                 self._commit(was_prepared)
+        finally:
+            self.abort()
+
+    def _may_join_others(self) -> bool:
+        """Tell whether it may be written in one table with transactions of other threads."""
+        is_optimistic = self._store.shared.storage.is_optimistic
+        return is_optimistic and not self.allow_failure and bool(self._updates)
+
+    def _commit_with_others(self) -> None:
+        self._require_open()
+        request = Request(tuple(self._updates.values()), self._peel, self._starts_reflog)
+        try:
+            with as_dulwich():
+                commit_in_group(self._store, request)
         finally:
             self.abort()
 

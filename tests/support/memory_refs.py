@@ -18,21 +18,23 @@ __all__ = ["another", "move_to_memory", "refs_on"]
 def refs_on(
     place: Place,
     *,
+    storage: MemoryStorage | None = None,
     settings: Settings | None = None,
     lock_timeout: float | None = 10.0,
     peel: Callable[[bytes], bytes | None] = lambda oid: None,
     identity: Callable[[], bytes] = lambda: b"U Ser <user@example.com>",
 ) -> dr.ReftableRefsContainer:
-    """Open refs as a process of its own does.
+    """Open refs as a process of its own does, or as another thread of a process.
 
     Args:
       place: where they are
+      storage: that of the process; None for another process
       settings: None for the defaults
       lock_timeout: for how many seconds to try to write
       peel, identity: as for a container
     """
     settings = replace(settings or Settings(), lock_timeout=lock_timeout)
-    store = RefStore(SingleStorage(MemoryStorage(place)), settings, peel, identity)
+    store = RefStore(SingleStorage(storage or MemoryStorage(place)), settings, peel, identity)
     return dr.ReftableRefsContainer.over(store)
 
 

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from ..errors import CorruptTableError, LockError, ReftableError, StaleListError, StorageError
@@ -144,12 +145,13 @@ class Stack:
 
     # Writing
 
-    def update(self, work: Callable[[Addition], _T]) -> _T:
+    def update(self, work: Callable[[Addition], _T], *, compacts: bool = True) -> _T:
         """Do a piece of work on the latest snapshot, and commit what it writes.
 
         Args:
           work: takes an addition; it may write to it, and does not commit it. If others were faster
             (:meth:`retry`), it is done anew with another addition
+          compacts: as for :meth:`addition`
         Returns: what the work returns
         Raises:
           LockError: if the list stayed locked, or others were faster all the time
@@ -158,7 +160,7 @@ class Stack:
         """
 
         def attempt() -> _T:
-            with self.addition() as addition:
+            with self.addition(compacts=compacts) as addition:
                 result = work(addition)
                 addition.commit()
                 return result
@@ -191,11 +193,13 @@ class Stack:
         reason = "other writers were faster all the time"
         raise LockError(self.storage.location, None, waited, reason) from stale
 
-    def addition(self) -> Addition:
+    def addition(self, *, compacts: bool = True) -> Addition:
         """Lock the list in order to add tables, or begin to change it where there is no lock.
 
         Use :meth:`update`, unless something has to happen between writing and commit.
 
+        Args:
+          compacts: whether the stack is compacted after the commit; else call :meth:`settle`
         Returns: a context manager; what was not committed when it ends is undone
         Raises:
           LockError: if the lock stayed taken
@@ -210,28 +214,37 @@ class Stack:
                 self.snapshot(0),
                 geometric_factor=self.geometric_factor if self.auto_compacts else None,
                 lock_timeout=self.lock_timeout,
-                settle=self._settle,
+                settle=partial(self._adopt, compacts=compacts),
             )
         except BaseException:
             change.release()
             raise
 
-    def _settle(self, listing: Listing | None, replaced: list[str]) -> None:
+    def _adopt(self, listing: Listing | None, replaced: list[str], *, compacts: bool) -> None:
         """Take over the list of an addition, give up the tables it merged, and compact the stack.
 
         Args:
           listing: the list that is in place
           replaced: the tables that it leaves out
+          compacts: whether to compact
         """
+        # The update has happened, even if the housekeeping after it fails.
         try:
             if listing is not None:
                 self.adopt(listing)
             if replaced:
                 self.storage.retire(replaced)
+        except Exception as error:
+            _log.warning("%s was not cleared up: %s", self.storage.location, error)
+        if compacts:
+            self.settle()
+
+    def settle(self) -> None:
+        """Compact the stack after an update, unless that is off; a failure is only logged."""
+        try:
             if self.auto_compacts:
                 self.auto_compact()
         except Exception as error:
-            # The update has happened, even if the housekeeping after it fails.
             _log.warning("%s was not compacted: %s", self.storage.location, error)
 
     def auto_compact(self) -> bool:

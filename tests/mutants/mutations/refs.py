@@ -325,4 +325,28 @@ MUTATIONS = (
         "a push is told that a ref was refused, and later it is updated",
         ("refs/test_optimistic.py",),
     ),
+    Mutation(
+        "too-large-for-all",
+        "refs/group.py",
+        "        if len(requests) == 1:\n",
+        "        if len(requests) > 0:\n",
+        "a message that is too long makes the pushes of others fail",
+        ("refs/test_group.py",),
+    ),
+    Mutation(
+        "failed-on-what-never-was",
+        "refs/group.py",
+        "        for request in failed:\n            _commit(store, [request])\n",
+        "",
+        "an update fails because of a value that the ref never had",
+        ("refs/test_group.py",),
+    ),
+    Mutation(
+        "step-of-a-group-not-dropped",
+        "refs/group.py",
+        "            prepared.drop()\n",
+        "            prepared.keep()\n",
+        "half of a refused transaction is written",
+        ("refs/test_group.py",),
+    ),
 )
