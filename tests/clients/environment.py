@@ -33,7 +33,7 @@ def _pip(*args: str | Path) -> str:
         raise NotAvailableError(f"pip took longer than {_PIP_SECONDS} s") from error
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise NotAvailableError(f"pip: {(said or done.stderr.splitlines() or ['failed'])[-1]}")
+        raise NotAvailableError(f"pip: {(said or done.stderr.splitlines()[-1:] or ['failed'])[0]}")
     return done.stdout
 
 

@@ -165,7 +165,8 @@ class Program:
         except subprocess.TimeoutExpired as error:
             raise ProgramError(f"{command[0]} took longer than {seconds} s") from error
         if done.returncode:
-            raise ProgramError(f"{done.stdout}\n{done.stderr}".strip() or f"exit {done.returncode}")
+            said = f"{done.stdout}\n{done.stderr}".rstrip()
+            raise ProgramError(f"exit {done.returncode}: {said}")
         return self.neutral(done.stdout)
 
     def _found(self, program: str | Path) -> Path:
@@ -226,7 +227,3 @@ class Program:
         if complaints := [line for line in said if not line.startswith("notice: ")]:
             raise ProgramError(f"git says: {complaints}")
         return {name.decode(): value.decode() for name, value in git.raw_refs().items()}
-
-    def reflog(self, path: Path, name: str = "HEAD") -> list[str]:
-        """Read a reflog with git: messages, newest first."""
-        return Git(path).run("log", "-g", "--format=%gs", name, "--").decode().splitlines()

@@ -1,7 +1,9 @@
 """The programs, a module each."""
 
 from ..program import Program
+from .breezy import Breezy
 from .comet_ml import CometML
+from .errbot import Errbot
 from .hg_git import HgGit
 from .klaus import Klaus
 from .poetry import Poetry
@@ -11,5 +13,15 @@ from .xandikos import Xandikos
 
 __all__ = ["PROGRAMS"]
 
-PROGRAMS: tuple[type[Program], ...] = (Klaus, Reno, Xandikos, Poetry, HgGit, CometML, Southwark)
+PROGRAMS: tuple[type[Program], ...] = (
+    Klaus,
+    Reno,
+    Xandikos,
+    Poetry,
+    HgGit,
+    CometML,
+    Southwark,
+    Errbot,
+    Breezy,
+)
 """All of them."""

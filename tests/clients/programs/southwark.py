@@ -65,4 +65,6 @@ class Southwark(Program):
     def commit(self) -> object:
         target = self.root / "new"
         self.python(_COMMIT, target)
-        return self.refs(target), self.reflog(target)
+        # Reflogs differ: on files, dulwich 0.25 writes a commit to that of HEAD or of the branch;
+        # git and we write it to both.
+        return self.refs(target)
