@@ -158,12 +158,16 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
         locks = held.enter_context(ExitStack())
         migrator.lock(locks)
 
-        def clear() -> None:
-            """Close all files of ours, then remove what is prepared or retired."""
-            locks.close()
+        def close() -> None:
+            """Close all files of ours: Windows moves none that is open."""
             migrator.close()
             if isinstance(repo.refs, ReftableRefsContainer):
                 repo.refs.close()
+
+        def clear() -> None:
+            """Remove what is prepared or retired."""
+            locks.close()
+            close()
             _remove(staging, tally)
 
         staging.create()
@@ -183,10 +187,15 @@ def _run(repo: Repo, common_dir: str, to: str, tally: Tally) -> str:
                 sync(open_directory(common_dir))
         except BaseException:
             in_force = to if config.is_committed else before
+            close()
             settle(in_force, git_dirs(common_dir), staging)
             clear()
             raise
-        settle(to, git_dirs(common_dir), staging)
+        close()
+        left = settle(to, git_dirs(common_dir), staging)
+        tally.notes += [
+            f"'{path}' is of no use any more, but somebody has it open" for path in left
+        ]
         if migrator.is_late(staging):
             settle(to, git_dirs(common_dir), staging)
             kept = staging.keep()

@@ -22,9 +22,11 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable
+from functools import partial
 from itertools import count
 
 from ..config.permissions import SharedMode
+from ..engine.stack import files
 from ..repo.stubs import write_stubs
 from .layout import GitDir, root_files
 
@@ -101,7 +103,12 @@ class StagingDirectory:
         if not self.exists():
             return None
         left = os.path.join(self._common_dir, _LEFT + secrets.token_hex(4))
-        os.rename(self._path, left)
+        try:
+            os.rename(self._path, left)
+        except PermissionError:
+            if not files.IS_WINDOWS:
+                raise
+            return self._path  # the next migration settles once more
         return left
 
     def keep(self) -> str:
@@ -115,20 +122,33 @@ class StagingDirectory:
         return kept
 
 
-def settle(ref_format: str, git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
+def settle(ref_format: str, git_dirs: Iterable[GitDir], staging: StagingDirectory) -> list[str]:
     """Retire the files that do not belong to the repository's format.
 
     Args:
       ref_format: the format, as the configuration says
       git_dirs: the control directories
       staging: takes the retired files
+    Returns: the paths of those that cannot be moved, because somebody has them open on Windows; the
+      next migration retires them
     """
+    left = []
     for git_dir in git_dirs:
         if ref_format == "files":
-            staging.retire(git_dir.file("reftable"))
+            steps = [partial(staging.retire, git_dir.file("reftable"))]
         else:
-            _retire_files(git_dir, staging)
-            _put_stubs(git_dir, staging)
+            steps = [
+                *(partial(staging.retire, path) for path in _files_of(git_dir)),
+                partial(_put_stubs, git_dir, staging),
+            ]
+        for step in steps:
+            try:
+                step()
+            except PermissionError as error:
+                if not files.IS_WINDOWS:
+                    raise
+                left.append(str(error.filename))
+    return left
 
 
 def put_reftables(git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
@@ -141,7 +161,8 @@ def put_reftables(git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None
 def put_files(git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
     """Put prepared files into place; stacks are not touched."""
     for git_dir in git_dirs:
-        _retire_files(git_dir, staging)
+        for path in _files_of(git_dir):
+            staging.retire(path)
         staging.retire(git_dir.file("refs", "heads"))
         prepared = git_dir.within(staging.tree)
         for name in os.listdir(prepared.path):
@@ -152,18 +173,18 @@ def put_files(git_dirs: Iterable[GitDir], staging: StagingDirectory) -> None:
                 os.replace(prepared.file(name), git_dir.file(name))
 
 
-def _retire_files(git_dir: GitDir, staging: StagingDirectory) -> None:
-    """Retire all files of refs, but keep ``HEAD``, and ``refs/heads`` if it is a stub."""
+def _files_of(git_dir: GitDir) -> list[str]:
+    """Name all files of refs, but not ``HEAD``, nor ``refs/heads`` if it is a stub."""
     os.makedirs(git_dir.file("refs"), exist_ok=True)
-    for name in os.listdir(git_dir.file("refs")):
-        if name != "heads" or os.path.isdir(git_dir.file("refs", name)):
-            staging.retire(git_dir.file("refs", name))
-    staging.retire(git_dir.file("logs"))
+    paths = [
+        git_dir.file("refs", name)
+        for name in os.listdir(git_dir.file("refs"))
+        if name != "heads" or os.path.isdir(git_dir.file("refs", name))
+    ]
+    paths.append(git_dir.file("logs"))
     if git_dir.is_main:
-        staging.retire(git_dir.file("packed-refs"))
-    for entry in root_files(git_dir):
-        if entry.name != "HEAD":
-            staging.retire(entry.path)
+        paths.append(git_dir.file("packed-refs"))
+    return paths + [entry.path for entry in root_files(git_dir) if entry.name != "HEAD"]
 
 
 def _put_stubs(git_dir: GitDir, staging: StagingDirectory) -> None:

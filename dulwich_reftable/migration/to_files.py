@@ -3,8 +3,8 @@
 
 As in ``git refs migrate``, refs go to ``packed-refs``; symrefs and root refs, which it cannot hold,
 become loose refs. Refs of one worktree become loose refs, too, because all worktrees read
-``packed-refs``. Each file must be new. So names that the file system refuses, or takes for the
-same, are found before the repository changes.
+``packed-refs``. Names that the file system refuses, changes, or takes for the same
+(:mod:`.spellings`), are found before the repository changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from ..config.settings import Settings
 from ..engine.errors import ReftableError, StorageError
 from ..engine.format.records import LogRecord, RefRecord
 from ..engine.stack.files import create, write_all
+from ..engine.stack.locks import LockFile
 from ..engine.stack.snapshot import Snapshot
+from ..engine.stack.stale_files import LIST
 from ..engine.table.merged import Merged
 from ..refs.conflicts import ConflictFinder
 from ..refs.names import PER_WORKTREE, is_legal
@@ -30,6 +32,7 @@ from .migrator import Migrator, open_stack
 from .ref_files import Peel
 from .reflog_files import format_entry
 from .report import WRITTEN_MEANWHILE, MigrationError, Tally
+from .spellings import Spellings, folds, missing_from
 from .swap import StagingDirectory, put_files
 
 __all__ = ["ToFiles"]
@@ -65,8 +68,12 @@ class ToFiles(Migrator):
 
     def lock(self, held: ExitStack) -> None:
         """Lock the lists of all stacks."""
-        for stack in self._stacks.values():
-            held.enter_context(stack.addition())
+        for git_dir, stack in self._stacks.items():
+            if not os.path.isdir(git_dir.file("reftable")):
+                stack.addition().abort()  # which makes it
+            lock = LockFile(git_dir.file("reftable", LIST), self._settings.lock_timeout)
+            held.callback(lock.release)
+            lock.close()  # Windows moves no directory in which a file is open
 
     def prepare(self, tree: str) -> None:
         """Write the files of all control directories."""
@@ -117,9 +124,12 @@ class _Writer:
         self._peel = peel
         self._tally = tally
         self._made: set[str] = set()
+        self._named: dict[str, tuple[str, bytes]] = {}  # files that got the name of a ref
+        self._folds: dict[str, bool] = {}
 
     def write(self, snapshot: Merged) -> None:
         self._make_directory(self._target.file("refs"))
+        self._folds = folds(self._target.file("refs"))
         refs = self._tally.watched("refs", self._refs(snapshot), None)
         if self._git_dir.is_main:
             self._make_directory(self._target.file("refs", "heads"))
@@ -131,16 +141,20 @@ class _Writer:
                 self._write_loose(record)
         logs = self._tally.watched("reflogs", _logs(snapshot), None)
         self._write_logs(logs)
+        for path in missing_from(self._target.path, self._named):
+            self._broken(*self._named[path], "the file system does not keep its name")
 
     # Refs
 
     def _refs(self, snapshot: Merged) -> Iterator[RefRecord]:
         """Give the refs that can be migrated."""
-        conflicts = ConflictFinder()
+        conflicts, spellings = ConflictFinder(), self._spellings()
         count = 0
         for _, records in snapshot.ref_records():
             for record in records:
-                if not record.is_deletion and self._is_fit("ref", record.name, conflicts):
+                if not record.is_deletion and self._is_fit(
+                    "ref", record.name, conflicts, spellings
+                ):
                     count += 1
                     yield record
         self._tally.refs += count
@@ -172,9 +186,9 @@ class _Writer:
     # Reflogs
 
     def _write_logs(self, logs: Iterator[LogRecord]) -> None:
-        conflicts = ConflictFinder()
+        conflicts, spellings = ConflictFinder(), self._spellings()
         for name, records in groupby(logs, key=lambda record: record.name):
-            if self._is_fit("reflog", name, conflicts):
+            if self._is_fit("reflog", name, conflicts, spellings):
                 lines = self._log_lines(name, records)
                 self._create_named("reflog", "logs", name, lines)
                 self._tally.reflogs += 1
@@ -197,7 +211,12 @@ class _Writer:
 
     # What cannot be migrated
 
-    def _is_fit(self, kind: str, name: bytes, conflicts: ConflictFinder) -> bool:
+    def _spellings(self) -> Spellings | None:
+        return Spellings(**self._folds) if self._folds else None
+
+    def _is_fit(
+        self, kind: str, name: bytes, conflicts: ConflictFinder, spellings: Spellings | None
+    ) -> bool:
         """Tell whether a ref or reflog can be migrated; report it if not."""
         if not is_legal(name):
             self._broken(kind, name, "is not a legal ref name")
@@ -206,6 +225,9 @@ class _Writer:
         elif others := conflicts.find(name):
             whose = "" if kind == "ref" else "that of "
             self._broken(kind, name, f"{whose}'{os.fsdecode(others[0])}' is in its way")
+        elif spellings is not None and (other := spellings.find(name)) is not None:
+            same = f"'{os.fsdecode(other)}' is the same name to this file system"
+            self._broken(kind, name, same)
         else:
             return True
         return False
@@ -221,6 +243,7 @@ class _Writer:
         try:
             self._make_directory(os.path.dirname(path))
             self._create(path, lines)
+            self._named[path] = kind, name
         except OSError as error:
             if error.errno not in _BECAUSE_OF_NAME:
                 raise

@@ -158,13 +158,14 @@ def test_update_in_the_moment_of_the_swap_is_noticed(
         lock.write_bytes(oid + b"\n")
         lock.rename(path)
 
-    def settle(*args: Any) -> None:
+    def settle(*args: Any) -> list[str]:
         monkeypatch.setattr(run, "settle", real)
         if when == "before":
             write()
-        real(*args)
+        left = real(*args)
         if when == "after":
             write()
+        return left
 
     monkeypatch.setattr(run, "settle", settle)
     if when == "after" and name.startswith("heads"):

@@ -219,6 +219,8 @@ def _play_windows(patch: Patch) -> None:
 
     def opened(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         refuse_directory(path, dir_fd)
+        if path == os.devnull:
+            flags &= ~(os.O_CREAT | os.O_EXCL)
         return _real_open(path, flags, mode, dir_fd=dir_fd)
 
     def removed(path: Any, *, dir_fd: int | None = None) -> None:
