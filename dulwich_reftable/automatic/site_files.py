@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The three files in a directory of site-packages, by which Python starts the hook.
+"""The files in a directory of site-packages by which Python starts the hook.
 
 Each that is written begins with a comment: the version that has written it, and a checksum of the
 rest. So a file that somebody else has written or changed is told from those of any of our versions,
 and is never overwritten or removed. The distribution ``dulwich-reftable-auto`` holds the same files
 without that comment; they are pip's.
 
-The module stands in that directory itself, and is no part of the package there: ``.pth`` files are
-run before all of Python's path is known, and a ``.start`` file whose module is missing is reported
-at each start. This way nothing is ever missing, whatever becomes of the package.
+The two modules are copied there, and are no part of the package: ``.pth`` files are run before all
+of Python's path is known, and a ``.start`` file whose module is missing is reported at each start.
+This way nothing is ever missing, whatever becomes of the package.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import py_compile
 import re
 import site
 import subprocess
@@ -36,8 +37,8 @@ DISTRIBUTION = "dulwich-reftable-auto"
 OFF = "DULWICH_REFTABLE_AUTO"
 """The environment variable that switches the hook off, by the value 0."""
 
-_NAMES = (f"{MODULE}.py", f"{MODULE}.pth", f"{MODULE}.start")
-"""In the order in which they are written: the module is there before Python is told of it."""
+_NAMES = ("dulwich_reftable_stand_ins.py", f"{MODULE}.py", f"{MODULE}.pth", f"{MODULE}.start")
+"""In the order in which they are written: a module is there before Python is told of it."""
 
 _COMMENT = re.compile(rb"# Written by dulwich-reftable (\S+), sha256 of the rest: ([0-9a-f]{64})\n")
 _MODE = 0o644  # site-packages are for all users, whatever the umask of one
@@ -112,6 +113,9 @@ class SiteFiles:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 _replace(path, wanted[name])
+                if path.suffix == ".py":
+                    # Other users cannot store what they have compiled, and would do it each time.
+                    py_compile.compile(str(path))
             except OSError as error:
                 raise StorageError.of(error, "write", str(path)) from error
         return bool(stale)
@@ -132,12 +136,7 @@ class SiteFiles:
                     path.unlink()
                 except OSError as error:
                     raise StorageError.of(error, "remove", str(path)) from error
-        if found:
-            compiled = Path(cache_from_source(str(self.directory / _NAMES[0])))
-            with suppress(OSError):
-                for path in compiled.parent.glob(f"{MODULE}.*.pyc"):
-                    path.unlink()
-                compiled.parent.rmdir()  # unless it is needed
+                _remove_compiled(path)
         return bool(found)
 
     def _read(self, name: str) -> bytes | None:
@@ -161,13 +160,24 @@ def is_active(environ: dict[str, str] | None = None) -> bool:
     Args:
       environ: its environment; None for that of this process
     """
-    program = (
-        f"import sys; print(*[type(finder).__module__ == {MODULE!r} for finder in sys.meta_path])"
-    )
+    program = f"""
+import sys
+print(*(getattr(finder, "__module__", "") == {MODULE!r} for finder in sys.meta_path))
+"""
     done = subprocess.run(
         [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
     )
     return "True" in done.stdout
+
+
+def _remove_compiled(path: Path) -> None:
+    """Remove what Python has compiled of a file, if that is a module."""
+    if path.suffix == ".py":
+        directory = Path(cache_from_source(str(path))).parent
+        with suppress(OSError):
+            for compiled in directory.glob(f"{path.stem}.*.pyc"):
+                compiled.unlink()
+            directory.rmdir()  # unless it is needed
 
 
 def _checksum(data: bytes) -> str:

@@ -45,7 +45,7 @@ def uninstall() -> None:
 def install_for_good() -> None:
     """Install on behalf of the Python environment; :func:`uninstall` does not undo this.
 
-    The module ``dulwich_reftable_auto`` calls it.
+    The module ``dulwich_reftable_stand_ins`` calls it.
 
     Raises:
       UnsupportedDulwichError: as :func:`install`

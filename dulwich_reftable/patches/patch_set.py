@@ -76,8 +76,8 @@ class _Prepared:
       function: what is called in place of the original
       replacement: the new value of the attribute: the function, or a class method of it
       checked: all places that the patch stands on
-      stood_in_for: what ``dulwich_reftable_auto`` knows of the original if the value is a stand-in
-        for it; None if it is the original
+      stood_in_for: if the value is a stand-in, what ``dulwich_reftable_stand_ins`` knows of the
+        original; otherwise None
     """
 
     place: Place

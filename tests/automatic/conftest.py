@@ -27,7 +27,11 @@ class Config:
     def __init__(self, root):
         self.root = root
 
+    def sections(self):
+        return [(b"core",), (b"Extensions",)]
+
     def items(self, section):
+        assert section == (b"extensions",)
         return [(b"refStorage", {"files": b"files", "reftable": b"reftable"}[self.root])]
 
 class Repo:

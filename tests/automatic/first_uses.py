@@ -53,7 +53,7 @@ def forget() -> None:
     from dulwich_reftable.patches import installation
 
     installation._release(installation._FOR_GOOD)
-    sys.modules["dulwich_reftable_auto"]._is_waiting = True  # type: ignore[attr-defined]
+    sys.modules["dulwich_reftable_stand_ins"]._is_waiting = True  # type: ignore[attr-defined]
 
 
 def is_installed() -> bool:
@@ -256,12 +256,15 @@ def another_place_of_refs() -> None:
     from dulwich.repo import Repo
 
     os.environ["GIT_REFERENCE_BACKEND"] = "reftable"
+    stand_ins: Any = sys.modules["dulwich_reftable_stand_ins"]
+    stand_ins._has_backend = True  # as if it had been set before
     try:
         Repo(FILES)
     except ValueError as error:
         assert "GIT_REFERENCE_BACKEND" in str(error)  # noqa: PT017
     else:
         raise AssertionError("files were read")
+    stand_ins._has_backend = False
 
 
 @use

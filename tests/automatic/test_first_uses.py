@@ -9,7 +9,7 @@ import pytest
 from dulwich import porcelain
 
 import dulwich_reftable as dr
-from dulwich_reftable.automatic.dulwich_reftable_auto import TARGETS
+from dulwich_reftable.automatic.dulwich_reftable_stand_ins import TARGETS
 from dulwich_reftable.automatic.site_files import SiteFiles
 from dulwich_reftable.patches.table import AROUND_REPO, STOCK
 

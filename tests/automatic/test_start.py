@@ -39,14 +39,22 @@ def test_switched_off(enabled: Environment) -> None:
     assert enabled.print_of("-c", BOTH, DULWICH_REFTABLE_AUTO="1") == ALL
 
 
-def test_an_empty_python_loads_nothing_else(enabled: Environment, tmp_path: Path) -> None:
+def test_an_empty_python_loads_nothing_else(
+    enabled: Environment, tmp_path: Path, fakes: Path
+) -> None:
     program = "import sys; print(*sys.modules, sep='\\n')"
     loaded = {*enabled.print_of("-c", program)}
-    more = loaded - {*Environment(tmp_path / "other").print_of("-c", program)}
+    more = loaded - {*Environment(tmp_path / "other", fakes).print_of("-c", program)}
     if sys.version_info >= (3, 15):
         assert "dulwich_reftable_auto" in more  # beside what .start files need
     else:
         assert more == {"dulwich_reftable_auto"}
+
+
+def test_after_it_was_disabled(enabled: Environment) -> None:
+    """A program that has started before goes on without it."""
+    gone = "import sys; sys.modules['dulwich_reftable_stand_ins'] = None"
+    assert enabled.print_of("-c", gone + BOTH) == NONE
 
 
 @pytest.mark.parametrize("leftovers", [False, True])
@@ -146,7 +154,7 @@ except KeyError as error:
 
 
 LAZY = """
-import importlib.abc, importlib.util, sys
+import importlib.util, sys, threading  # which lazy imports need themselves
 class Loader(importlib.util.LazyLoader):
     pass
 class Finder:  # as Mercurial wraps all finders: hgdemandimport/demandimportpy3.py
@@ -171,6 +179,7 @@ def test_beside_lazy_imports(enabled: Environment) -> None:
 def test_a_wrapped_finder_is_asked_by_many_threads(enabled: Environment) -> None:
     program = """
 import threading, sys
+import dulwich_reftable_stand_ins as stand_ins
 finder = sys.meta_path[0]
 class Slow:
     def find_spec(self, name, path=None, target=None):
@@ -188,7 +197,7 @@ def find():
 threads = [threading.Thread(target=find) for _ in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
-print(*{type(spec.loader).__name__ for spec in found}, len(found), len(finder._searches))
+print(*{type(spec.loader).__name__ for spec in found}, len(found), len(stand_ins._searches))
 """
     assert enabled.print_of("-c", program) == ["_Loader 8 0"]
 
@@ -217,8 +226,8 @@ def test_a_child_does_not_inherit_a_taken_lock(enabled: Environment) -> None:
     """A thread that is installing holds it; a fork waits for that."""
     program = """
 import os, signal, sys, threading
-hook = sys.modules["dulwich_reftable_auto"]
 from dulwich.repo import Repo
+hook = sys.modules["dulwich_reftable_stand_ins"]
 taken, done = threading.Event(), threading.Event()
 def hold():
     with hook._lock:
@@ -241,6 +250,6 @@ def test_a_second_start_does_nothing(enabled: Environment) -> None:
 import sys, dulwich_reftable_auto as hook
 before = [*sys.meta_path]
 hook.start()
-print(before == sys.meta_path, type(before[0]).__module__)
+print(before == sys.meta_path, before[0].__module__)
 """
     assert enabled.print_of("-c", program) == ["True dulwich_reftable_auto"]
