@@ -55,7 +55,7 @@ def add(original: Callable[..., Repo]) -> Callable[..., Repo]:
     def add_worktree(repo: Repo, *args: Any, **kwargs: Any) -> Repo:
         added = original(repo, *args, **kwargs)
         if is_reftable(added) and _take_head_file(added):
-            added.get_worktree().reset_index(config=added.get_config_stack())
+            added.get_worktree().reset_index()
         return added
 
     return add_worktree

@@ -15,6 +15,7 @@ import pytest
 from dulwich.config import ConfigFile, StackedConfig
 from support.git import GIT_VERSION, Git, GitError, requires_git
 from support.pool import ObjectPool
+from support.versions import needs_dulwich
 
 import dulwich_reftable as dr
 from dulwich_reftable.config.settings import _syncs_refs
@@ -363,6 +364,7 @@ def test_objects_that_are_kept(tmp_path: Path, extension: str, ref_format: str) 
 
 
 @requires_git
+@needs_dulwich("1.2.13", "it gave files other modes than git")
 @pytest.mark.parametrize("shared", ["0750", "0600", "group", "0664", "everybody"])
 def test_files_of_a_new_shared_repository(tmp_path: Path, shared: str) -> None:
     """All have the modes that git gives them, the configuration included."""
