@@ -5,6 +5,7 @@ from ..compat import check_version
 
 check_version("bucket")
 
+from .cache import Cache
 from .client import Bucket, Fetched, ObjectInfo, Version
 from .errors import (
     AccessError,
@@ -15,11 +16,14 @@ from .errors import (
     UnavailableError,
     UnfitStoreError,
 )
+from .object_store import BucketObjectStore
 from .opening import is_bucket_url, open_store
 
 __all__ = [
     "AccessError",
     "Bucket",
+    "BucketObjectStore",
+    "Cache",
     "ConditionError",
     "ConflictError",
     "Fetched",

@@ -2,7 +2,8 @@
 """Merge packs, and remove what nothing needs: safe beside readers, pushers and other runs.
 
 There is no lock. Nothing is removed before a *grace period* has passed, which has to be longer than
-the longest fetch or push. All times are the store's own.
+the longest fetch or push by at least the minutes for which a listing is used
+(:data:`.pack_list.TRUSTED_FOR`). All times are the store's own.
 
 1. The refs and reflogs are read, then the packs are listed. What they reach is *needed*.
 2. A pack that holds anything else stays as it is while it is younger than the grace period: the

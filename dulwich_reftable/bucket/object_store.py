@@ -132,7 +132,7 @@ class BucketObjectStore(PackCapableObjectStore):
         problem: ChecksumMismatch | MissingObjectError | None = None
         for _ in range(_LOOKS):
             is_gone = False
-            for pack in self.pack_list.known():
+            for pack in self.pack_list.trusted():
                 try:
                     offset = pack.offset_of(oid)
                     if offset is None:
@@ -164,7 +164,6 @@ class BucketObjectStore(PackCapableObjectStore):
     def contains_packed(self, sha: ObjectID | RawObjectID) -> bool:
         """Tell whether an object is in a pack."""
         oid = self._raw_id(sha)
-        self.pack_list.trusted()
         try:
             return self._find(oid, lambda pack, offset: True)
         except KeyError:
@@ -239,7 +238,7 @@ class BucketObjectStore(PackCapableObjectStore):
         todo = {self._raw_id(oid) for oid in oids}
         found: dict[StoredPack, dict[int, RawObjectID]] = {}
         for is_last in (False, True):
-            for pack in self.pack_list.known():
+            for pack in self.pack_list.trusted():
                 try:
                     here = {oid: offset for oid in todo if (offset := pack.offset_of(oid))}
                 except (ChecksumMismatch, MissingObjectError):
@@ -389,13 +388,12 @@ class BucketObjectStore(PackCapableObjectStore):
           progress: is told of the progress
         """
         # Those of a retired pack are added again: nobody may count on that one any more.
-        self.pack_list.trusted()
         named = {self._id_of(obj): obj for obj, _ in objects}
         new = [(oid, obj) for oid, obj in named.items() if not self._is_in_use(oid)]
         self.add_pack_data(len(new), (_unpacked(oid, obj) for oid, obj in new), progress)
 
     def _is_in_use(self, oid: RawObjectID) -> bool:
-        packs = [pack for pack in self.pack_list.known() if pack.retired is None]
+        packs = [pack for pack in self.pack_list.trusted() if pack.retired is None]
         return any(pack.offset_of(oid) is not None for pack in packs)
 
     def add_pack_data(

@@ -14,8 +14,8 @@ packs is looked for in a new listing only if there may be one with it:
   uploads packs before it writes refs, so an object that a ref names is found at once;
 * or if the known listing is older than a second, for objects that no ref has told of.
 
-An old listing may still name packs that are gone by now. What is read from them fails, and is
-looked for in a new listing; whether an object exists is only answered from one of the last minutes.
+An old listing may name packs that are gone by now, of which there still are copies in the cache. So
+no listing is used for longer than some minutes, a time that is short beside the grace period of gc.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .packs import PREFIX, PackName, StoredPack
 __all__ = ["TRUSTED_FOR", "PackList", "Parts"]
 
 TRUSTED_FOR = 300.0
-"""Seconds for which a listing tells that objects exist. gc waits much longer before it removes."""
+"""Seconds after which a listing is not used any more."""
 
 Parts = dict[str, ObjectInfo]
 """The objects of one pack, by their suffixes: ``pack``, ``idx``, ``retired``."""

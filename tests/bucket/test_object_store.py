@@ -421,6 +421,25 @@ def test_pack_that_vanishes_between_list_and_read(
         stubborn[Blob.from_string(b"x").id]
 
 
+def test_copies_of_a_pack_that_is_gone_are_not_used_for_ever(
+    history: History,
+    filled: BucketObjectStore,
+    bucket: Bucket,
+    open_objects: OpenStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = open_objects()
+    assert reader[history.commits[0].id] == history.commits[0]
+    bucket.delete(keys(bucket, ""))
+    assert reader[history.commits[0].id] == history.commits[0]
+    monkeypatch.setattr("dulwich_reftable.bucket.pack_list.TRUSTED_FOR", 0.0)
+    assert history.commits[0].id not in reader
+    with pytest.raises(KeyError):
+        reader[history.commits[0].id]
+    filled.add_objects(pairs(history.objects.values()))
+    assert filled[history.commits[0].id] == history.commits[0]
+
+
 def test_pack_without_its_index_is_not_there(
     history: History, filled: BucketObjectStore, bucket: Bucket, open_objects: OpenStore
 ) -> None:

@@ -1,6 +1,6 @@
 """All mutations, by the part of the package that they are put into."""
 
-from . import around, fetches, format, reflogs, refs, search, server, stack, upkeep
+from . import around, bucket_objects, fetches, format, reflogs, refs, search, server, stack, upkeep
 
 MUTATIONS = (
     *format.MUTATIONS,
@@ -12,4 +12,5 @@ MUTATIONS = (
     *server.MUTATIONS,
     *around.MUTATIONS,
     *fetches.MUTATIONS,
+    *bucket_objects.MUTATIONS,
 )
