@@ -37,7 +37,8 @@ __all__ = ["BucketStorage"]
 _WHOLE = 256 << 10
 """Maximum bytes of a table that is fetched at once; of larger ones, what is needed is."""
 
-_CLAIM_TRIES = 5
+_CLAIM_TRIES = 3
+"""Maximum puts to write or withdraw a claim: every one may cost somebody else an update."""
 
 
 class BucketStorage:
@@ -189,8 +190,8 @@ class BucketStorage:
     def claim(self, names: Sequence[str]) -> Claim:
         """Ask others to leave tables alone, by a line in the head."""
         failure = StaleListError(f"{self.location}: the head changes all the time")
+        base = self.latest()
         for _ in range(_CLAIM_TRIES):
-            base = _installed(self.refresh(None))
             check_claims(self.location, base.head, names)
             if not {*names} <= {*base.head.names}:
                 raise StaleListError(f"{self.location}: the tables are not listed any more")
@@ -199,6 +200,7 @@ class BucketStorage:
                 self.swap(base, claims=(*base.head.claims, claim))
             except StaleListError as error:
                 failure = error
+                base = _installed(self.refresh(None))
             else:
                 return _BucketClaim(self, claim)
         raise failure
