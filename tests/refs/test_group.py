@@ -230,9 +230,9 @@ def test_an_interrupt_of_the_leader(crowd: Crowd) -> None:
         return change
 
     crowd.storage.begin = begin  # type: ignore[method-assign]
-    outcomes = crowd.run(interrupted(setting(MAIN, None, A)), setting(MAIN, None, B))
-    assert outcomes[0] == "interrupted"
-    assert isinstance(outcomes[1], dr.OutcomeUnknownError)
+    outcomes = crowd.run(*[interrupted(setting(MAIN, None, new)) for new in (A, B)])
+    outcomes.remove("interrupted")  # either may have led
+    assert isinstance(outcomes[0], dr.OutcomeUnknownError)
     crowd.refs[MAIN] = C
     assert refs_on(crowd.place)[MAIN] == C
 
