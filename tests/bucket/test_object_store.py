@@ -327,6 +327,37 @@ def test_exchanged_objects_are_told(bucket: Bucket, open_objects: OpenStore) -> 
         bucket.put(other, before[1])
 
 
+def test_exchanged_objects_are_told_of_a_range(bucket: Bucket, open_objects: OpenStore) -> None:
+    made = [large_pack(open_objects(), 20, 120_000)[10] for _ in range(2)]
+    one, other = keys(bucket, ".pack")
+    before = whole(bucket, one), whole(bucket, other)
+    bucket.put(one, before[1])
+    bucket.put(other, before[0])
+    reader = open_objects()
+    for blob in made:
+        with pytest.raises(ChecksumMismatch):
+            reader.get_raw(blob.id)
+
+
+def test_object_does_not_vanish_with_its_index(bucket: Bucket, open_objects: OpenStore) -> None:
+    store = open_objects()
+    blobs = [Blob.from_string(b"one"), Blob.from_string(b"two")]
+    for blob in blobs:
+        store.add_object(blob)
+    one, other = keys(bucket, ".idx")
+    bucket.put(one, whole(bucket, other))
+    reader = open_objects()
+    found = 0
+    for blob in blobs:
+        try:
+            found += blob.id in reader
+        except ChecksumMismatch:
+            continue
+    assert found == 1
+    with pytest.raises(ChecksumMismatch):
+        ABSENT in reader  # noqa: B015 - nobody can tell
+
+
 def test_copy_in_another_pack_stands_in_for_a_damaged_one(
     history: History, filled: BucketObjectStore, bucket: Bucket, open_objects: OpenStore
 ) -> None:
@@ -367,9 +398,11 @@ def test_file_that_is_damaged_while_it_is_mapped(
     store = BucketObjectStore(bucket, cache=Cache(tmp_path))
     assert store[history.commits[0].id] == history.commits[0]
     [path] = tmp_path.rglob("*.pack")
+    before = path.stat()
     with path.open("r+b") as file:
         file.seek(12)
-        file.write(bytes(path.stat().st_size - 12))
+        file.write(bytes(before.st_size - 12))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a bad disk would
     assert all(store[oid] == obj for oid, obj in history.objects.items())
 
 
