@@ -11,6 +11,7 @@ from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF, Ref, SymrefLoop
 
 from ..engine.errors import ReftableError
+from ..objects.reader import ObjectReader
 from ..refs.container import ReftableRefsContainer
 from ..refs.symrefs import is_symref
 from ..repo.repo import Repo
@@ -100,6 +101,7 @@ def _pointing_at(
 
 def _tag_chain(repo: Repo, oid: bytes) -> list[bytes]:
     try:
-        return tag_chain(repo.object_store, oid)
+        with ObjectReader(repo.object_store) as objects:
+            return tag_chain(objects, oid)
     except KeyError:
         return []

@@ -30,7 +30,7 @@ from ..engine.stack.locks import LockFile
 from ..refs.container import ReftableRefsContainer
 from ..refs.errors import as_dulwich
 from ..repo.repo import Repo
-from ..repo.tags import peeler_of
+from ..repo.tags import RepoPeeler
 from .config_text import set_variable, unset_variable
 from .layout import git_dirs, refuse_special_files
 from .migrator import Migrator
@@ -121,7 +121,7 @@ def _migrator(repo: Repo, common_dir: str, to: str, tally: Tally) -> Migrator:
     if ref_format_of(own_config(repo.commondir())) == to:
         raise MigrationError(f"'{common_dir}' is in the {to} format already")
     settings = _settings_of(repo)
-    return _MIGRATORS[to](common_dir, settings, peeler_of(repo), tally)
+    return _MIGRATORS[to](common_dir, settings, RepoPeeler(repo), tally)
 
 
 def _settings_of(repo: Repo) -> Settings:

@@ -3,14 +3,14 @@
 
 An entry says in its first bytes what it is: the type of a whole object, or a delta and where its
 base is. So the type of an object is known without inflating anything, and an entry can be copied
-into another pack as it lies. dulwich offers neither. It finds objects in the index; everything else
-is read here, from a map of the pack (``gitformat-pack``, "Object representation").
+into another pack as it lies. dulwich offers neither. :mod:`.pack_index` finds objects; everything
+else is read here, from a map of the pack (``gitformat-pack``, "Object representation").
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from mmap import ACCESS_READ, mmap
 from typing import NamedTuple
@@ -25,6 +25,8 @@ from dulwich.pack import (
     PackFileDisappeared,
     apply_delta,
 )
+
+from .pack_index import PackIndex
 
 __all__ = ["BROKEN", "Entry", "PackFile"]
 
@@ -87,6 +89,9 @@ class PackFile:
             self._map = mmap(file.fileno(), 0, access=ACCESS_READ)
         self.bytes = memoryview(self._map)
         self._hash_size: int = getattr(index, "hash_size", _SHA1_SIZE)  # an old index has none
+        self._own_index: PackIndex | None = None
+        with suppress(ValueError):  # of another version
+            self._own_index = PackIndex(index.path, self._hash_size)
         # Two generations: when the younger one is full, the older one is dropped.
         self._young: dict[int, tuple[int, bytes]] = {}
         self._old: dict[int, tuple[int, bytes]] = {}
@@ -98,6 +103,8 @@ class PackFile:
         self.bytes.release()
         with suppress(BufferError):  # somebody still writes a piece of it
             self._map.close()
+        if self._own_index is not None:
+            self._own_index.close()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -110,7 +117,23 @@ class PackFile:
         Raises:
           KeyError: if it is not in the pack
         """
+        if self._own_index is not None:
+            return self._own_index.find(oid)
         return self._index.object_offset(RawObjectID(oid))
+
+    def find_all(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+        """Find many objects.
+
+        Args:
+          oids: binary object ids, sorted
+        Yields: those that are in the pack, and their offsets there
+        """
+        if self._own_index is not None:
+            yield from self._own_index.find_all(oids)
+            return
+        for oid in oids:
+            with suppress(KeyError):
+                yield oid, self.find(oid)
 
     def offsets(self) -> Iterator[int]:
         """List the offsets of all entries, and the end of the last one, in any order."""

@@ -1,21 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """Read many objects of a repository: which there are, their types, sizes and contents.
 
-Packs on disk are read directly (:mod:`.pack_file`), those of alternates included. Everything else
-is asked of the object store: loose objects, packs that came later, stores without packs on disk,
+Packs on disk are read directly (:mod:`.pack_file`), those of alternates included, and so are the
+types of loose objects. Everything else is asked of the object store: stores that are not on disk,
 and whatever a broken pack does not give.
+
+A type is told without reading the object, and for an object that does not exist, the directories of
+packs are not listed again unless they have changed. :meth:`ObjectReader.tags_among` finds the few
+tags among very many objects.
 """
 
 from __future__ import annotations
 
-from binascii import a2b_hex
+import os
+import time
+from binascii import a2b_hex, b2a_hex
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import Protocol
 
 from dulwich.object_store import BaseObjectStore, DiskObjectStore
-from dulwich.objects import ObjectID
+from dulwich.objects import ObjectID, Tag
 
+from .loose import loose_objects, loose_type
 from .pack_file import BROKEN, PackFile
 
 __all__ = ["ObjectReader", "RawObjects"]
@@ -24,6 +33,10 @@ _MAX_PACKS = 256
 """How many packs are read directly; the store answers for further ones."""
 _MAX_NESTING = 5
 """How deep alternates of alternates are looked for, as in git."""
+_JUST_NOW = 2_000_000_000
+"""Nanoseconds within which two changes of a directory may leave it with the same time."""
+_WORTH_A_LIST = 8
+"""Objects whose files cost as much to look for as to list their directory."""
 
 
 class RawObjects(Protocol):
@@ -43,14 +56,33 @@ class ObjectReader:
     def __init__(self, store: BaseObjectStore) -> None:
         self.store = store
         self._packs: list[PackFile] = []
-        for stored in _disk_stores(store, _MAX_NESTING):
-            for pack in stored.packs:
+        self._open()
+
+    def _open(self) -> None:
+        """Open the packs that there are."""
+        self._disks = list(_disk_stores(self.store, _MAX_NESTING))
+        self._seen = _PackNames(self._disks)
+        # Whether an object that is not found here cannot be anywhere else.
+        self._has_all = bool(self._disks) and all(
+            type(disk).get_raw is DiskObjectStore.get_raw for disk in self._disks
+        )
+        for disk in self._disks:
+            for pack in disk.packs:
                 if len(self._packs) == _MAX_PACKS:
+                    self._has_all = False
                     return
                 try:
                     self._packs.append(PackFile(pack))
                 except BROKEN:
-                    continue  # it has gone
+                    self._has_all = False  # it has gone, or is broken
+
+    def refresh(self) -> bool:
+        """Open the packs anew if there are others by now; tell whether that was so."""
+        if not self._disks or not self._seen.have_changed():
+            return False
+        self.close()
+        self._open()
+        return True
 
     def __enter__(self) -> ObjectReader:
         return self
@@ -66,6 +98,7 @@ class ObjectReader:
     def close(self) -> None:
         """Close the packs; the store stays open, and is asked from now on."""
         packs, self._packs = self._packs, []
+        self._disks, self._has_all = [], False
         for pack in packs:
             pack.close()
 
@@ -107,7 +140,7 @@ class ObjectReader:
         Args:
           oid: hex object id
         """
-        return self.find(a2b_hex(oid)) is not None or ObjectID(oid) in self.store
+        return self.type_of(oid) is not None
 
     def type_of(self, oid: bytes) -> int | None:
         """Give the type of an object.
@@ -116,16 +149,53 @@ class ObjectReader:
           oid: hex object id
         Returns: the number of the type; None if there is no such object
         """
+        kind = self._kind(oid)
+        if kind is None and self.refresh():
+            kind = self._kind(oid)
+        if kind or (kind is None and self._has_all):
+            return kind
+        try:
+            return self.store.get_raw(ObjectID(oid))[0]
+        except KeyError:
+            return None
+
+    def _kind(self, oid: bytes) -> int | None:
+        """Look for an object in the packs and files that are known.
+
+        Returns: the number of its type; 0 if only the store can tell; None if it is not there
+        """
         found = self.find(a2b_hex(oid))
         if found is not None:
             try:
                 return found[0].type_at(found[1])
             except BROKEN:
-                pass
-        try:
-            return self.store.get_raw(ObjectID(oid))[0]
-        except KeyError:
-            return None
+                return 0
+        for disk in self._disks:
+            kind = loose_type(disk, oid)
+            if kind is not None:
+                return kind
+        return None
+
+    def tags_among(self, oids: Iterable[bytes]) -> list[bytes]:
+        """Find the annotated tags among many objects.
+
+        Args:
+          oids: hex object ids; one that does not exist is no tag
+        Returns: hex object ids
+        """
+        self.refresh()
+        tags: list[bytes] = []
+        for first, group in groupby(sorted(map(a2b_hex, oids)), key=itemgetter(0)):
+            left = list(group)
+            for pack in self._packs:
+                if left:
+                    left = _tags_in(pack, left, tags)
+            unknown = [b2a_hex(oid) for oid in left]
+            if len(unknown) >= _WORTH_A_LIST and self._has_all:
+                there = frozenset().union(*(loose_objects(disk, first) for disk in self._disks))
+                unknown = [oid for oid in unknown if oid in there]
+            tags += (oid for oid in unknown if self.type_of(oid) == Tag.type_num)
+        return tags
 
     def size_of(self, oid: bytes) -> int:
         """Give the size of an object in bytes.
@@ -159,6 +229,78 @@ class ObjectReader:
             except BROKEN:
                 pass
         return self.store.get_raw(ObjectID(oid))
+
+
+def _tags_in(pack: PackFile, oids: list[bytes], tags: list[bytes]) -> list[bytes]:
+    """Look for tags in a pack, in the order of their places.
+
+    Args:
+      pack: where to look
+      oids: binary object ids, sorted
+      tags: the hex ids of those that are tags are added to it
+    Returns: the objects that are not there, or whose type cannot be told
+    """
+    found: set[bytes] = set()
+    try:
+        places = sorted(pack.find_all(oids), key=itemgetter(1))
+    except BROKEN:
+        return oids
+    for oid, offset in places:
+        try:
+            is_tag = pack.type_at(offset) == Tag.type_num
+        except BROKEN:
+            continue
+        found.add(oid)
+        if is_tag:
+            tags.append(b2a_hex(oid))
+    return [oid for oid in oids if oid not in found]
+
+
+class _PackNames:
+    """The packs of some stores, to find out later whether there are others.
+
+    The times of the directories tell, unless a directory had just changed: then a further change
+    may not show in its time, and only a list of its files tells.
+
+    Args:
+      disks: the stores
+    """
+
+    def __init__(self, disks: Iterable[DiskObjectStore]) -> None:
+        self._directories = [os.fspath(disk.pack_dir) for disk in disks]
+        self._times = self._read_times()
+        self._names = self._read_names()
+
+    def have_changed(self) -> bool:
+        """Tell whether there are other packs than before."""
+        times = self._read_times()
+        if times is not None and times == self._times:
+            return False
+        names = self._read_names()
+        if names != self._names:
+            return True
+        self._times = times
+        return False
+
+    def _read_times(self) -> list[int] | None:
+        """Give the times of all directories; None if one of them has just changed."""
+        times = []
+        for directory in self._directories:
+            try:
+                times.append(os.stat(directory).st_mtime_ns)
+            except OSError:
+                times.append(0)
+        return None if max(times, default=0) > time.time_ns() - _JUST_NOW else times
+
+    def _read_names(self) -> list[list[str]]:
+        names = []
+        for directory in self._directories:
+            try:
+                listed = os.listdir(directory)
+            except OSError:
+                listed = []
+            names.append(sorted(name for name in listed if name.endswith(".idx")))
+        return names
 
 
 def _disk_stores(store: BaseObjectStore, nesting: int) -> Iterator[DiskObjectStore]:

@@ -35,7 +35,7 @@ class Batch(Transaction):
         super().__init__(store)
         self._steps: list[tuple[RefUpdate, ...]] = []
         self._calls_after: list[Callable[[], None]] = []
-        self._prepared = PreparedUpdate(store, None, self._peel, self._starts_reflog)
+        self._prepared = PreparedUpdate(store, None, self._starts_reflog)
 
     def refs_of(self, stack: Stack) -> Merged:
         """Give the refs of a stack as the steps so far leave them."""
@@ -86,7 +86,7 @@ class Batch(Transaction):
     def _prepare_update(self, snapshots: Mapping[Stack, Snapshot]) -> PreparedUpdate:
         if self._prepared.fits(snapshots):
             return self._prepared
-        prepared = PreparedUpdate(self._store, snapshots, self._peel, self._starts_reflog)
+        prepared = PreparedUpdate(self._store, snapshots, self._starts_reflog)
         for updates in self._steps:
             prepared.add(updates)
             prepared.keep()

@@ -23,6 +23,7 @@ from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
 from . import reflog
 from .errors import as_dulwich
+from .peeling import Peeler
 from .reader import RefsSnapshot, SnapshotOf
 from .signature import Signature
 from .store import Moment, RefStore
@@ -52,7 +53,8 @@ class ReftableRefsContainer(RefsWriter):
       worktree_path: control directory of a linked worktree, for its own refs
       settings: of the repository; None to read them from its configuration
       peel: takes a hex object id and gives the id that an annotated tag finally points to, None for
-        any other object; without it, refs are stored unpeeled
+        any other object; a :class:`~.peeling.Peeler` is faster for many. Without it, refs are
+        stored unpeeled
       identity: gives the committer, as ``b"Name <address>"``; None to read the configuration
 
     Attributes:
@@ -69,7 +71,7 @@ class ReftableRefsContainer(RefsWriter):
         *,
         worktree_path: str | bytes | os.PathLike[str] | None = None,
         settings: Settings | None = None,
-        peel: Callable[[bytes], bytes | None] | None = None,
+        peel: Peeler | Callable[[bytes], bytes | None] | None = None,
         identity: Callable[[], bytes] | None = None,
     ) -> None:
         self.path = os.fsencode(path)

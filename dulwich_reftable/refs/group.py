@@ -14,6 +14,7 @@ from ..engine.errors import OutcomeUnknownError, RecordError, ReftableError
 from ..engine.stack.addition import Addition
 from ..engine.stack.commit_queue import CommitQueue
 from ..engine.stack.stack import Stack
+from .peeling import Peeler
 from .prepared_update import PreparedUpdate, RefUpdate
 from .store import RefStore
 
@@ -25,14 +26,14 @@ class Request:
 
     Args:
       updates: of the transaction
-      peel: that of its store, or a cache of it; called by the thread that leads
+      peel: that of its store; called by the thread that leads
       starts_reflog: tells whether a ref without a reflog gets one
     """
 
     def __init__(
         self,
         updates: Collection[RefUpdate],
-        peel: Callable[[bytes], bytes | None],
+        peel: Peeler,
         starts_reflog: Callable[[bytes], bool],
     ) -> None:
         self._updates = updates
@@ -108,7 +109,7 @@ def _commit(store: RefStore, requests: list[Request]) -> None:
 
 def _write(store: RefStore, stack: Stack, addition: Addition, requests: list[Request]) -> None:
     first = requests[0]
-    prepared = PreparedUpdate(store, {stack: addition.snapshot}, first.peel, first.starts_reflog)
+    prepared = PreparedUpdate(store, {stack: addition.snapshot}, first.starts_reflog)
     for request in requests:
         request.prepare(prepared)
     prepared.write({stack: addition})

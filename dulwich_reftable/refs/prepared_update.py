@@ -31,7 +31,7 @@ from .errors import BadRefNameError
 from .names import check_name
 from .signature import Signature
 from .store import RefStore
-from .symrefs import resolve, resolved_id, symref_target
+from .symrefs import is_symref, resolve, resolved_id, symref_target
 
 __all__ = ["PreparedUpdate", "RefUpdate", "UnlockedStackError"]
 
@@ -155,22 +155,21 @@ class PreparedUpdate:
     Args:
       store: the repository's refs
       snapshots: of the locked stacks; None to prepare without locks, on the latest ones
-      peel: as the store's; it is called once for each ref and should have a cache
       starts_reflog: tells whether a ref without a reflog gets one, by its name in its stack
 
     Attributes:
-      peel, starts_reflog: as given; may be set before a step
+      peel, starts_reflog: the store's, and as given; may be set before a step
     """
 
     def __init__(
         self,
         store: RefStore,
         snapshots: Mapping[Stack, Snapshot] | None,
-        peel: Callable[[bytes], bytes | None],
         starts_reflog: Callable[[bytes], bool],
     ) -> None:
         self._store = store
-        self.peel = peel
+        self.peel = store.peel
+        self._peeled: dict[bytes, bytes] | None = None
         self.starts_reflog = starts_reflog
         self._is_locked = snapshots is not None
         self._parts = {
@@ -285,9 +284,11 @@ class PreparedUpdate:
             part.write(additions[stack])
 
     def _preload(self, updates: Collection[RefUpdate]) -> None:
-        """Look up the refs of all updates in one pass over each stack."""
+        """Look up the refs of all updates in one pass over each stack, and peel what they set."""
+        self._peeled = None
         if len(updates) < 2:
             return
+        self._peeled = self.peel.many(filter(None, map(_to_peel, updates)))
         names: dict[Stack, list[bytes]] = {}
         for update in updates:
             stack, name = self._store.find(update.name)
@@ -388,7 +389,7 @@ class PreparedUpdate:
         after = update.new
         was_symref, target = symref_target(before) is not None, symref_target(after)
         if after != before:
-            part.refs[name] = self._record(part, name, after)
+            part.refs[name] = self._record(part, name, update)
         elif target is None or signature is None:
             return
         if after is None and not was_symref:
@@ -419,13 +420,28 @@ class PreparedUpdate:
     def _is_logged(self, part: _StackUpdate, name: bytes) -> bool:
         return self.starts_reflog(name) or any(True for _ in part.refs_before.logs_of(name))
 
-    def _record(self, part: _StackUpdate, name: bytes, value: bytes | None) -> RefRecord:
-        index = part.update_index
+    def _record(self, part: _StackUpdate, name: bytes, update: RefUpdate) -> RefRecord:
+        index, value = part.update_index, update.new
         if value is None:
             return RefRecord(name, index)
         target = symref_target(value)
         if target is not None:
             return RefRecord(name, index, target=target)
-        # Branches point to commits, which are not peeled: their objects need not be read.
-        peeled = None if name.startswith(b"refs/heads/") else self.peel(value)
+        if _is_branch(name):
+            peeled = None
+        elif self._peeled is not None and _to_peel(update):
+            peeled = self._peeled.get(value)
+        else:
+            peeled = self.peel(value)
         return RefRecord(name, index, a2b_hex(value), a2b_hex(peeled) if peeled else None)
+
+
+def _is_branch(name: bytes) -> bool:
+    """Tell whether a ref points to a commit, which cannot be peeled."""
+    return name.startswith(b"refs/heads/")
+
+
+def _to_peel(update: RefUpdate) -> bytes | None:
+    """Give the object id that an update sets, if that may be the id of a tag."""
+    new = update.new
+    return None if new is None or _is_branch(update.name) or is_symref(new) else new

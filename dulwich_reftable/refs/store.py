@@ -14,6 +14,7 @@ from ..config.settings import Settings
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from .names import Owner, place_of
+from .peeling import Peeler, as_peeler
 from .unpeeled import UnpeeledTags
 from .worktrees import StackStorages
 
@@ -30,7 +31,7 @@ class RefStore:
       storages: where the stacks are
       settings: the repository's
       peel: takes a hex object id and gives what an annotated tag finally points to, None for any
-        other object or one that does not exist
+        other object or one that does not exist; best a :class:`~.peeling.Peeler`
       identity: gives the committer, as ``b"Name <address>"``
 
     Attributes:
@@ -40,19 +41,20 @@ class RefStore:
       unpeeled: finds tags that tables hold unpeeled
       common_dir: the repository's control directory; None if there is none
       git_dir: that of this worktree; None if there is none
-      settings, peel, identity: as given
+      peel: a peeler
+      settings, identity: as given
     """
 
     def __init__(
         self,
         storages: StackStorages,
         settings: Settings,
-        peel: Callable[[bytes], bytes | None],
+        peel: Peeler | Callable[[bytes], bytes | None],
         identity: Callable[[], bytes],
     ) -> None:
         self.settings = settings
-        self.peel = peel
-        self.unpeeled = UnpeeledTags(peel)
+        self.peel = as_peeler(peel)
+        self.unpeeled = UnpeeledTags(self.peel)
         self.identity = identity
         self.common_dir = storages.common_dir
         self.git_dir = storages.git_dir

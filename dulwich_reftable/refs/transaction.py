@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from types import TracebackType
 
 from ..engine.errors import RecordError, RefConflictError, ReftableError, TransactionError
@@ -76,8 +75,6 @@ class Transaction:
         self._signature = signature
         self._starts_reflog = starts_reflog or (lambda name: store.settings.starts_reflogs)
         self._updates: dict[tuple[bytes, bool], RefUpdate] = {}
-        # Reading an object costs more than everything else: each is read once.
-        self._peel = cache(store.peel)
         self._held = ExitStack()  # the locked stacks
         self._additions: list[Addition] = []
         self._stacks: set[Stack] = set()  # that these are to
@@ -238,7 +235,7 @@ class Transaction:
 
     def _prepare_update(self, snapshots: Mapping[Stack, Snapshot]) -> PreparedUpdate:
         """Prepare the records to write to the locked stacks."""
-        prepared = PreparedUpdate(self._store, snapshots, self._peel, self._starts_reflog)
+        prepared = PreparedUpdate(self._store, snapshots, self._starts_reflog)
         if self.allow_failure:
             self.rejected.update(prepared.add_possible(self._updates.values()))
         else:
@@ -274,7 +271,7 @@ class Transaction:
 
     def _commit_with_others(self) -> None:
         self._require_open()
-        request = Request(tuple(self._updates.values()), self._peel, self._starts_reflog)
+        request = Request(tuple(self._updates.values()), self._store.peel, self._starts_reflog)
         try:
             with as_dulwich():
                 commit_in_group(self._store, request)

@@ -12,11 +12,12 @@ stores all of them peeled. So in a large table, the transactions with a peeled t
 from __future__ import annotations
 
 from binascii import a2b_hex, b2a_hex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary
 
 from ..engine.format.records import RefRecord
 from ..engine.table.table import Table
+from .peeling import Peeler
 
 __all__ = ["UnpeeledTags"]
 
@@ -31,11 +32,10 @@ class UnpeeledTags:
     """Finds unpeeled tags by the objects that they point to.
 
     Args:
-      peel: takes a hex object id and gives what an annotated tag finally points to, None for any
-        other object or one that does not exist
+      peel: tells what annotated tags finally point to
     """
 
-    def __init__(self, peel: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, peel: Peeler) -> None:
         self._peel = peel
         self._known: WeakKeyDictionary[Table, dict[bytes, list[RefRecord]]] = WeakKeyDictionary()
 
@@ -61,12 +61,17 @@ class UnpeeledTags:
                     if table.min_update_index == table.max_update_index:
                         return found
             peeling.update(r.update_index for r in _not_branches(table) if r.peeled is not None)
-        for record in _not_branches(table):
-            if record.value is None or record.peeled is not None or record.update_index in peeling:
-                continue
-            peeled = self._peel(b2a_hex(record.value))
-            if peeled is not None:
-                found.setdefault(a2b_hex(peeled), []).append(record)
+
+        def candidates() -> Iterator[tuple[bytes, RefRecord]]:
+            for record in _not_branches(table):
+                has_peeled = record.peeled is not None or record.update_index in peeling
+                if record.value is not None and not has_peeled:
+                    yield b2a_hex(record.value), record
+
+        peeled = self._peel.many(oid for oid, _ in candidates())
+        for oid, record in candidates() if peeled else ():
+            if oid in peeled:
+                found.setdefault(a2b_hex(peeled[oid]), []).append(record)
         return found
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
@@ -50,7 +50,7 @@ from ..refs.names import is_legal
 from .files_refs import WatchedFilesRefs
 from .first_config import check_choice, write_first_config
 from .stubs import write_stubs
-from .tags import peeler_of
+from .tags import RepoPeeler
 
 __all__ = ["Repo", "opening"]
 
@@ -149,6 +149,8 @@ class Repo(DulwichRepo):
     def close(self) -> None:
         """Close all files that the repository has open."""
         super().close()
+        if "_peel" in vars(self):
+            self._peel.close()
         if isinstance(self.refs, ReftableRefsContainer):
             self.refs.close()
             self._rely_on_install()
@@ -222,8 +224,8 @@ class Repo(DulwichRepo):
             self.refs.check_format()
 
     @cached_property
-    def _peel(self) -> Callable[[bytes], bytes | None]:
-        return peeler_of(self)
+    def _peel(self) -> RepoPeeler:
+        return RepoPeeler(self)
 
     # Reflogs
 

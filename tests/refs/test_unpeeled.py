@@ -17,6 +17,7 @@ from dulwich_reftable.cli import main
 from dulwich_reftable.engine.format.records import RefRecord
 from dulwich_reftable.engine.table.table import Table
 from dulwich_reftable.engine.table.writer import TableWriter, WriteOptions
+from dulwich_reftable.refs.peeling import OneByOne
 from dulwich_reftable.refs.unpeeled import UnpeeledTags
 
 Pools = Callable[[str], ObjectPool]
@@ -150,7 +151,7 @@ class Objects:
 
 def test_objects_are_asked_once_a_table_and_never_for_branches() -> None:
     objects = Objects(tags=3)
-    unpeeled = UnpeeledTags(objects.peel)
+    unpeeled = UnpeeledTags(OneByOne(objects.peel))
     table = table_of(
         [
             RefRecord(b"HEAD", 1, oid(10)),
@@ -178,7 +179,7 @@ MANY = 12_000
 def test_a_large_table_with_peeled_tags_asks_for_nothing(transactions: int) -> None:
     """But for the refs of a transaction that has peeled none."""
     objects = Objects(tags=MANY)
-    unpeeled = UnpeeledTags(objects.peel)
+    unpeeled = UnpeeledTags(OneByOne(objects.peel))
     refs = [RefRecord(b"refs/changes/%05d" % at, 1, oid(at)) for at in range(MANY)]
     tags = [
         RefRecord(b"refs/tags/a", 1, oid(MANY), oid(MANY + 1)),

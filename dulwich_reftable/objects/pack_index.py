@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""The index of a pack: where in the pack each object is.
+
+dulwich's index finds one object at a time, in Python from end to end. Here one search is a
+bisection in C over a map of the file. Many searches come sorted, and go bucket by bucket of the
+fan-out table: if many objects of a bucket are asked for, a dictionary of it is cheaper.
+
+Only version 2 is read here (``gitformat-pack``, "Version 2 pack-*.idx files"). It is the one that
+everybody writes; dulwich finds the objects of packs with another one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
+from mmap import ACCESS_READ, mmap
+from operator import itemgetter
+from struct import Struct
+
+__all__ = ["PackIndex"]
+
+_MAGIC = b"\xfftOc\0\0\0\2"
+_FAN_OUT = Struct(">256I")
+_NAMES = len(_MAGIC) + _FAN_OUT.size
+_LARGE = 1 << 31
+"""The bit that says that an offset stands in the table of large offsets."""
+
+_WORTH_A_DICTIONARY = 1 / 16
+"""Share of a bucket's objects that cost as much to search as a dictionary of all of them."""
+
+
+class PackIndex:
+    """An index of version 2, in a map of its file.
+
+    Args:
+      path: of the file
+      hash_size: bytes of an object id
+    Raises:
+      OSError: if the file cannot be read
+      ValueError: if it is no index of version 2, or is cut short
+    """
+
+    def __init__(self, path: str, hash_size: int) -> None:
+        with open(path, "rb") as file:
+            self._map = data = mmap(file.fileno(), 0, access=ACCESS_READ)
+        if data[: len(_MAGIC)] != _MAGIC or len(data) < _NAMES:
+            data.close()
+            raise ValueError("no index of version 2")
+        self._fan_out: tuple[int, ...] = _FAN_OUT.unpack_from(data, len(_MAGIC))
+        self._hash_size = hash_size
+        count = self._fan_out[-1]
+        self._offsets = _NAMES + count * (hash_size + 4)
+        self._large_offsets = self._offsets + 4 * count
+        is_sorted = all(a <= b for a, b in zip(self._fan_out, self._fan_out[1:], strict=False))
+        if not is_sorted or len(data) < self._large_offsets + 2 * hash_size:
+            data.close()
+            raise ValueError("the index is cut short, or its fan-out table is wrong")
+
+    def close(self) -> None:
+        """Let go of the map."""
+        with suppress(BufferError):
+            self._map.close()
+
+    def __len__(self) -> int:
+        return self._fan_out[-1]
+
+    def find(self, oid: bytes) -> int:
+        """Give the offset of an object in the pack.
+
+        Args:
+          oid: binary object id
+        Raises:
+          KeyError: if it is not in the pack
+        """
+        low, high = self._bucket(oid[0])
+        place = bisect_left(range(low, high), oid, key=self._name) + low
+        if place == high or self._name(place) != oid:
+            raise KeyError(oid)
+        return self._offset(place)
+
+    def find_all(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+        """Find many objects.
+
+        Args:
+          oids: binary object ids, sorted
+        Yields: those that are in the pack, and their offsets there
+        """
+        size = self._hash_size
+        for first, group in groupby(oids, key=itemgetter(0)):
+            wanted = list(group)
+            low, high = self._bucket(first)
+            if len(wanted) < (high - low) * _WORTH_A_DICTIONARY:
+                for oid in wanted:
+                    with suppress(KeyError):
+                        yield oid, self.find(oid)
+                continue
+            names = self._map[_NAMES + low * size : _NAMES + high * size]
+            places = {names[i : i + size]: i for i in range(0, len(names), size)}
+            for oid in wanted:
+                place = places.get(oid)
+                if place is not None:
+                    yield oid, self._offset(low + place // size)
+
+    def _bucket(self, first: int) -> tuple[int, int]:
+        """Give the places of the objects whose ids begin with a byte."""
+        return self._fan_out[first - 1] if first else 0, self._fan_out[first]
+
+    def _name(self, place: int) -> bytes:
+        at = _NAMES + place * self._hash_size
+        return self._map[at : at + self._hash_size]
+
+    def _offset(self, place: int) -> int:
+        at = self._offsets + 4 * place
+        offset = int.from_bytes(self._map[at : at + 4], "big")
+        if offset < _LARGE:
+            return offset
+        at = self._large_offsets + 8 * (offset - _LARGE)
+        if at + 8 > len(self._map) - 2 * self._hash_size:
+            raise ValueError("an offset that is not in the index")
+        return int.from_bytes(self._map[at : at + 8], "big")
