@@ -38,14 +38,16 @@ def loose_type(store: DiskObjectStore, oid: bytes) -> int | None:
     return 0 if header is None else _TYPES[header[1]]
 
 
-def loose_objects(store: DiskObjectStore, first: int) -> frozenset[bytes]:
+def loose_objects(store: DiskObjectStore, prefix: bytes) -> frozenset[bytes]:
     """List the loose objects whose ids begin with a byte.
 
+    Args:
+      store: where to look
+      prefix: the byte, as two hex digits
     Returns: hex object ids; names of other files may be among them
     """
-    prefix = f"{first:02x}"
     try:
-        names = os.listdir(os.path.join(store.path, prefix))
+        names = os.listdir(os.path.join(store.path, prefix.decode()))
     except OSError:
         return frozenset()
-    return frozenset(os.fsencode(prefix + name) for name in names)
+    return frozenset(prefix + os.fsencode(name) for name in names)

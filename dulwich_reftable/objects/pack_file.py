@@ -129,8 +129,10 @@ class PackFile:
         Yields: those that are in the pack, and their offsets there
         """
         if self._own_index is not None:
-            yield from self._own_index.find_all(oids)
-            return
+            return self._own_index.find_all(oids)
+        return self._find_each(oids)
+
+    def _find_each(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
         for oid in oids:
             with suppress(KeyError):
                 yield oid, self.find(oid)
@@ -182,10 +184,10 @@ class PackFile:
           BROKEN: if an entry is broken
         """
         for _ in range(_LONGEST_CHAIN):
-            entry = self.entry(offset)
-            if entry.base is None:
-                return entry.kind
-            offset = entry.base
+            kind = self._map[offset] >> 4 & 7
+            if kind not in (OFS_DELTA, REF_DELTA):
+                return kind
+            offset = self.entry(offset).base or 0
         raise ValueError("no base that is no delta")
 
     def size_at(self, offset: int) -> int:

@@ -185,14 +185,15 @@ class ObjectReader:
         """
         self.refresh()
         tags: list[bytes] = []
-        for first, group in groupby(sorted(map(a2b_hex, oids)), key=itemgetter(0)):
-            left = list(group)
+        # By the first byte, as indexes of packs and directories of loose objects are divided.
+        for prefix, group in groupby(sorted(oids), key=itemgetter(slice(2))):
+            left = list(map(a2b_hex, group))
             for pack in self._packs:
                 if left:
                     left = _tags_in(pack, left, tags)
             unknown = [b2a_hex(oid) for oid in left]
             if len(unknown) >= _WORTH_A_LIST and self._has_all:
-                there = frozenset().union(*(loose_objects(disk, first) for disk in self._disks))
+                there = frozenset().union(*(loose_objects(disk, prefix) for disk in self._disks))
                 unknown = [oid for oid in unknown if oid in there]
             tags += (oid for oid in unknown if self.type_of(oid) == Tag.type_num)
         return tags
@@ -232,7 +233,7 @@ class ObjectReader:
 
 
 def _tags_in(pack: PackFile, oids: list[bytes], tags: list[bytes]) -> list[bytes]:
-    """Look for tags in a pack, in the order of their places.
+    """Look for tags in a pack.
 
     Args:
       pack: where to look
@@ -240,20 +241,19 @@ def _tags_in(pack: PackFile, oids: list[bytes], tags: list[bytes]) -> list[bytes
       tags: the hex ids of those that are tags are added to it
     Returns: the objects that are not there, or whose type cannot be told
     """
-    found: set[bytes] = set()
     try:
-        places = sorted(pack.find_all(oids), key=itemgetter(1))
+        found = dict(pack.find_all(oids))
     except BROKEN:
         return oids
-    for oid, offset in places:
+    type_at = pack.type_at
+    left = []
+    for oid in oids:
         try:
-            is_tag = pack.type_at(offset) == Tag.type_num
+            if type_at(found[oid]) == Tag.type_num:
+                tags.append(b2a_hex(oid))
         except BROKEN:
-            continue
-        found.add(oid)
-        if is_tag:
-            tags.append(b2a_hex(oid))
-    return [oid for oid in oids if oid not in found]
+            left.append(oid)
+    return left
 
 
 class _PackNames:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+from binascii import a2b_hex, b2a_hex
 from collections.abc import Iterable
 
 from dulwich.objects import Tag, object_class
@@ -77,7 +78,9 @@ class RepoPeeler:
     def many(self, oids: Iterable[bytes]) -> dict[bytes, bytes]:
         """Peel many objects."""
         with self._lock:
-            found = {oid: self._peel(oid) for oid in self._reader().tags_among(oids)}
+            tags = map(a2b_hex, self._reader().tags_among(oids))
+            in_order = map(b2a_hex, self._reader().in_order(tags))
+            found = {oid: self._peel(oid) for oid in in_order}
         return {oid: final for oid, final in found.items() if final is not None}
 
     def close(self) -> None:
