@@ -41,20 +41,25 @@ def tag_chain(objects: ObjectReader, oid: bytes) -> list[bytes]:
       KeyError: if an object is missing
     """
     chain: list[bytes] = []
-    kind = objects.type_of(oid)
+    kind = _type_of(objects, oid)
     while kind == Tag.type_num:
         header = TAG_HEADER.match(objects.get_raw(oid)[1])
         if header is None:
             return []
         oid = header[1]
-        kind = objects.type_of(oid)
-        found = None if kind is None else object_class(kind)
-        if found is not None and header[2] != found.type_name:
+        kind = _type_of(objects, oid)
+        found = object_class(kind)
+        if found is None or header[2] != found.type_name:
             return []
         chain.append(oid)
+    return chain
+
+
+def _type_of(objects: ObjectReader, oid: bytes) -> int:
+    kind = objects.type_of(oid)
     if kind is None:
         raise KeyError(oid)
-    return chain
+    return kind
 
 
 class RepoPeeler:

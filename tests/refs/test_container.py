@@ -105,6 +105,26 @@ def test_every_writer_peels(repo: dr.Repo) -> None:
     assert [refs.get_peeled(name) for name in names] == [ids["commit"]] * 6
 
 
+def test_each_ref_of_a_transaction_is_peeled_by_itself(repo: dr.Repo) -> None:
+    """Tags of everything, what is no tag, and what does not exist; symrefs and branches, too."""
+    ids = add_objects(repo)
+    refs = repo.refs
+    refs.set_symbolic_ref(b"refs/heads/alias", b"refs/changes/alias")
+    final = {ids["tag of " + kind]: ids[kind] for kind in ("blob", "tree", "commit")}
+    final[ids["tag of tag"]] = ids["commit"]
+    values = {b"refs/changes/%d" % at: oid for at, oid in enumerate([*ids.values(), A])}
+    values[b"refs/heads/alias"] = ids["tag of tree"]
+    values[b"refs/heads/tag"] = ids["tag of blob"]  # git refuses that, dulwich does not
+    with refs.transaction() as transaction:
+        for name, oid in values.items():
+            transaction.update(name, oid)
+        transaction.set_symbolic_ref(b"refs/remotes/o/HEAD", b"refs/changes/0")
+    values[b"refs/changes/alias"] = values.pop(b"refs/heads/alias")
+    del values[b"refs/heads/tag"]
+    for name, oid in values.items():
+        assert (refs.read_ref(name), refs.get_peeled(name)) == (oid, final.get(oid)), name
+
+
 # -- finding
 
 

@@ -222,6 +222,33 @@ MUTATIONS = (
         ("refs/test_unpeeled.py",),
     ),
     Mutation(
+        "late-packs-are-not-seen",
+        "objects/reader.py",
+        "        if times is not None and times == self._times:\n",
+        "        if times == self._times:\n",
+        "an object of a pack that came within a tick of the clock is taken for missing",
+        ("objects/test_types.py",),
+    ),
+    Mutation(
+        "more-packs-than-are-opened",
+        "objects/reader.py",
+        """                if len(self._packs) == _MAX_PACKS:
+                    self._has_all = False
+""",
+        """                if len(self._packs) == _MAX_PACKS:
+""",
+        "objects of packs beyond the first 256 are taken for missing",
+        ("objects/test_types.py",),
+    ),
+    Mutation(
+        "tags-are-given-to-other-refs",
+        "refs/prepared_update.py",
+        "peeled = self._peeled.get(value)",
+        "peeled = next(iter(self._peeled.values()), None)",
+        "in a transaction of many refs, every ref gets the peeled value of a tag",
+        ("refs/test_container.py",),
+    ),
+    Mutation(
         "worktree-conflicts-in-one-stack",
         "refs/conflicts.py",
         "    if store.is_linked:\n",
