@@ -92,7 +92,7 @@ class HookedTransaction(Transaction):
     def _lines(self, follow: bool = False) -> list[Line]:
         """Give the updates as the hook reads them: old value, new value, ref."""
         lines = []
-        for update in self._updates.values():
+        for update in self._updates:
             name = update.name
             if follow and update.follow:
                 with suppress(SymrefLoop):  # then the ref itself is updated

@@ -26,7 +26,7 @@ from dulwich.pack import (
     apply_delta,
 )
 
-from .pack_index import PackIndex
+from .pack_index import PackIndex, drop_pages
 
 __all__ = ["BROKEN", "Entry", "PackFile"]
 
@@ -105,6 +105,12 @@ class PackFile:
             self._map.close()
         if self._own_index is not None:
             self._own_index.close()
+
+    def drop_pages(self) -> None:
+        """Take pack and index out of the process's memory, until they are read again."""
+        drop_pages(self._map)
+        if self._own_index is not None:
+            self._own_index.drop_pages()
 
     def __len__(self) -> int:
         return len(self._index)

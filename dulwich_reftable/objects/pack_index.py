@@ -11,6 +11,7 @@ everybody writes; dulwich finds the objects of packs with another one.
 
 from __future__ import annotations
 
+import mmap as mmap_module
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from mmap import ACCESS_READ, mmap
 from operator import itemgetter
 from struct import Struct
 
-__all__ = ["PackIndex"]
+__all__ = ["PackIndex", "drop_pages"]
 
 _MAGIC = b"\xfftOc\0\0\0\2"
 _FAN_OUT = Struct(">256I")
@@ -62,6 +63,10 @@ class PackIndex:
         """Let go of the map."""
         with suppress(BufferError):
             self._map.close()
+
+    def drop_pages(self) -> None:
+        """Take the map out of the process's memory, until it is read again."""
+        drop_pages(self._map)
 
     def __len__(self) -> int:
         return self._fan_out[-1]
@@ -120,3 +125,14 @@ class PackIndex:
         if at + 8 > len(self._map) - 2 * self._hash_size:
             raise ValueError("an offset that is not in the index")
         return int.from_bytes(self._map[at : at + 8], "big")
+
+
+def drop_pages(data: mmap) -> None:
+    """Take a map out of the process's memory, until it is read again.
+
+    The system keeps what it has read. But a process that has looked at every page of a large pack
+    seems to need that much memory, and may be limited.
+    """
+    advice = getattr(mmap_module, "MADV_DONTNEED", None)
+    if advice is not None:
+        data.madvise(advice)

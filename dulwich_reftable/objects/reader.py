@@ -16,6 +16,7 @@ import os
 import time
 from binascii import a2b_hex, b2a_hex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from types import TracebackType
@@ -35,6 +36,8 @@ _MAX_NESTING = 5
 """How deep alternates of alternates are looked for, as in git."""
 _JUST_NOW = 2_000_000_000
 """Nanoseconds within which two changes of a directory may leave it with the same time."""
+_MANY_PAGES = 1 << 14
+"""Objects looked at, each on a page of its own, after which the pages are dropped: 64 MiB."""
 _WORTH_A_LIST = 8
 """Objects whose files cost as much to look for as to list their directory."""
 
@@ -185,9 +188,12 @@ class ObjectReader:
         """
         self.refresh()
         tags: list[bytes] = []
+        looked_up = 0  # since pages were dropped
+        is_large = False
         # By the first byte, as indexes of packs and directories of loose objects are divided.
         for prefix, group in groupby(sorted(oids), key=itemgetter(slice(2))):
             left = list(map(a2b_hex, group))
+            looked_up += len(left)
             for pack in self._packs:
                 if left:
                     left = _tags_in(pack, left, tags)
@@ -196,7 +202,17 @@ class ObjectReader:
                 there = frozenset().union(*(loose_objects(disk, prefix) for disk in self._disks))
                 unknown = [oid for oid in unknown if oid in there]
             tags += (oid for oid in unknown if self.type_of(oid) == Tag.type_num)
+            if looked_up >= _MANY_PAGES:
+                self._drop_pages()
+                looked_up, is_large = 0, True
+        if is_large:
+            self._drop_pages()
         return tags
+
+    def _drop_pages(self) -> None:
+        for pack in self._packs:
+            with suppress(*BROKEN):
+                pack.drop_pages()
 
     def size_of(self, oid: bytes) -> int:
         """Give the size of an object in bytes.

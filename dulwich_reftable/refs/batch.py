@@ -16,7 +16,8 @@ from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
 from .errors import as_dulwich
-from .prepared_update import PreparedUpdate, RefUpdate
+from .prepared_update import PreparedUpdate
+from .ref_updates import RefUpdate
 from .signature import Signature
 from .store import RefStore
 from .transaction import Transaction
@@ -103,7 +104,7 @@ class _Step(Transaction):
     def prepare(self) -> None:
         self._require_open()
         try:
-            self._batch.prepare_step(tuple(self._updates.values()))
+            self._batch.prepare_step(tuple(self._updates))
         except BaseException:
             self.abort()
             raise
@@ -112,7 +113,7 @@ class _Step(Transaction):
     def commit(self) -> None:
         if not self._is_prepared:
             self.prepare()
-        self._batch.keep_step(tuple(self._updates.values()))
+        self._batch.keep_step(tuple(self._updates))
         self._is_prepared = False
         self.abort()
 

@@ -28,6 +28,7 @@ __all__ = [
     "ConflictFinder",
     "ExistingRefs",
     "ListedRefs",
+    "RefsOfStack",
     "existing_conflicts",
     "find_conflicts",
     "refuse_conflicts",
@@ -48,7 +49,7 @@ class ExistingRefs(Protocol):
         """Find the first name from ``start`` until before ``stop``."""
 
 
-class _RefsOfStack:
+class RefsOfStack:
     """The refs of one stack.
 
     Args:
@@ -56,12 +57,13 @@ class _RefsOfStack:
       deleted: names of refs to ignore
     """
 
-    def __init__(self, refs: Merged, deleted: Collection[bytes]) -> None:
+    def __init__(self, refs: Merged, deleted: Collection[bytes] = ()) -> None:
         self._refs = refs
         self._deleted = deleted
         self._seek = refs.seeker().first_from
 
     def first_in(self, start: bytes, stop: bytes) -> bytes | None:
+        """Find the first name from ``start`` until before ``stop``."""
         at = start
         for _ in range(_SEEKS):
             first = self._seek(at)
@@ -135,8 +137,8 @@ def split_by_worktree(
     Yields: names of new refs, sorted, and the existing refs that the same worktree sees
     """
 
-    def existing(stack: Stack) -> _RefsOfStack:
-        return _RefsOfStack(refs_of(stack), deleted.get(stack, ()))
+    def existing(stack: Stack) -> RefsOfStack:
+        return RefsOfStack(refs_of(stack), deleted.get(stack, ()))
 
     left = dict(created)
     shared, current = store.shared, store.current

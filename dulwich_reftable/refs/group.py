@@ -15,7 +15,8 @@ from ..engine.stack.addition import Addition
 from ..engine.stack.commit_queue import CommitQueue
 from ..engine.stack.stack import Stack
 from .peeling import Peeler
-from .prepared_update import PreparedUpdate, RefUpdate
+from .prepared_update import PreparedUpdate
+from .ref_updates import RefUpdate
 from .store import RefStore
 
 __all__ = ["Request", "commit_in_group"]

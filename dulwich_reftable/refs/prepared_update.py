@@ -9,12 +9,15 @@ stack as well and prepares the update anew.
 A prepared update may have several steps: each sees what the steps before it leave, and takes an
 update index of its own. So a batch can be prepared call by call, without a lock, and once more
 under the lock if somebody else has written meanwhile.
+
+Very many updates that only point refs at objects go another way (:mod:`.bulk_update`).
 """
 
 from __future__ import annotations
 
 import os
 from binascii import a2b_hex
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -26,41 +29,25 @@ from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
 from ..engine.table.overlay import Overlay
 from ..engine.table.writer import WriteOptions
-from .conflicts import ExistingRefs, find_conflicts, refuse_conflicts, split_by_worktree
+from .bulk_update import BulkUpdate, is_branch
+from .conflicts import (
+    ExistingRefs,
+    RefsOfStack,
+    find_conflicts,
+    refuse_conflicts,
+    split_by_worktree,
+)
 from .errors import BadRefNameError
 from .names import check_name
+from .ref_updates import RefUpdate, RefUpdates
 from .signature import Signature
 from .store import RefStore
 from .symrefs import is_symref, resolve, resolved_id, symref_target
 
-__all__ = ["PreparedUpdate", "RefUpdate", "UnlockedStackError"]
+__all__ = ["PreparedUpdate", "UnlockedStackError"]
 
-
-@dataclass(slots=True)  # there may be very many of them
-class RefUpdate:
-    """One update of a ref: its new value, and the value that it is expected to have before.
-
-    Values are text: hex object id, ``b"ref: <target>"``, or None for "no such ref".
-
-    Attributes:
-      name: of the ref
-      new: value to set; None deletes the ref
-      expects: whether ``old`` is checked
-      old: expected value
-      follow: whether a symref is followed, and the ref at the end of the chain updated
-      signature: for the reflog entry; None to write none
-      verify_only: whether the ref is only checked
-      old_is_resolved: whether an object id as ``old`` is expected at the end of a symref's chain
-    """
-
-    name: bytes
-    new: bytes | None
-    expects: bool
-    old: bytes | None
-    follow: bool
-    signature: Signature | None
-    verify_only: bool = False
-    old_is_resolved: bool = False
+_MANY = 1000
+"""Updates from which on :mod:`.bulk_update` takes less time, and far less memory."""
 
 
 @dataclass
@@ -74,6 +61,7 @@ class _StackUpdate:
     claimed: set[bytes] = field(default_factory=set)
     refs: dict[bytes, RefRecord] = field(default_factory=dict)
     logs: dict[bytes, LogRecord] = field(default_factory=dict)
+    bulk: BulkUpdate | None = None  # in place of all that
 
     @property
     def update_index(self) -> int:
@@ -189,11 +177,19 @@ class PreparedUpdate:
           UnlockedStackError: if it touches a stack that is not locked
         """
         self._head = None
+        bulk = self._bulk(updates)
+        if bulk is not None:
+            for error in bulk.check():
+                raise error
+            existing = RefsOfStack(self.refs_of(self._store.shared))
+            refuse_conflicts(sorted(bulk.created()), existing)
+            bulk.peel(self.peel)
+            return
         self._preload(updates)
         for update in updates:
             self._apply(update, *self._examine(update))
-        for names, existing in self._created():
-            refuse_conflicts(names, existing)
+        for names, beside in self._created():
+            refuse_conflicts(names, beside)
 
     def add_possible(self, updates: Collection[RefUpdate]) -> dict[bytes, ReftableError]:
         """Add a step with those updates that are possible.
@@ -206,18 +202,44 @@ class PreparedUpdate:
           UnlockedStackError: if it touches a stack that is not locked
         """
         self._head = None
+        bulk = self._bulk(updates)
+        if bulk is not None:
+            deque(bulk.check(), maxlen=0)
+            existing = RefsOfStack(self.refs_of(self._store.shared))
+            for name, other in find_conflicts(bulk.created(), existing).items():
+                bulk.rejected[name] = RefConflictError(name, other)
+            bulk.peel(self.peel)
+            return bulk.rejected
         self._preload(updates)
         rejected = self._apply_possible(updates)
         places = {name: place for place, name in enumerate(self._created_names())}
-        for names, existing in self._created():
+        for names, beside in self._created():
             in_order = sorted(names, key=places.__getitem__)
-            self._conflicts.update(find_conflicts(in_order, existing))
+            self._conflicts.update(find_conflicts(in_order, beside))
         if self._conflicts:
             for part in self._parts.values():
                 part.restart()
             rejected = self._apply_possible(updates)
             self._conflicts = {}
         return rejected
+
+    def _bulk(self, updates: Collection[RefUpdate]) -> BulkUpdate | None:
+        """Prepare very many plain updates of shared refs.
+
+        Returns: None if there are few updates or others, or some refs are symrefs
+        """
+        if len(updates) < _MANY or not isinstance(updates, RefUpdates):
+            return None
+        plain, shared = updates.plain(), self._store.shared
+        if plain is None or self._store.is_linked or not all(map(_is_shared, plain)):
+            return None
+        part = self._part(shared)
+        size = self._store.settings.write.hash_size
+        bulk = BulkUpdate(plain, part.refs_before, updates.signature, size)
+        if not bulk.is_plain:
+            return None
+        part.bulk = bulk
+        return bulk
 
     def _apply_possible(self, updates: Collection[RefUpdate]) -> dict[bytes, ReftableError]:
         rejected: dict[bytes, ReftableError] = {}
@@ -281,7 +303,15 @@ class PreparedUpdate:
           StorageError: if writing failed
         """
         for stack, part in self._parts.items():
-            part.write(additions[stack])
+            if part.bulk is None:
+                part.write(additions[stack])
+                continue
+
+            def is_logged(name: bytes, part: _StackUpdate = part) -> bool:
+                return self._is_logged(part, name)
+
+            index, head = part.update_index, self._branch_of_head()
+            part.bulk.write(additions[stack], index, head, is_logged)
 
     def _preload(self, updates: Collection[RefUpdate]) -> None:
         """Look up the refs of all updates in one pass over each stack, and peel what they set."""
@@ -427,7 +457,7 @@ class PreparedUpdate:
         target = symref_target(value)
         if target is not None:
             return RefRecord(name, index, target=target)
-        if _is_branch(name):
+        if is_branch(name):
             peeled = None
         elif self._peeled is not None and _to_peel(update):
             peeled = self._peeled.get(value)
@@ -436,12 +466,12 @@ class PreparedUpdate:
         return RefRecord(name, index, a2b_hex(value), a2b_hex(peeled) if peeled else None)
 
 
-def _is_branch(name: bytes) -> bool:
-    """Tell whether a ref points to a commit, which cannot be peeled."""
-    return name.startswith(b"refs/heads/")
-
-
 def _to_peel(update: RefUpdate) -> bytes | None:
     """Give the object id that an update sets, if that may be the id of a tag."""
     new = update.new
-    return None if new is None or _is_branch(update.name) or is_symref(new) else new
+    return None if new is None or is_branch(update.name) or is_symref(new) else new
+
+
+def _is_shared(name: bytes) -> bool:
+    """Tell whether a ref of the main worktree is in the shared stack, by this name."""
+    return name.startswith(b"refs/")

@@ -25,7 +25,8 @@ from ..engine.stack.stack import Stack
 from .errors import as_dulwich
 from .group import Request, commit_in_group
 from .names import check_name
-from .prepared_update import PreparedUpdate, RefUpdate, UnlockedStackError
+from .prepared_update import PreparedUpdate, UnlockedStackError
+from .ref_updates import RefUpdate, RefUpdates
 from .signature import Signature
 from .store import RefStore
 from .symrefs import symref_target, symref_to
@@ -74,7 +75,7 @@ class Transaction:
         self._store = store
         self._signature = signature
         self._starts_reflog = starts_reflog or (lambda name: store.settings.starts_reflogs)
-        self._updates: dict[tuple[bytes, bool], RefUpdate] = {}
+        self._updates = RefUpdates(signature, store.hex_size)
         self._held = ExitStack()  # the locked stacks
         self._additions: list[Addition] = []
         self._stacks: set[Stack] = set()  # that these are to
@@ -181,10 +182,8 @@ class Transaction:
             verify_only,
             old_is_resolved,
         )
-        key = (name, follow)
-        if key in self._updates:
+        if not self._updates.add(update):
             raise TransactionError(name, None, None, "updated more than once in a transaction")
-        self._updates[key] = update
 
     # Committing
 
@@ -231,15 +230,15 @@ class Transaction:
 
     def _stacks_to_lock(self) -> set[Stack]:
         """Give the stacks to lock, as far as they are known before symrefs are followed."""
-        return {self._store.find(update.name)[0] for update in self._updates.values()}
+        return {self._store.find(name)[0] for name in self._updates.names()}
 
     def _prepare_update(self, snapshots: Mapping[Stack, Snapshot]) -> PreparedUpdate:
         """Prepare the records to write to the locked stacks."""
         prepared = PreparedUpdate(self._store, snapshots, self._starts_reflog)
         if self.allow_failure:
-            self.rejected.update(prepared.add_possible(self._updates.values()))
+            self.rejected.update(prepared.add_possible(self._updates))
         else:
-            prepared.add(self._updates.values())
+            prepared.add(self._updates)
         return prepared
 
     def commit(self) -> None:
@@ -271,7 +270,7 @@ class Transaction:
 
     def _commit_with_others(self) -> None:
         self._require_open()
-        request = Request(tuple(self._updates.values()), self._store.peel, self._starts_reflog)
+        request = Request(tuple(self._updates), self._store.peel, self._starts_reflog)
         try:
             with as_dulwich():
                 commit_in_group(self._store, request)
@@ -304,8 +303,7 @@ class Transaction:
 
     def _drop_rejected(self) -> None:
         """Forget updates that were left out: the caller was told that they are not done."""
-        for key in [key for key in self._updates if key[0] in self.rejected]:
-            del self._updates[key]
+        self._updates.discard(self.rejected)
 
     def abort(self) -> None:
         """Forget all updates and release the locks; does nothing if the transaction is over."""

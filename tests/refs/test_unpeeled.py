@@ -35,7 +35,7 @@ def fill(git: Git, pool: ObjectPool, *, seed: int) -> None:
             for _ in range(8):
                 name = rng.choice(PLACES) + b"%d" % rng.randrange(20)
                 value = rng.choice([*list(pool.tags)[-4:], *list(pool.tags)[:6], *pool.commits[:6]])
-                if (name, True) not in transaction._updates:
+                if name not in {*transaction._updates.names()}:
                     transaction.update(name, value)
     blind.close()
     peeling.close()

@@ -138,7 +138,7 @@ class Merged:
 
     def values_of(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
         """Find many refs, as text; those that do not exist are left out."""
-        wanted = sorted(set(names))
+        wanted = sorted(names)
         found: dict[bytes, bytes | None] = {}
         for table in self._newest_first:
             told = table.values_among(wanted)

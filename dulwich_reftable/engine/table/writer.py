@@ -11,10 +11,11 @@ document leaves open: when a section gets an index, and how far object ids are a
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, groupby, pairwise
+from itertools import chain, pairwise
 
 from ..errors import RecordError
 from ..format.block_writer import BlockWriter, Encoded
@@ -33,7 +34,9 @@ from ..format.records import (
 __all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions"]
 
 MAX_BLOCK_SIZE = (1 << 24) - 1
+_LEAST_OBJ_ID_LENGTH = 2
 _MAX_OBJ_ID_LENGTH = 31  # five bits of the footer hold it
+_POSITION = struct.Struct(">Q")  # of a block, as the writer remembers it
 
 # A block with one ref: its header, prefix and suffix lengths, update index, restart and count.
 _LEAST_OVERHEAD = 4 + 3 + 3 + 2
@@ -123,7 +126,8 @@ class TableWriter:
         self._block: BlockWriter | None = None
         self._mentioned: list[bytes] = []  # object ids in the ref block that is open
         self._index: list[tuple[bytes, int]] = []  # last key and position of blocks done
-        self._blocks_of: dict[bytes, int | list[int]] = {}  # object id -> ref block(s)
+        # By the first byte of object ids: ids and positions of the ref blocks that have them.
+        self._blocks_of: defaultdict[int, bytearray] = defaultdict(bytearray)
         self._ref_index = self._obj = self._obj_id_length = self._obj_index = 0
         self._log: int | None = None
         self._log_index = 0
@@ -299,49 +303,70 @@ class TableWriter:
         self._ref_index = self._finish_section()
         if self._ref_index and self._options.index_objects:
             self._write_objects()
-        self._blocks_of = {}
+        self._blocks_of.clear()
 
     def _note_objects(self) -> None:
         """Remember what the ref block that is about to be written mentions."""
-        blocks_of, position = self._blocks_of, self._next
+        blocks_of, position = self._blocks_of, _POSITION.pack(self._next)
         for object_id in self._mentioned:
-            known = blocks_of.setdefault(object_id, position)
-            if isinstance(known, list):
-                if known[-1] != position:
-                    known.append(position)
-            elif known != position:
-                blocks_of[object_id] = [known, position]
+            blocks_of[object_id[0]] += object_id + position
 
     def _write_objects(self) -> None:
-        ids = sorted(self._blocks_of)
-        self._obj_id_length = _abbreviation(ids)
-        self._obj = self._next if ids else 0
-        self._add(OBJ, self._encoded_objects(ids))
+        size = self._options.hash_size
+        length = _LEAST_OBJ_ID_LENGTH
+        for mentions in self._blocks_of.values():
+            ordered = sorted(_split(mentions, size + _POSITION.size))
+            length = _abbreviation([mention[:size] for mention in ordered], length)
+            mentions[:] = b"".join(ordered)
+        self._obj_id_length = length
+        self._obj = self._next if self._blocks_of else 0
+        self._add(OBJ, self._encoded_objects(length))
         self._obj_index = self._finish_section()
 
-    def _encoded_objects(self, ids: list[bytes]) -> Iterator[Encoded]:
-        blocks_of, length = self._blocks_of, self._obj_id_length
-        if length < _MAX_OBJ_ID_LENGTH:
-            encode_one = lru_cache(maxsize=1 << 16)(encode_varint)  # few blocks, many ids
-            for object_id in ids:
-                blocks = blocks_of[object_id]
-                if isinstance(blocks, int):
-                    yield object_id[:length], 1, encode_one(blocks)
-                else:
-                    yield object_id[:length], *encode_obj(tuple(blocks))
-            return
-        # Ids that not even the longest abbreviation tells apart share a record.
-        for prefix, same in groupby(ids, lambda object_id: object_id[:length]):
-            positions: set[int] = set()
-            for object_id in same:
-                blocks = blocks_of[object_id]
-                positions.update((blocks,) if isinstance(blocks, int) else blocks)
-            yield prefix, *encode_obj(tuple(sorted(positions)))
+    def _encoded_objects(self, length: int) -> Iterator[Encoded]:
+        size = self._options.hash_size
+
+        @lru_cache(maxsize=1 << 16)  # few blocks, many ids
+        def encode_one(position: bytes) -> bytes:
+            return encode_varint(int.from_bytes(position, "big"))
+
+        for first in sorted(self._blocks_of):
+            prefix, position = b"", b""
+            more: set[bytes] = set()  # further positions
+            for mention in _split(self._blocks_of[first], size + _POSITION.size):
+                if mention[:length] == prefix:
+                    if mention[size:] != position:
+                        more.add(mention[size:])
+                    continue
+                if more:
+                    yield prefix, *_encode_positions({position, *more})
+                    more.clear()
+                elif prefix:
+                    yield prefix, 1, encode_one(position)
+                prefix, position = mention[:length], mention[size:]
+            if more:
+                yield prefix, *_encode_positions({position, *more})
+            else:
+                yield prefix, 1, encode_one(position)
 
 
-def _abbreviation(ids: list[bytes]) -> int:
-    """Give the shortest length, of at least 2 bytes, that tells sorted object ids apart."""
-    length = 2
-    while length < _MAX_OBJ_ID_LENGTH and any(a[:length] == b[:length] for a, b in pairwise(ids)):
+def _split(data: bytes | bytearray, size: int) -> list[bytes]:
+    """Cut data into pieces of one size."""
+    data = bytes(data)
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def _encode_positions(positions: Iterable[bytes]) -> tuple[int, bytes]:
+    return encode_obj(tuple(int.from_bytes(position, "big") for position in sorted(positions)))
+
+
+def _abbreviation(ids: Sequence[bytes], length: int) -> int:
+    """Give the shortest length, of at least ``length`` bytes, that tells sorted object ids apart.
+
+    Ids that not even the longest abbreviation tells apart share a record.
+    """
+    while length < _MAX_OBJ_ID_LENGTH and any(
+        a[:length] == b[:length] and a != b for a, b in pairwise(ids)
+    ):
         length += 1
     return length

@@ -249,6 +249,22 @@ MUTATIONS = (
         ("refs/test_container.py",),
     ),
     Mutation(
+        "bulk-expects-nothing-of-existing-refs",
+        "refs/bulk_update.py",
+        "if expects and old != before:",
+        "if expects and old is not None and old != before:",
+        "in a transaction of many refs, a ref that must not exist is overwritten",
+        ("refs/test_bulk_update.py",),
+    ),
+    Mutation(
+        "bulk-logs-unchanged-refs",
+        "refs/bulk_update.py",
+        "            and branch_of_head not in self._unchanged\n",
+        "",
+        "in a transaction of many refs, HEAD gets a reflog entry though its branch stays",
+        ("refs/test_bulk_update.py",),
+    ),
+    Mutation(
         "worktree-conflicts-in-one-stack",
         "refs/conflicts.py",
         "    if store.is_linked:\n",

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
+"""A transaction of very many plain updates: checked in one pass, and encoded as it is written.
+
+It does the same as :mod:`.prepared_update`, which has an entry in several dictionaries for each
+update. Here an update costs its name and its ids: what is kept are the refs that exist already and
+those that are left out. Records are made one by one, when the table is written.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_hex, b2a_hex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
+
+from ..engine.errors import ReftableError, TransactionError
+from ..engine.format.records import LogRecord, RefRecord
+from ..engine.stack.addition import Addition
+from ..engine.table.merged import Merged
+from .peeling import Peeler
+from .ref_updates import PlainUpdate
+from .signature import Signature
+from .symrefs import is_symref
+
+__all__ = ["BulkUpdate", "is_branch"]
+
+_PEELED_AT_ONCE = 1 << 18
+"""Objects that are peeled together; more at once would take more memory than time."""
+
+
+class BulkUpdate:
+    """Plain updates of refs of one stack.
+
+    Args:
+      updates: by their names in the stack; see :class:`~.ref_updates.PlainUpdate`
+      before: the stack before them
+      signature: for reflog entries; None to write none
+      hash_size: bytes of an object id
+
+    Attributes:
+      is_plain: whether none of the refs is a symref; else this class cannot do the updates
+      rejected: the updates that are left out, by their names: why
+    """
+
+    def __init__(
+        self,
+        updates: Mapping[bytes, bytes],
+        before: Merged,
+        signature: Signature | None,
+        hash_size: int,
+    ) -> None:
+        self._updates = updates
+        self._signature = signature
+        self._size = hash_size
+        self._names = sorted(updates)
+        self._existing = before.values_of(self._names)
+        self.is_plain = not any(map(is_symref, self._existing.values()))
+        self._unchanged: set[bytes] = set()
+        self._peeled: dict[bytes, bytes] = {}
+        self.rejected: dict[bytes, ReftableError] = {}
+
+    def check(self) -> Iterator[TransactionError]:
+        """Check what is expected, in the order of the updates.
+
+        Yields: the errors of refs that are not as expected; they are left out
+        """
+        size, existing = self._size, self._existing
+        for name, packed in self._updates.items():
+            value = existing.get(name)
+            if value is None:
+                if len(packed) <= size + 1:
+                    continue
+                before = None
+            else:
+                before = a2b_hex(value)
+            expects, old = PlainUpdate.expectation(packed, size)
+            if expects and old != before:
+                expected = None if old is None else b2a_hex(old)
+                error = self.rejected[name] = TransactionError(name, expected, value)
+                yield error
+            elif packed[:size] == before:
+                self._unchanged.add(name)
+
+    def created(self) -> list[bytes]:
+        """Give the names of the refs that are created, in the order of the updates."""
+        existing, rejected = self._existing, self.rejected
+        return [name for name in self._updates if name not in existing and name not in rejected]
+
+    def peel(self, peeler: Peeler) -> None:
+        """Peel what the refs are pointed at; branches point to commits."""
+        size = self._size
+        values = (
+            b2a_hex(self._updates[name][:size]) for name in self._names if not is_branch(name)
+        )
+        while some := list(islice(values, _PEELED_AT_ONCE)):
+            for oid, final in peeler.many(some).items():
+                self._peeled[a2b_hex(oid)] = a2b_hex(final)
+
+    def write(
+        self,
+        addition: Addition,
+        update_index: int,
+        branch_of_head: bytes | None,
+        is_logged: Callable[[bytes], bool],
+    ) -> None:
+        """Write the table, if anything is left to write.
+
+        Args:
+          addition: to the stack
+          update_index: of the update
+          branch_of_head: the branch that HEAD points to, if an update of it logs to HEAD, too
+          is_logged: tells whether a ref gets a reflog entry
+        """
+        changed = self._changed()
+        first = next(changed, None)
+        if first is None:
+            return
+        logs: Iterable[LogRecord] = ()
+        if self._signature is not None:
+            logs = self._logs(self._signature, update_index, branch_of_head, is_logged)
+        addition.write(self._refs(chain((first,), changed), update_index), logs)
+
+    def _changed(self) -> Iterator[bytes]:
+        """Give the names of the refs that get another value, in their order."""
+        unchanged, rejected = self._unchanged, self.rejected
+        if not unchanged and not rejected:
+            return iter(self._names)
+        return (name for name in self._names if name not in unchanged and name not in rejected)
+
+    def _refs(self, names: Iterable[bytes], update_index: int) -> Iterator[RefRecord]:
+        updates, peeled, size = self._updates, self._peeled, self._size
+        for name in names:
+            value = updates[name][:size]
+            final = None if not peeled or is_branch(name) else peeled.get(value)
+            yield RefRecord(name, update_index, value, final)
+
+    def _logs(
+        self,
+        signature: Signature,
+        update_index: int,
+        branch_of_head: bytes | None,
+        is_logged: Callable[[bytes], bool],
+    ) -> Iterator[LogRecord]:
+        """Give the reflog entries: first that of HEAD, whose name sorts before all others."""
+        zero = b"0" * (2 * self._size)
+
+        def entry(name: bytes, of: bytes) -> LogRecord:
+            new = b2a_hex(self._updates[of][: self._size])
+            update = signature.update(self._existing.get(of, zero), new)
+            return LogRecord(name, update_index, update)
+
+        is_head_moved = (
+            branch_of_head in self._updates
+            and branch_of_head not in self._unchanged
+            and branch_of_head not in self.rejected
+        )
+        if branch_of_head is not None and is_head_moved and is_logged(b"HEAD"):
+            yield entry(b"HEAD", branch_of_head)
+        for name in self._changed():
+            if is_logged(name):
+                yield entry(name, name)
+
+
+def is_branch(name: bytes) -> bool:
+    """Tell whether a ref points to a commit, which cannot be peeled."""
+    return name.startswith(b"refs/heads/")
