@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--storage",
-        choices=("directory", "memory"),
+        choices=("directory", "memory", "bucket"),
         default="directory",
         help="where the refs of the fixture `repo` are (see tests/support/memory_storage.py)",
     )
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marker = item.get_closest_marker("plain_filesystem")
         if kind != "plain" and marker is not None and kind in (marker.kwargs.get("on") or KINDS):
             item.add_marker(pytest.mark.skip(reason=marker.args[0]))
-        if config.getoption("--storage") == "memory" and item.get_closest_marker("directory"):
+        if config.getoption("--storage") != "directory" and item.get_closest_marker("directory"):
             item.add_marker(pytest.mark.skip(reason="looks at files of the stack"))
 
 
@@ -126,7 +126,8 @@ def open_repo() -> Iterator[Callable[[Path], dr.Repo]]:
 def repo(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dr.Repo]:
     """Make an empty reftable repository; nothing is synced to disk.
 
-    With ``--storage memory``, its refs are in a place of :mod:`support.memory_storage`.
+    With ``--storage memory``, its refs are in a place of :mod:`support.memory_storage`; with
+    ``--storage bucket``, in an object store in memory.
     """
     import dulwich_reftable as dr
 
@@ -139,6 +140,10 @@ def repo(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dr.Repo]:
             from support.memory_refs import move_to_memory
 
             move_to_memory(opened)
+        elif request.config.getoption("--storage") == "bucket":
+            from support.memory_refs import move_to_bucket
+
+            move_to_bucket(opened)
         yield opened
 
 

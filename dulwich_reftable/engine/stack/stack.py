@@ -241,6 +241,9 @@ class Stack:
 
     def settle(self) -> None:
         """Compact the stack after an update, unless that is off; a failure is only logged."""
+        adopted = self._snapshot  # which asks the storage nothing
+        if adopted is not None and is_geometric(adopted.tables, self.geometric_factor):
+            return
         try:
             if self.auto_compacts:
                 self.auto_compact()
