@@ -19,13 +19,15 @@ import pytest
 
 import dulwich_reftable as dr
 from dulwich_reftable import compat
-from dulwich_reftable.compat import CONTAINER, REPO, Requirement, UnsupportedDulwichError
+from dulwich_reftable.compat import CONTAINER, REPO, SERVER, Requirement, UnsupportedDulwichError
 from dulwich_reftable.patches.patch_set import Patch, PatchSet
 from dulwich_reftable.patches.table import AROUND_REPO, STOCK
 
 ROOT = Path(dr.__file__ or "").parent
 REQUIREMENTS = tuple(
-    requirement for requirement in (*CONTAINER, *REPO) if not compat.is_older(requirement.since)
+    requirement
+    for requirement in (*CONTAINER, *REPO, *SERVER)
+    if not compat.is_older(requirement.since)
 )
 ROWS = tuple(row for row in (*AROUND_REPO.patches, *STOCK.patches) if row.skipped_because is None)
 RELIED_ON = tuple(requirement for row in ROWS for requirement in row.relies_on)

@@ -15,7 +15,7 @@ attribute is replaced.
 ``shapes`` has one name for each thing that is private, or is not the same in all versions.
 """
 
-from .needs import CONTAINER, PARTS_SINCE, REPO, check_version
+from .needs import CONTAINER, PARTS_SINCE, REPO, SERVER, check_version
 from .requirement import (
     Place,
     Requirement,
@@ -45,6 +45,7 @@ __all__ = [
     "CONTAINER",
     "PARTS_SINCE",
     "REPO",
+    "SERVER",
     "Conditions",
     "Place",
     "Requirement",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .requirement import Requirement, UnsupportedDulwichError, is_older, version_text
 
-__all__ = ["CONTAINER", "PARTS_SINCE", "REPO", "check_version"]
+__all__ = ["CONTAINER", "PARTS_SINCE", "REPO", "SERVER", "check_version"]
 
 
 def _since(version: tuple[int, ...], *names: str) -> tuple[str, ...]:
@@ -116,6 +116,55 @@ REPO = (
     ),
 )
 """Checked when ``Repo`` is imported."""
+
+_HANDLER = ("self", "backend", "args", "proto", "stateless_rpc", "advertise_refs")
+
+SERVER = (
+    *(
+        Requirement(
+            f"dulwich.server:{handler}.{name}",
+            parameters,
+            why,
+            exact=True,
+        )
+        for handler in ("UploadPackHandler", "ReceivePackHandler")
+        for name, parameters, why in (
+            ("__init__", _HANDLER, "our handlers call it, and dulwich's servers call them so"),
+            ("capabilities", ("self",), "our handlers override it: they offer what they can do"),
+            ("handle", ("self",), "our handlers override it: dulwich's servers call it"),
+        )
+    ),
+    Requirement(
+        "dulwich.server:UploadPackHandler.required_capabilities",
+        ("cls",),
+        "our handler overrides it: packs have offset deltas",
+        exact=True,
+    ),
+    Requirement(
+        "dulwich.server:PackHandler.set_client_capabilities",
+        ("self", "caps"),
+        "our handlers override it: they refuse with a message for the client",
+        exact=True,
+    ),
+    Requirement(
+        "dulwich.server:PackHandler.has_capability",
+        ("self", "cap"),
+        "our handlers ask it what the client can do",
+    ),
+    Requirement(
+        "dulwich.server:Backend.open_repository",
+        ("self", "path"),
+        "our folder of repositories overrides it",
+        exact=True,
+    ),
+    Requirement(
+        "dulwich.protocol:Protocol.write_sideband",
+        ("self", "channel", "blob"),
+        "our connection overrides it: it writes in large pieces",
+        exact=True,
+    ),
+)
+"""Checked when the server is imported."""
 
 PARTS_SINCE = {"bucket": (1, 2, 13), "server": (1, 2, 13)}
 """The oldest dulwich that a part of this package runs with, where it is not that of all."""

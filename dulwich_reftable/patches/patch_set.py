@@ -29,7 +29,8 @@ class Patch:
 
     Attributes:
       target: ``"module:name"`` or ``"module:Class.name"``
-      parameters: names that it takes, in order; dulwich may have more, if they have defaults
+      parameters: names that it takes, in order; dulwich may have more, if they have defaults: then
+        only a call that gives one of these fails, and by a ``TypeError``
       make: ``"module:function"`` in this package; the function takes the original one and returns
         its replacement
       why: what the original does that makes it wrong for reftable

@@ -10,9 +10,10 @@ Listing refs streams. Repositories on files are served, too, as well as files al
 configuration of a repository turns it on.
 """
 
-from ..compat import check_version
+from ..compat import SERVER, check_all, check_version
 
 check_version("server")
+check_all(SERVER)
 
 from .access import Access
 from .folder import Folder
