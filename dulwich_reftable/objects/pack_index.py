@@ -134,5 +134,5 @@ def drop_pages(data: mmap) -> None:
     seems to need that much memory, and may be limited.
     """
     advice = getattr(mmap_module, "MADV_DONTNEED", None)
-    if advice is not None:
+    if advice is not None and hasattr(data, "madvise"):
         data.madvise(advice)

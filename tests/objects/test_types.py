@@ -103,6 +103,18 @@ def test_types_are_told_without_reading(
             assert sorted(reader.tags_among(asked)) == sorted(tags)
 
 
+def test_pages_are_dropped_and_read_again(
+    monkeypatch: pytest.MonkeyPatch, git: Git, repo: dr.Repo
+) -> None:
+    monkeypatch.setattr(reader_module, "_MANY_PAGES", 1)
+    types = types_of(git)
+    tags = [oid for oid, kind in types.items() if kind == Tag.type_num]
+    with ObjectReader(repo.object_store) as reader:
+        for _ in range(2):
+            assert sorted(reader.tags_among(types)) == sorted(tags)
+        assert {oid: reader.get_raw(oid)[0] for oid in types} == types
+
+
 def test_what_does_not_exist_is_not_looked_for_in_lists(
     monkeypatch: pytest.MonkeyPatch, git: Git, repo: dr.Repo
 ) -> None:
