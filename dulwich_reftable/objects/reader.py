@@ -143,7 +143,7 @@ class ObjectReader:
         Args:
           oid: hex object id
         """
-        return self.type_of(oid) is not None
+        return self.find(a2b_hex(oid)) is not None or self.type_of(oid) is not None
 
     def type_of(self, oid: bytes) -> int | None:
         """Give the type of an object.
