@@ -18,11 +18,13 @@ from .errors import (
 )
 from .object_store import BucketObjectStore
 from .opening import is_bucket_url, open_store
+from .repo import BucketRepo
 
 __all__ = [
     "AccessError",
     "Bucket",
     "BucketObjectStore",
+    "BucketRepo",
     "Cache",
     "ConditionError",
     "ConflictError",

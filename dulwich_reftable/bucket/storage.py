@@ -20,9 +20,11 @@ from contextlib import suppress
 from typing import Any, cast
 
 from ..engine.errors import CorruptTableError, ReftableError, StaleListError
-from ..engine.format.layout import Buffer
+from ..engine.format.layout import HASH_SIZES, Buffer
+from ..engine.format.records import RefRecord
 from ..engine.stack.stale_files import TABLE_NAME, StaleFile
 from ..engine.stack.storage import Change, Claim, Listing, MissingTableError, NewTable
+from ..engine.table.writer import TableWriter, WriteOptions
 from .change import CLAIM_SECONDS, BucketChange, check_claims, split_retired
 from .client import Bucket
 from .commit import HeadObject, Installed
@@ -46,6 +48,9 @@ class BucketStorage:
 
     Args:
       bucket: where it is
+
+    Attributes:
+      on_news: is called when others have changed the list; may be set
     """
 
     is_optimistic = True
@@ -58,24 +63,42 @@ class BucketStorage:
         self._latest: Listing | None = None
         self._checked = float("-inf")
         self.new_tables: dict[str, BucketTable] = {}
+        self.on_news: Callable[[], None] | None = None
         self._expired: list[str] = []
 
     @classmethod
-    def create(cls, bucket: Bucket, hash_id: str = "sha1", grace: float = GRACE) -> BucketStorage:
-        """Make an empty stack.
+    def create(
+        cls,
+        bucket: Bucket,
+        hash_id: str = "sha1",
+        grace: float = GRACE,
+        head: bytes | None = None,
+    ) -> BucketStorage:
+        """Make a new stack.
 
         Args:
           bucket: where it is to be
           hash_id: ``"sha1"`` or ``"s256"``
           grace: seconds for which replaced tables are kept for readers
+          head: the branch that HEAD leads to; None for an empty stack
         Raises:
           StorageError: one of :mod:`.errors`; ``EEXIST`` if there is a stack
           UnfitStoreError: if the store ignores conditions
         """
         storage = cls(bucket)
-        first = Head(hash_id, (Commit(new_nonce(), int(time.time())),), grace=grace)
+        tables = () if head is None else (storage._first_table(head, hash_id),)
+        first = Head(hash_id, (Commit(new_nonce(), int(time.time())),), tables=tables, grace=grace)
         storage.take(storage.head.create(first), time.monotonic())
         return storage
+
+    def _first_table(self, head: bytes, hash_id: str) -> ListedTable:
+        """Make the table that has HEAD."""
+        table = BucketTable(self, 1, 1)
+        options = WriteOptions(hash_size=HASH_SIZES[hash_id.encode()])
+        writer = TableWriter(table.write, 1, 1, options)
+        writer.add_refs([RefRecord(b"HEAD", 1, target=head)])
+        writer.finish()
+        return table.listed()
 
     # Reading
 
@@ -87,6 +110,8 @@ class BucketStorage:
             if latest is not None and latest is known and asked - self._checked < max_age:
                 return latest
         listing = self.take(self.head.read(latest and _installed(latest)), asked)
+        if listing is not latest and self.on_news is not None:
+            self.on_news()
         if known is not None and _is_same(_head(known), _head(listing)):
             return known
         return listing
