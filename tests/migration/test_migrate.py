@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from hashlib import sha1
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -238,7 +239,8 @@ def test_memory_does_not_grow_with_the_refs(tmp_path: Path) -> None:
         with (git.path / "packed-refs").open("wb") as file:
             file.write(b"# pack-refs with: peeled fully-peeled sorted \n")
             for i in range(refs):
-                file.write(b"%040x refs/changes/%08d/head\n" % (1 + i % 100, i))
+                oid = sha1(b"%d" % (i % 100)).hexdigest()
+                file.write(b"%s refs/changes/%08d/head\n" % (oid.encode(), i))
         for to, peak in peaks.items():
             with measured() as memory:
                 assert dr.migrate(git.path, to).refs == refs + 1
