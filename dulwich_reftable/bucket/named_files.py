@@ -13,7 +13,7 @@ import time
 from typing import NamedTuple
 
 from ..engine.errors import ConfigurationError, OutcomeUnknownError, StaleListError
-from .client import Bucket, Fetched
+from .client import Bucket, Fetched, Version
 from .errors import ConditionError, ConflictError, MissingObjectError, UnavailableError
 from .requests import tries
 
@@ -59,7 +59,18 @@ class NamedFiles:
         self._bucket = bucket
         self._max_age = max_age
         self._known: dict[str, _Known] = {}
+        self._staged: dict[str, Fetched] = {}
         self._lock = threading.Lock()
+
+    def stage(self, path: str, data: bytes) -> None:
+        """Keep a new file here until it is published; until then, only this object has it."""
+        self._staged[key_of(path)] = Fetched(data, Version(""))
+
+    def publish(self, path: str) -> None:
+        """Write a file that is staged, if there is none; see :meth:`write`."""
+        key = key_of(path)
+        self.write(path, self._staged[key].data, None)
+        del self._staged[key]
 
     def latest(self, path: str) -> Fetched | None:
         """Give a file as it was read last; it is read if it never was."""
@@ -76,6 +87,8 @@ class NamedFiles:
           StorageError: one of :mod:`.errors`
         """
         key = key_of(path)
+        if key in self._staged:
+            return self._staged[key]
         asked = time.monotonic()
         with self._lock:
             known = self._known.get(key)

@@ -132,8 +132,14 @@ class BucketRepo(BaseRepo):
         **options: Any,
     ) -> None:
         bucket = _bucket_of(place, options)
+        age = max_age if file_max_age is None else file_max_age
+        self._open(bucket, NamedFiles(bucket, age), cache, max_age)
+
+    def _open(
+        self, bucket: Bucket, files: NamedFiles, cache: Cache | None, max_age: float = 0.0
+    ) -> None:
         self.bucket = bucket
-        self._files = NamedFiles(bucket, max_age if file_max_age is None else file_max_age)
+        self._files = files
         self._opened_with = self._find_config()
         own = BucketConfig.read(self._files, self._opened_with, bucket.locate(CONFIG))
         if ref_format_of(own) != "reftable":
@@ -151,12 +157,32 @@ class BucketRepo(BaseRepo):
         super().__init__(objects, ReftableRefsContainer.over(store), objects.object_format)
 
     @classmethod
-    def init(
+    def init(cls, place: Any, *, description: bytes | None = None, **options: Any) -> BucketRepo:
+        """Create a repository.
+
+        Args:
+          place: as for the class
+          description: of the repository
+          **options: as for :meth:`draft`
+        Returns: the repository
+        Raises:
+          StorageError: as for :meth:`draft`
+          UnfitStoreError: if the store ignores conditions
+          OutcomeUnknownError: if nobody knows whether the repository is, or will be, there
+          ValueError: as for :meth:`draft`
+        """
+        repo = cls.draft(place, **options)
+        repo.publish()
+        if description is not None:
+            repo.set_description(description)
+        return repo
+
+    @classmethod
+    def draft(
         cls,
         place: Any,
         *,
         object_format: str | None = None,
-        description: bytes | None = None,
         default_branch: bytes | None = None,
         grace: float = GRACE,
         cache: Cache | None = None,
@@ -164,12 +190,11 @@ class BucketRepo(BaseRepo):
         file_max_age: float | None = None,
         **options: Any,
     ) -> BucketRepo:
-        """Create a repository.
+        """Create a repository that nobody finds until it is published.
 
         Args:
           place: as for the class
           object_format: ``"sha1"`` or ``"sha256"``; None for SHA-1
-          description: of the repository
           default_branch: short name of the branch that HEAD leads to; None for
             ``init.defaultBranch``
           grace: seconds for which replaced tables are kept for those who read them
@@ -191,18 +216,29 @@ class BucketRepo(BaseRepo):
         if not check_ref_format(branch):
             raise ValueError(f"no branch can have the name {branch!r}")
         bucket = _bucket_of(place, options)
-        files = NamedFiles(bucket)
+        age = max_age if file_max_age is None else file_max_age
+        files = NamedFiles(bucket, age)
         if files.read(CONFIG) is not None:
             raise _exists(bucket)
         _make_stack(bucket, name, branch, grace)
-        try:
-            files.write(CONFIG, _first_config(name), None)
-        except StaleListError:
-            raise _exists(bucket) from None
-        repo = cls(bucket, cache=cache, max_age=max_age, file_max_age=file_max_age)
-        if description is not None:
-            repo.set_description(description)
+        files.stage(CONFIG, _first_config(name))
+        repo = cls.__new__(cls)
+        repo._open(bucket, files, cache, max_age)
         return repo
+
+    def publish(self) -> None:
+        """Let others find a repository that :meth:`draft` has made.
+
+        Raises:
+          StorageError: one of :mod:`.errors`; ``EEXIST`` if somebody else has made it meanwhile:
+            its refs are the same
+          OutcomeUnknownError: if nobody knows whether it is, or will be, there
+        """
+        try:
+            self._files.publish(CONFIG)
+        except StaleListError:
+            raise _exists(self.bucket) from None
+        self._opened_with = self._find_config()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.bucket.location}>"

@@ -143,6 +143,8 @@ class ObjectReader:
         Args:
           oid: hex object id
         """
+        if not self._disks:
+            return ObjectID(oid) in self.store  # which need not read it
         return self.find(a2b_hex(oid)) is not None or self.type_of(oid) is not None
 
     def type_of(self, oid: bytes) -> int | None:

@@ -16,6 +16,7 @@ check_version("server")
 check_all(SERVER)
 
 from .access import Access
+from .bucket_folder import BucketFolder
 from .folder import Folder
 from .handlers import HANDLERS
 from .receive_pack.handler import ReceivePackHandler
@@ -29,6 +30,7 @@ __all__ = [
     "HANDLERS",
     "Access",
     "Application",
+    "BucketFolder",
     "Folder",
     "GitServer",
     "HTTPGitServer",

@@ -18,6 +18,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from dulwich.errors import NotGitRepository
 from dulwich.repo import MemoryRepo
@@ -28,7 +29,16 @@ from ..engine.stack.lock_queue import Waiter
 from ..repo.repo import Repo
 from .errors import RefusedError
 
-__all__ = ["STAGING", "Creation", "Maker", "UnbornRepo", "UnfitNameError", "parts_of"]
+__all__ = [
+    "STAGING",
+    "AnyCreation",
+    "Creation",
+    "Maker",
+    "UnbornRepo",
+    "UnfitNameError",
+    "default_branch",
+    "parts_of",
+]
 
 STAGING = ".new-"
 """Prefix of the names of staging directories, which are not served."""
@@ -110,33 +120,53 @@ class Maker:
                         shutil.rmtree(entry.path, ignore_errors=True)
 
 
+class AnyCreation(Protocol):
+    """Creates one repository; a context manager.
+
+    Attributes:
+      repo: the repository to push to; another push may have created it meanwhile
+
+    Raises:
+      RefusedError: on entry, if another push takes too long to create it
+    """
+
+    repo: Any
+
+    def __enter__(self) -> AnyCreation: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def publish(self) -> None:
+        """Let others find the repository; ``repo`` is open there from then on.
+
+        Raises:
+          OSError: if that fails
+        """
+
+
 class UnbornRepo(MemoryRepo):
     """Stands for a repository that a push may create; it is empty.
 
     Args:
-      maker: creates the repository
-      path: as the client sent it
-      place: the directory of the repository
+      begin: takes seconds to wait for other pushes, and begins to create the repository
     """
 
-    def __init__(self, maker: Maker, path: str, place: str) -> None:
+    def __init__(self, begin: Callable[[float], AnyCreation]) -> None:
         super().__init__()
-        self._maker = maker
-        self._path = path
-        self._place = place
+        self._begin = begin
 
     def get_config_stack(self) -> GitStackedConfig:
         """Give the configuration that applies outside of a repository."""
         return config_in_force()
 
-    def creation(self, timeout: float) -> Creation:
+    def creation(self, timeout: float) -> AnyCreation:
         """Begin to create the repository.
 
         Args:
           timeout: seconds to wait for other pushes that create it; each one that is over gives
             those behind it the same time again
         """
-        return Creation(self._maker, self._path, self._place, timeout)
+        return self._begin(timeout)
 
 
 class Creation:
@@ -175,7 +205,7 @@ class Creation:
         staging = os.path.join(self._maker.root, STAGING + secrets.token_hex(8))
         os.mkdir(staging)
         self._staging = staging
-        Repo.init_bare(staging, default_branch=_default_branch()).close()
+        Repo.init_bare(staging, default_branch=default_branch()).close()
         # Open it again: the repository that `init` returns has not read the configuration.
         return Repo(staging)
 
@@ -203,7 +233,8 @@ class Creation:
         self._turn.leave(had_lock=True)
 
 
-def _default_branch() -> bytes:
+def default_branch() -> bytes:
+    """Give the short name of the branch that HEAD leads to in a new repository."""
     try:
         return config_in_force().get((b"init",), b"defaultBranch")
     except KeyError:

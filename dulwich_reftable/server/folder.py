@@ -11,17 +11,36 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any, Protocol
 
 from dulwich.errors import NotGitRepository
 from dulwich.server import Backend
 
 from ..repo.repo import Repo
 from .access import is_safe
-from .creation import STAGING, Maker, UnbornRepo, UnfitNameError, parts_of
+from .creation import STAGING, Creation, Maker, UnbornRepo, UnfitNameError, parts_of
 
-__all__ = ["Folder", "Session"]
+__all__ = ["AnyFolder", "Folder", "Session"]
 
 _log = logging.getLogger("dulwich_reftable.server")
+
+
+class AnyFolder(Protocol):
+    """Repositories to serve: a :class:`Folder`, or one in an object store."""
+
+    root: str
+
+    def find(self, path: str | bytes) -> Any:
+        """Open a repository; see :meth:`Folder.find`."""
+
+    def find_for_push(self, path: str | bytes) -> Any:
+        """Open a repository, or give a stand-in; see :meth:`Folder.find_for_push`."""
+
+    def release(self, repo: Any) -> None:
+        """Take back what one of these gave, at the end of a request."""
+
+    def session(self) -> Session:
+        """Begin a request."""
 
 
 class Folder:
@@ -73,7 +92,8 @@ class Folder:
         is_taken = any(map(os.path.lexists, (place, place.removesuffix(".git"))))
         if is_taken or not self._has(parent) or self._is_in_repository(parent):
             raise UnfitNameError(f"no repository can be made at {name!a}: something else is there")
-        return UnbornRepo(self._maker, name, place)
+        maker = self._maker
+        return UnbornRepo(lambda timeout: Creation(maker, name, place, timeout))
 
     def _look(self, path: str) -> Repo | None:
         """Open a repository; None if it does not exist or must not be served."""
@@ -126,6 +146,10 @@ class Folder:
             place = os.path.dirname(place)
         return False
 
+    def release(self, repo: Repo | UnbornRepo) -> None:
+        """Close a repository at the end of a request."""
+        repo.close()
+
     def session(self) -> Session:
         """Begin a request; the repositories that it opens are closed at its end."""
         return Session(self)
@@ -134,21 +158,19 @@ class Folder:
 class Session(Backend):
     """The open repositories of one request; a context manager that closes them."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: AnyFolder) -> None:
         self._folder = folder
-        self._opened: dict[str, Repo | UnbornRepo] = {}
+        self._opened: dict[str, Any] = {}
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *error: object) -> None:
         for repo in self._opened.values():
-            repo.close()
+            self._folder.release(repo)
         self._opened.clear()
 
-    def open_repository(  # type: ignore[override]  # dulwich's protocol is narrower than its use
-        self, path: str | bytes, *, for_push: bool = False
-    ) -> Repo | UnbornRepo:
+    def open_repository(self, path: str | bytes, *, for_push: bool = False) -> Any:
         """Open a repository, or give the one that is already open.
 
         Args:

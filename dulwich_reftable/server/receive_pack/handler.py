@@ -31,7 +31,7 @@ from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
 from ...refs.container import ReftableRefsContainer
 from ..advertised_refs import pin_refs
 from ..connection import Connection
-from ..creation import Creation, UnbornRepo
+from ..creation import AnyCreation, UnbornRepo
 from ..errors import PackError, RefusedError, describe, printable, telling
 from ..pkt_lines import FLUSH, read_line
 from ..service import Service
@@ -154,7 +154,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             commands.append(Command(old.lower(), new.lower(), name))
         raise RefusedError("receive-pack: too many commands")
 
-    def _serve(self, commands: list[Command], creation: Creation | None) -> None:
+    def _serve(self, commands: list[Command], creation: AnyCreation | None) -> None:
         """Do a push and report its outcome.
 
         Args:
@@ -193,7 +193,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         return Hooks(self.repo, self.config, self._tell, self.settings.keep_alive, self.client)
 
     def _publish(
-        self, creation: Creation, commands: list[Command], done: list[Command]
+        self, creation: AnyCreation, commands: list[Command], done: list[Command]
     ) -> list[Command]:
         """Move a new repository to its place; gives the commands that are done."""
         try:

@@ -18,6 +18,7 @@ __all__ = ["ATOMIC", "FAILED", "LOCKED", "PushApplication", "mismatch"]
 
 LOCKED = b"the refs are locked by somebody else"
 FAILED = b"failed to update ref"
+UNKNOWN = b"outcome unknown: fetch to see whether the ref was updated"
 ATOMIC = b"atomic push failure"
 _CONFLICT = b"refname conflict"
 _HOOK = b"reference-transaction hook declined"

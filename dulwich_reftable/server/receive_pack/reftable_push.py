@@ -8,8 +8,11 @@ the update, and the report is true.
 
 from __future__ import annotations
 
+import logging
+
 from ...engine.errors import (
     LockError,
+    OutcomeUnknownError,
     RecordError,
     RefConflictError,
     ReftableError,
@@ -18,10 +21,13 @@ from ...engine.errors import (
 from ...refs.errors import BadRefNameError
 from ...refs.signature import Signature
 from ...refs.transaction import Transaction
+from ..errors import printable
 from .commands import Command, pending, refuse
-from .push_application import FAILED, LOCKED, PushApplication, mismatch
+from .push_application import FAILED, LOCKED, UNKNOWN, PushApplication, mismatch
 
 __all__ = ["ReftablePush"]
+
+_log = logging.getLogger(__name__)
 
 _ROUNDS = 10
 """How often a push is tried that has names which turn out to be too long."""
@@ -45,6 +51,11 @@ class ReftablePush(PushApplication):
                 self._refuse_long(max(left, key=lambda command: len(command.target)))
             except LockError:
                 refuse(left, LOCKED)
+            except OutcomeUnknownError as error:
+                text = "error: the store did not answer: an update may have happened, or not\n"
+                self.explanations.append(text.encode())
+                _log.error("the outcome of a push is unknown: %s", printable(str(error)))
+                refuse(left, UNKNOWN)
             except (ReftableError, OSError):
                 refuse(left, FAILED)
         refuse(pending(commands), FAILED)

@@ -17,7 +17,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from ..access import Access
 from ..errors import describe, printable
-from ..folder import Folder
+from ..folder import AnyFolder
 from ..handlers import HANDLERS, Handlers
 from .body import Chunked, Limited
 from .patience import PatientHandler
@@ -50,7 +50,7 @@ class HTTPGitServer(Server, WSGIServer):
 
     def __init__(
         self,
-        folder: Folder,
+        folder: AnyFolder,
         host: str = "127.0.0.1",
         port: int = 8000,
         handlers: Handlers = HANDLERS,

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..access import Access
 from ..errors import HANGUPS, describe
-from ..folder import Folder
+from ..folder import AnyFolder
 from ..handlers import Handlers
 
 __all__ = ["Server", "log", "run"]
@@ -67,7 +67,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self,
         address: tuple[str, int],
         handler: Any,
-        folder: Folder,
+        folder: AnyFolder,
         handlers: Handlers,
         access: Access | None,
     ) -> None:

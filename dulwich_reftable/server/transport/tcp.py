@@ -16,7 +16,7 @@ from ..access import Access
 from ..connection import Connection
 from ..creation import UnfitNameError
 from ..errors import HANGUPS, RefusedError, describe, printable, telling, trace
-from ..folder import Folder
+from ..folder import AnyFolder
 from ..handlers import HANDLERS, Handlers, about_client, outcome_of
 from ..pkt_lines import read_line
 from .patience import PatientHandler
@@ -44,7 +44,7 @@ class GitServer(Server):
 
     def __init__(
         self,
-        folder: Folder,
+        folder: AnyFolder,
         host: str = "127.0.0.1",
         port: int = TCP_GIT_PORT,
         handlers: Handlers = HANDLERS,

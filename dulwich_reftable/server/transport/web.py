@@ -23,7 +23,7 @@ from ...config.values import find_value
 from ..access import Access
 from ..connection import Connection
 from ..errors import HANGUPS, describe, printable, trace
-from ..folder import Folder, Session
+from ..folder import AnyFolder, Session
 from ..handlers import HANDLERS, Handlers, about_client, outcome_of
 from .body import Read, bounded, decoded, plain_reader
 from .serving import log
@@ -50,7 +50,7 @@ class Application:
     """
 
     def __init__(
-        self, folder: Folder, handlers: Handlers = HANDLERS, access: Access | None = None
+        self, folder: AnyFolder, handlers: Handlers = HANDLERS, access: Access | None = None
     ) -> None:
         self._folder = folder
         self._handlers = handlers
