@@ -37,6 +37,7 @@ ROOMS = (
     "bucket",
     "patches",
     "migration",
+    "copying",
     "server",
     "server.upload_pack",
     "server.receive_pack",

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from dulwich.errors import NotGitRepository
+from dulwich.errors import ChecksumMismatch, NotGitRepository
 from dulwich.repo import InvalidUserIdentity, UnsupportedExtension, UnsupportedVersion
 
 from ..engine.errors import ReftableError
@@ -25,6 +25,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "clean": "remove stale files that dead writers left",
     "compact": "merge the tables of each stack into one",
+    "copy": "copy a repository whole, between directories and object stores",
     "disable": "undo enable",
     "dump": "show what is in a table, byte by byte",
     "enable": "let all programs of a Python environment handle reftable repositories",
@@ -66,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
         message = f"repository of an unknown format: {error}"
     except InvalidUserIdentity as error:
         message = f"not an identity: {str(error)!r}"
-    except (ReftableError, OSError, ValueError) as error:
+    except (ChecksumMismatch, ReftableError, OSError, ValueError) as error:
         message = str(error)
     print(f"{parser.prog}: {message}", file=sys.stderr)
     return 1

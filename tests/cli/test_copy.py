@@ -1,0 +1,35 @@
+"""The command ``copy``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("obstore", reason="obstore is not installed")
+
+from copying.test_copy import make, place
+
+from cli.conftest import Run
+
+
+def test_copy_up_and_down(tmp_path: Path, run: Run) -> None:
+    make(tmp_path / "source").close()
+    target = place()
+    done = run("copy", tmp_path / "source", target)
+    assert done.code == 0
+    assert done.lines[0] == "4 refs, 2 reflogs, 12 reflog entries"
+    assert b"remote.origin.url" in done.err
+    assert b"hunter2" not in done.err + done.out
+    assert run("copy", target, tmp_path / "down").code == 0
+    again = run("copy", target, tmp_path / "down")
+    assert again.code == 1
+    assert b"a copy already" in again.err
+    assert run("copy", "--update", target, tmp_path / "down").code == 0
+
+
+def test_secrets_are_not_shown(tmp_path: Path, run: Run) -> None:
+    make(tmp_path / "source").close()
+    done = run("copy", tmp_path / "source", "s3://key:hunter2@bucket/path")
+    assert done.code == 1
+    assert b"hunter2" not in done.err
