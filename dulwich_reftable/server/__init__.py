@@ -16,6 +16,7 @@ check_version("server")
 check_all(SERVER)
 
 from .access import Access
+from .authorization import ALLOW, CHALLENGE, DENY, AccessRequest, Decision, RefUpdate
 from .bucket_folder import BucketFolder
 from .folder import Folder
 from .handlers import HANDLERS
@@ -27,14 +28,20 @@ from .transport.web import Application
 from .upload_pack.handler import UploadPackHandler
 
 __all__ = [
+    "ALLOW",
+    "CHALLENGE",
+    "DENY",
     "HANDLERS",
     "Access",
+    "AccessRequest",
     "Application",
     "BucketFolder",
+    "Decision",
     "Folder",
     "GitServer",
     "HTTPGitServer",
     "ReceivePackHandler",
+    "RefUpdate",
     "Server",
     "UploadPackHandler",
     "run",

@@ -17,6 +17,7 @@ from dulwich.repo import Repo
 
 from ..config.files import config_in_force
 from ..config.values import get_boolean, items_of
+from .authorization import Authorize
 
 __all__ = ["Access", "is_enabled", "is_safe"]
 
@@ -28,6 +29,8 @@ class Access:
       enable: services to turn on besides ``"upload-pack"``, such as ``"receive-pack"``
       disable: services to turn off, also for authenticated users
       forbid_override: services that the configuration of a repository cannot turn on or off
+      authorize: rules for users, repositories and refs; they can only take away from what is on.
+        None for no such rules
     """
 
     def __init__(
@@ -36,7 +39,9 @@ class Access:
         enable: Collection[str] = (),
         disable: Collection[str] = (),
         forbid_override: Collection[str] = (),
+        authorize: Authorize | None = None,
     ) -> None:
+        self.authorize = authorize
         self._enabled = {"upload-pack", *enable} - set(disable)
         self._disabled = frozenset(disable)
         self._fixed = frozenset(forbid_override)

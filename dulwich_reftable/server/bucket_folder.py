@@ -111,12 +111,18 @@ class BucketFolder:
             if not self._creates:
                 raise
         place = "/".join(parts_of(_text(path)))
-        return UnbornRepo(lambda timeout: _Creation(self, place, timeout))
+        return UnbornRepo(place, lambda timeout: _Creation(self, place, timeout))
 
     def release(self, repo: BucketRepo | UnbornRepo) -> None:
         """Close what a request has opened: others may use the same repository."""
         if isinstance(repo, UnbornRepo):
             repo.close()
+
+    def name_of(self, repo: BucketRepo | UnbornRepo) -> str:
+        """Give the path of a repository below the folder."""
+        if isinstance(repo, UnbornRepo):
+            return repo.place
+        return repo.bucket.location.removeprefix(f"{self.root}/")
 
     def session(self) -> Session:
         """Begin a request."""

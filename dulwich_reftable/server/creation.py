@@ -148,11 +148,13 @@ class UnbornRepo(MemoryRepo):
     """Stands for a repository that a push may create; it is empty.
 
     Args:
+      place: where the repository will be
       begin: takes seconds to wait for other pushes, and begins to create the repository
     """
 
-    def __init__(self, begin: Callable[[float], AnyCreation]) -> None:
+    def __init__(self, place: str, begin: Callable[[float], AnyCreation]) -> None:
         super().__init__()
+        self.place = place
         self._begin = begin
 
     def get_config_stack(self) -> GitStackedConfig:

@@ -39,6 +39,9 @@ class AnyFolder(Protocol):
     def release(self, repo: Any) -> None:
         """Take back what one of these gave, at the end of a request."""
 
+    def name_of(self, repo: Any) -> str:
+        """Give the real path of a repository below the folder."""
+
     def session(self) -> Session:
         """Begin a request."""
 
@@ -93,7 +96,7 @@ class Folder:
         if is_taken or not self._has(parent) or self._is_in_repository(parent):
             raise UnfitNameError(f"no repository can be made at {name!a}: something else is there")
         maker = self._maker
-        return UnbornRepo(lambda timeout: Creation(maker, name, place, timeout))
+        return UnbornRepo(place, lambda timeout: Creation(maker, name, place, timeout))
 
     def _look(self, path: str) -> Repo | None:
         """Open a repository; None if it does not exist or must not be served."""
@@ -131,6 +134,15 @@ class Folder:
             _log.warning("%a belongs to another user; safe.directory could allow it", place)
         repo.close()
         return None
+
+    def name_of(self, repo: Repo | UnbornRepo) -> str:
+        """Give the real path of a repository below the folder, without ``/.git``.
+
+        A linked working tree has the name of its repository.
+        """
+        place = repo.place if isinstance(repo, UnbornRepo) else repo.commondir()
+        name = os.path.relpath(os.path.realpath(place), self.root).replace(os.sep, "/")
+        return name.removesuffix("/.git")
 
     def _has(self, path: str) -> bool:
         real = os.path.realpath(path)
@@ -184,3 +196,7 @@ class Session(Backend):
             folder = self._folder
             self._opened[key] = folder.find_for_push(key) if for_push else folder.find(key)
         return self._opened[key]
+
+    def name_of(self, repo: Repo | UnbornRepo) -> str:
+        """Give the real path of an open repository below the folder."""
+        return self._folder.name_of(repo)

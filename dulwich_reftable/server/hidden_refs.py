@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from typing import Any
 
 from dulwich.config import Config
 
@@ -21,13 +22,15 @@ class HiddenRefs:
 
     Args:
       rules: the least binding first
+      also: hides more names; no rule shows those again
 
     Attributes:
       prefixes: if no rule shows refs again: all names with one of these prefixes are hidden; the
         rules' own names are hidden, too. None if a rule shows refs again.
     """
 
-    def __init__(self, rules: Iterable[bytes]) -> None:
+    def __init__(self, rules: Iterable[bytes], also: Container[bytes] = ()) -> None:
+        self._also = also
         self._rules: list[tuple[bytes, bool]] = []
         for rule in rules:
             shows = rule.startswith(b"!")
@@ -50,10 +53,18 @@ class HiddenRefs:
             if not subsection and key == b"hiderefs"
         )
 
-    def __bool__(self) -> bool:
-        return bool(self._rules)
+    def beside(self, also: Container[bytes]) -> HiddenRefs:
+        """Give rules that hide more names, whatever these rules show again."""
+        both = HiddenRefs((), also)
+        both._rules, both.prefixes = self._rules, self.prefixes
+        return both
 
-    def __contains__(self, name: bytes) -> bool:
+    def __bool__(self) -> bool:
+        return bool(self._rules) or self._also != ()
+
+    def __contains__(self, name: Any) -> bool:
+        if name in self._also:
+            return True
         for rule, hides in self._rules:
             if name.startswith(rule) and name[len(rule) : len(rule) + 1] in (b"", b"/"):
                 return hides

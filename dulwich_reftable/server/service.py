@@ -14,6 +14,7 @@ from dulwich.server import Backend, PackHandler
 
 from ..objects.reader import ObjectReader
 from .advertised_refs import AdvertisedRefs
+from .authorization import Grant
 from .errors import RefusedError
 from .ref_advertisement import advertise
 
@@ -34,9 +35,11 @@ class Service(PackHandler):
     Attributes:
       service: its name, for messages
       version: the protocol version that the client asks for: 0, 1 or 2
+      grant: what the client may do; None if there are no rules
     """
 
     service = ""
+    grant: Grant | None = None
     repo: Any
 
     def __init__(

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from wsgiref.handlers import BaseHandler
 
 import pytest
@@ -42,7 +43,7 @@ CASES = [
 @pytest.mark.parametrize(("operator", "repository", "expected"), CASES)
 @pytest.mark.parametrize("server", ["daemon", "http"])
 def test_what_is_on(
-    operator: dict[str, list[str]],
+    operator: dict[str, Any],
     repository: dict[str, str],
     expected: tuple[bool, bool],
     server: str,

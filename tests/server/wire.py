@@ -48,6 +48,15 @@ def ask(url: str, service: str, body: bytes, *, version: int = 0) -> bytes:
             return stream.read()
 
 
+def ask_raw(url: str, service: str) -> bytes:
+    """Ask for an advertisement over TCP; return all that the server says before it hangs up."""
+    with connect(url) as connection:
+        connection.sendall(line(f"{service} {urlsplit(url).path}\0host=x\0".encode()))
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as stream:
+            return stream.read()
+
+
 def push(url: str, *commands: bytes, pack: bytes = b"", capabilities: bytes = b"") -> bytes:
     """Push by hand; return the report of the server."""
     first, *rest = commands

@@ -22,7 +22,7 @@ from ..history import is_ancestor
 from .settings import ReceiveSettings
 from .working_trees import WorkingTree, checked_out
 
-__all__ = ["Command", "Policy", "pending", "refuse"]
+__all__ = ["Command", "Policy", "final_target", "pending", "refuse"]
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class Policy:
         self._store = store
         self._tell = tell
         self._types: dict[bytes, int | None] = {}
-        self._head = _symref_target(repo.refs, HEADREF)
+        self._head = final_target(repo.refs, HEADREF)
         self._checked_out = checked_out(repo, None if settings.bare else self._head)
 
     def resolve(self, commands: Collection[Command]) -> None:
@@ -111,7 +111,7 @@ class Policy:
                 command.refusal = b"funny refname"
                 continue
             try:
-                target = _symref_target(self._repo.refs, Ref(command.name))
+                target = final_target(self._repo.refs, Ref(command.name))
             except OSError:  # on files, a name may be too long for a path
                 command.refusal = b"failed to update ref"
                 continue
@@ -194,7 +194,7 @@ def _is_acceptable(name: bytes) -> bool:
     return name.startswith(b"refs/") and name.count(b"/") > 1 and is_legal(name)
 
 
-def _symref_target(refs: RefsContainer, name: Ref) -> bytes | None:
+def final_target(refs: RefsContainer, name: Ref) -> bytes | None:
     """Give the ref that a symref finally leads to; None if it is none, b"" if it leads nowhere."""
     if symref_target(refs.read_ref(name)) is None:
         return None

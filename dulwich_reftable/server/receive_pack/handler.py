@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -41,6 +42,7 @@ from .files_push import FilesPush
 from .fsck import ObjectChecker
 from .hooks import Hooks
 from .incoming import IncomingPack
+from .permission import refuse_force, refuse_update
 from .quarantine import Quarantine
 from .reftable_push import ReftablePush
 from .settings import ReceiveSettings
@@ -86,7 +88,10 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     @cached_property
     def settings(self) -> ReceiveSettings:
         """What the repository's configuration says."""
-        return ReceiveSettings.of(self.config, bare=self.repo.bare)
+        settings = ReceiveSettings.of(self.config, bare=self.repo.bare)
+        if self.grant is not None and self.grant.hides:
+            return replace(settings, hidden=settings.hidden.beside(self.grant.hidden))
+        return settings
 
     def capabilities(self) -> Iterable[bytes]:
         """Return the list of capabilities that are advertised."""
@@ -252,6 +257,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                 command.name, creates=command.creates, deletes=command.deletes
             ):
                 command.refusal = b"there is no proc-receive hook here"
+            elif self.grant is not None:
+                command.refusal = refuse_update(self.grant, command, self.repo.refs)
         if atomic and len(pending(commands)) < len(commands):
             refuse(commands, b"atomic push failure")
         asked = pending(commands)
@@ -293,6 +300,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         policy.resolve(commands)
         for command in pending(commands):
             command.refusal = policy.check(command)
+            if command.refusal is None and self.grant is not None:
+                command.refusal = refuse_force(self.grant, command, repo.object_store)
             if command.refusal is None and not hooks.update(command.name, command.old, command.new):
                 self._tell(b"error: hook declined to update %s\n" % command.name)
                 command.refusal = b"hook declined"

@@ -13,6 +13,8 @@ from dulwich.errors import GitProtocolError, NotGitRepository
 from dulwich.protocol import TCP_GIT_PORT, pkt_line
 
 from ..access import Access
+from ..admission import admit, apply_grant
+from ..authorization import AccessRequest
 from ..connection import Connection
 from ..creation import UnfitNameError
 from ..errors import HANGUPS, RefusedError, describe, printable, telling, trace
@@ -96,9 +98,10 @@ class _Request(PatientHandler):
         handler = server.handlers.get(service)
         if handler is None:
             raise RefusedError("service not enabled: " + self._what)
+        who = AccessRequest(None, str(self.client_address[0]), args[0], service.decode())
         with server.folder.session() as session:
             try:
-                repo = session.open_repository(args[0], for_push=service == b"git-receive-pack")
+                repo, grant = admit(session, server.access.authorize, who)
             except UnfitNameError as error:
                 raise RefusedError(str(error)) from error
             except NotGitRepository as error:
@@ -110,6 +113,7 @@ class _Request(PatientHandler):
             shown = f"[{host}]" if ":" in host else host
             client = {"REMOTE_ADDR": shown, "REMOTE_PORT": str(port)}
             serving = handler(session, args, proto, **about_client(handler, client))
+            apply_grant(serving, grant)
             serving.handle()
             return outcome_of(serving)
 

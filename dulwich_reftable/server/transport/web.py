@@ -21,6 +21,8 @@ from dulwich.errors import GitProtocolError, NotGitRepository
 from ...config.types import unsigned
 from ...config.values import find_value
 from ..access import Access
+from ..admission import ChallengeError, ForbiddenError, admit, apply_grant
+from ..authorization import AccessRequest
 from ..connection import Connection
 from ..errors import HANGUPS, describe, printable, trace
 from ..folder import AnyFolder, Session
@@ -32,6 +34,7 @@ __all__ = ["Application"]
 
 _SERVICES = ("git-upload-pack", "git-receive-pack")
 _MOST_DRAINED = 1 << 20
+_CHALLENGE = ("WWW-Authenticate", 'Basic realm="git", charset="UTF-8"')
 _NO_CACHE = [
     ("Expires", "Fri, 01 Jan 1980 00:00:00 GMT"),
     ("Pragma", "no-cache"),
@@ -96,12 +99,17 @@ class Application:
         if handler is None:
             raise _StatusError("403 Forbidden", f"service not enabled: {request.service}")
         for_push = request.service == "git-receive-pack"
+        user = environ.get("REMOTE_USER") or None
+        who = AccessRequest(user, environ.get("REMOTE_ADDR"), request.path, request.service)
         try:
-            repo = session.open_repository(request.path, for_push=for_push)
+            repo, grant = admit(session, self._access.authorize, who)
+        except ChallengeError as error:
+            raise _StatusError("401 Unauthorized", str(error), _CHALLENGE) from error
+        except ForbiddenError as error:
+            raise _StatusError("403 Forbidden", str(error)) from error
         except NotGitRepository as error:
             raise _StatusError("404 Not Found", str(error)) from error
         config = repo.get_config_stack()
-        user = environ.get("REMOTE_USER")
         if not self._access.allows(config, "http", request.service, user):
             raise _StatusError("403 Forbidden", f"service not enabled: {request.service}")
         try:
@@ -121,6 +129,7 @@ class Application:
             stateless_rpc=True, advertise_refs=request.advertises,
             git_protocol=environ.get("HTTP_GIT_PROTOCOL"), **about,
         )  # fmt: skip
+        apply_grant(serving, grant)
         if request.advertises:
             proto.write_pkt_line(f"# service={request.service}\n".encode())
             proto.write_pkt_line(None)

@@ -72,7 +72,10 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
     @cached_property
     def settings(self) -> UploadSettings:
         """What the repository's configuration says."""
-        return UploadSettings.of(self.config)
+        settings = UploadSettings.of(self.config)
+        if self.grant is not None and self.grant.hides:
+            return settings.concealing(self.grant.hidden)
+        return settings
 
     @cached_property
     def advertised(self) -> AdvertisedRefs:
@@ -183,7 +186,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             line = read_line(self.proto)
         else:
             raise RefusedError("upload-pack: too many lines")
-        self._check_wants(fetch)
+        self.check_wants(fetch)
         return fetch
 
     def read_argument(self, line: bytes, fetch: Fetch) -> bool:
@@ -251,7 +254,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             raise RefusedError(f"upload-pack: deepen-not is not a ref: {name[:80]!r}")
         return found[0].oid
 
-    def _check_wants(self, fetch: Fetch) -> None:
+    def check_wants(self, fetch: Fetch) -> None:
         """Check that the client may have all wanted objects.
 
         Raises:

@@ -7,7 +7,8 @@ The keys and their values are git's (``git help config``: ``uploadpack.*``, ``up
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 from dulwich.config import Config
 
@@ -30,6 +31,7 @@ class UploadSettings:
       allow_any: whether clients may want any object by id
       allow_filter: whether clients may make partial clones
       filters: the filters that partial clones may use
+      only_visible: whether wants of protocol version 2, too, must be reachable from visible refs
     """
 
     hidden: HiddenRefs
@@ -38,6 +40,22 @@ class UploadSettings:
     allow_any: bool
     allow_filter: bool
     filters: FilterPolicy
+    only_visible: bool = False
+
+    def concealing(self, hidden: Container[bytes]) -> UploadSettings:
+        """Give settings that disclose nothing of some refs to a client that knows object ids.
+
+        A partial clone is refused, because it would ask for trees and blobs by id.
+        """
+        return replace(
+            self,
+            hidden=self.hidden.beside(hidden),
+            allow_tip=False,
+            allow_reachable=False,
+            allow_any=False,
+            allow_filter=False,
+            only_visible=True,
+        )
 
     @classmethod
     def of(cls, config: Config) -> UploadSettings:

@@ -57,6 +57,9 @@ class _Handler(Protocol):
     def read_argument(self, line: bytes, fetch: Fetch) -> bool:
         """Read an argument that all protocol versions have."""
 
+    def check_wants(self, fetch: Fetch) -> None:
+        """Check that visible refs reach all wanted objects."""
+
     def send(self, fetch: Fetch, *, quiet: bool) -> None:
         """Send the pack."""
 
@@ -224,7 +227,9 @@ def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, s
         elif not handler.read_argument(argument, fetch):
             raise RefusedError(f"unexpected line {argument[:60]!r}")
     absent = next((oid for oid in fetch.wants if not objects.exists(oid)), None)
-    if absent is not None:
+    if handler.settings.only_visible:
+        handler.check_wants(fetch)
+    elif absent is not None:
         raise RefusedError(f"upload-pack: not our ref {absent.decode()}")
     fetch.include_tags = b"include-tag" in flags
     fetch.is_thin = b"thin-pack" in flags
