@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import socket
 
 __all__ = ["add_arguments", "run"]
 
@@ -14,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Everybody who reaches the address can fetch everything below ROOT: there are no "
         "passwords. Pushing is off until --enable or a repository's daemon.receivePack (with "
         "--http: http.receivePack) turns it on. Repositories of other users are served only if "
-        "safe.directory names them. The server ends on SIGINT and SIGTERM."
+        "safe.directory names them. The server ends on SIGINT and SIGTERM; on SIGHUP new workers "
+        "start, and the old ones finish their requests."
     )
     parser.add_argument("root", metavar="ROOT", help="folder of the repositories")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
@@ -49,11 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-connections", type=int, default=256, metavar="NUMBER",
         help="serve at most so many clients at a time (%(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, metavar="NUMBER",
+        help="processes that serve; 1 for this one alone (by default as many as cores)",
+    )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="log only warnings")
 
 
 def run(parsed: argparse.Namespace) -> int:
     from ..server import HANDLERS, Access, Folder, GitServer, HTTPGitServer, Server, run
+    from ..server.transport.workers import Supervisor, can_fork, cores, listen
 
     logging.basicConfig(
         level=logging.WARNING if parsed.quiet else logging.INFO,
@@ -67,14 +74,27 @@ def run(parsed: argparse.Namespace) -> int:
         disable=parsed.disable + push * parsed.read_only,
         forbid_override=parsed.forbid_override + push * parsed.read_only,
     )
-    folder = Folder(parsed.root, create=parsed.create)
+    kind: type[GitServer] | type[HTTPGitServer]
     kind, port = (HTTPGitServer, 8000) if parsed.http else (GitServer, 9418)
-    server: Server = kind(
-        folder, parsed.host, port if parsed.port is None else parsed.port, HANDLERS, access
-    )
-    server.idle_timeout = parsed.timeout
-    server.max_connections = parsed.max_connections
-    print(f"serving {folder.root} at {server.url}")
-    print(access.describe(server.section), flush=True)
-    run(server)
+    workers = max(1, cores() if parsed.workers is None else parsed.workers)
+    if workers > 1 and not can_fork():
+        logging.warning("workers need fork, which this system lacks: one process serves")
+        workers = 1
+    # Workers open the folder anew, after the fork; this is to find mistakes early.
+    root = Folder(parsed.root).root
+    listener = listen(parsed.host, port if parsed.port is None else parsed.port)
+
+    def make(listener: socket.socket) -> Server:
+        folder = Folder(parsed.root, create=parsed.create)
+        server: Server = kind(folder, handlers=HANDLERS, access=access, listener=listener)
+        server.idle_timeout = parsed.timeout
+        server.max_connections = -(-parsed.max_connections // workers)
+        return server
+
+    print(f"serving {root} at {kind.url_at(listener.getsockname())}")
+    print(access.describe(kind.section), flush=True)
+    if workers > 1:
+        return Supervisor(listener, make, workers).run()
+    run(make(listener))
+    logging.getLogger("dulwich_reftable.server").info("ended")
     return 0

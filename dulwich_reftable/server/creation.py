@@ -3,8 +3,8 @@
 
 Before that, the client sees an empty repository that exists only in memory. The push goes to a
 repository in a staging directory. If it updates a ref, the last step renames the directory to its
-final place. Pushes that would create the same repository run one after another, so the second one
-finds the repository of the first one.
+final place. Pushes that would create the same repository run one after another, in all processes
+of a server, so the second one finds the repository of the first one.
 
 Names are restricted (:func:`parts_of`), because the client chooses a name and operators, backup
 scripts and web pages have to handle the directory.
@@ -12,6 +12,7 @@ scripts and web pages have to handle the directory.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -28,6 +29,11 @@ from ..config.values import GitStackedConfig
 from ..engine.stack.lock_queue import Waiter
 from ..repo.repo import Repo
 from .errors import RefusedError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "STAGING",
@@ -59,6 +65,8 @@ _RESERVED = frozenset(
 
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 _STALE = 24 * 3600
+_POLL = 0.02
+_TAKES_LONG = "another push is making this repository; try again later"
 
 
 class UnfitNameError(NotGitRepository):
@@ -191,11 +199,13 @@ class Creation:
         self._timeout = timeout
         self._turn = Waiter(place)
         self._staging: str | None = None
+        self._lock: _ProcessLock | None = None
 
     def __enter__(self) -> Creation:
         if not self._turn.wait(self._timeout):
-            raise RefusedError("another push is making this repository; try again later")
+            raise RefusedError(_TAKES_LONG)
         try:
+            self._lock = _ProcessLock(self._maker.root, self._place, self._timeout)
             found = self._maker.find(self._path)
             self.repo = found or self._stage()
         except BaseException:
@@ -232,7 +242,56 @@ class Creation:
     def _clean(self) -> None:
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.release()
         self._turn.leave(had_lock=True)
+
+
+class _ProcessLock:
+    """Keeps other processes from creating the same repository; a killed one holds it no longer.
+
+    Args:
+      root: the folder of all repositories
+      place: the directory of the repository
+      timeout: seconds to wait
+
+    Raises:
+      RefusedError: if another process holds it for too long
+    """
+
+    def __init__(self, root: str, place: str, timeout: float) -> None:
+        self._fd = -1
+        if fcntl is None:
+            return  # the rename at the end fails if another process is faster
+        name = hashlib.sha256(os.fsencode(place)).hexdigest()[:32]
+        self._path = os.path.join(root, f"{STAGING}{name}.lock")
+        deadline = time.monotonic() + timeout
+        while not self._try():
+            if time.monotonic() > deadline:
+                raise RefusedError(_TAKES_LONG)
+            time.sleep(_POLL)
+
+    def _try(self) -> bool:
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The process that held it may have removed the file before we had the lock.
+            if os.path.samestat(os.fstat(fd), os.stat(self._path)):
+                self._fd, fd = fd, -1
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        finally:
+            if fd != -1:
+                os.close(fd)
+        return False
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._fd != -1:
+            os.unlink(self._path)
+            os.close(self._fd)
+            self._fd = -1
 
 
 def default_branch() -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,7 @@ from support.git import Git
 
 from dulwich_reftable.server import Server
 
-from .serving import running
+from .serving import Start, running
 
 
 @pytest.fixture(params=["tcp-reftable", "http-reftable", "tcp-files"])
@@ -106,3 +108,27 @@ def server(root: Path, kind: str) -> Iterator[Server]:
 def url(server: Server, origin: Git) -> str:
     """The URL of the served repository."""
     return server.url + "origin.git"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a server in a process of its own; gives the process and the address."""
+    started = []
+
+    def run(*args: str) -> tuple[subprocess.Popen[bytes], str]:
+        with open(tmp_path / "log", "wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-W", "error", *args], stdout=subprocess.PIPE, stderr=log
+            )
+        started.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        assert line.startswith("serving "), (tmp_path / "log").read_text()
+        return process, line.split()[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +12,18 @@ from dulwich_reftable.server import HANDLERS, Access, Folder, GitServer, HTTPGit
 from dulwich_reftable.server.handlers import Handlers
 
 EVERYBODY = Access(enable=["receive-pack"])
+Start = Callable[..., tuple[subprocess.Popen[bytes], str]]
+"""Starts a server in a process of its own; gives the process and the address."""
+
 KINDS = {"tcp": GitServer, "http": HTTPGitServer}
+
+
+WAITING_HOOK = """#!/bin/sh
+touch "$GIT_DIR/begun"
+left=2000
+while test ! -e "$GIT_DIR/go" && test $((left -= 1)) -gt 0; do sleep 0.01; done
+"""
+"""A hook that waits for the test."""
 
 
 @contextmanager

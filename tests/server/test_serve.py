@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,37 +19,11 @@ from dulwich_reftable.server import Folder
 
 from . import wire
 from .pushing import push, refs_of
-from .serving import running
+from .serving import WAITING_HOOK, Start, running
 
 pytestmark = requires_git
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-Start = Callable[..., tuple[subprocess.Popen[bytes], str]]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a server in a process of its own; gives the process and the address."""
-    started = []
-
-    def run(*args: str) -> tuple[subprocess.Popen[bytes], str]:
-        with open(tmp_path / "log", "wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-W", "error", *args], stdout=subprocess.PIPE, stderr=log
-            )
-        started.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline().decode()
-        assert line.startswith("serving "), (tmp_path / "log").read_text()
-        return process, line.split()[-1]
-
-    yield run
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 def log_of(tmp_path: Path) -> list[str]:
@@ -107,13 +80,6 @@ def test_what_is_wrong_is_said(root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, said = serve("--port", str(taken.getsockname()[1]), str(root))
     assert (code, "in use" in said, "Traceback" in said) == (1, True, False)
-
-
-WAITING_HOOK = """#!/bin/sh
-touch "$GIT_DIR/begun"
-left=2000
-while test ! -e "$GIT_DIR/go" && test $((left -= 1)) -gt 0; do sleep 0.01; done
-"""
 
 
 @pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)

@@ -8,8 +8,8 @@ framing is checked strictly. The application gets the body as a stream that ends
 from __future__ import annotations
 
 import io
+import socket
 from http.client import LineTooLong
-from socketserver import TCPServer
 from typing import Any, cast
 from wsgiref.handlers import SimpleHandler
 from wsgiref.headers import Headers
@@ -40,6 +40,7 @@ class HTTPGitServer(Server, WSGIServer):
       handlers: by the services' names
       access: which services are on; None for fetching only, unless a repository's
         ``http.receivePack`` turns on pushing
+      listener: a socket that listens already; it replaces the address
     """
 
     scheme = section = "http"
@@ -55,13 +56,14 @@ class HTTPGitServer(Server, WSGIServer):
         port: int = 8000,
         handlers: Handlers = HANDLERS,
         access: Access | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
-        super().__init__((host, port), _Request, folder, handlers, access)
+        super().__init__((host, port), _Request, folder, handlers, access, listener)
         self.set_app(Application(folder, handlers, self.access))
 
     def server_bind(self) -> None:
-        """Bind the socket, without asking for the name of the host, which takes time."""
-        TCPServer.server_bind(self)
+        """Bind the socket, and set what WSGI asks for."""
+        Server.server_bind(self)
         self.server_name = str(self.server_address[0])
         self.server_port = int(self.server_address[1])
         self.setup_environ()

@@ -19,12 +19,14 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from ..access import Access
 from ..errors import HANGUPS, describe
 from ..folder import AnyFolder
 from ..handlers import Handlers
+from .board import lone_seat
 
 __all__ = ["Server", "log", "run"]
 
@@ -32,6 +34,7 @@ log = logging.getLogger("dulwich_reftable.server")
 
 _LINGER = 5.0
 _LOOK = 0.1
+_AFTER_YOU = 0.02
 _MOST_LINGERING = 256
 
 
@@ -45,6 +48,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
       idle_timeout: seconds that the server waits for a client; see :class:`.patience.Patience`
       max_connections: the most connections at a time
       grace: seconds for running requests to finish when the server ends
+      seat: the numbers that it shares with other workers
     """
 
     allow_reuse_address = True
@@ -70,7 +74,10 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         folder: AnyFolder,
         handlers: Handlers,
         access: Access | None,
+        listener: socket.socket | None = None,
     ) -> None:
+        self._listener = listener
+        self.seat = lone_seat()
         self.folder = folder
         self.handlers = handlers
         self.access = access or Access()
@@ -83,12 +90,46 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._next_look = 0.0
         super().__init__(address, handler)
 
+    def server_bind(self) -> None:
+        """Bind the socket, unless there is one that listens already."""
+        if self._listener is None:
+            # Not `super`: the server for HTTP would ask for the name of the host, which takes time.
+            socketserver.TCPServer.server_bind(self)
+            return
+        self.socket.close()
+        self.socket = self._listener
+        self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        """Listen, unless the socket does already."""
+        if self._listener is None:
+            super().server_activate()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection; let workers that have less to do go first.
+
+        Raises:
+          OSError: if another worker has taken it
+        """
+        if not self.seat.is_least_loaded:
+            time.sleep(_AFTER_YOU)
+        return super().get_request()
+
     @property
     def url(self) -> str:
         """The URL of the server."""
-        host, port = self.server_address[:2]
+        return self.url_at(self.server_address)
+
+    @classmethod
+    def url_at(cls, address: Any) -> str:
+        """Give the URL of a server.
+
+        Args:
+          address: of its socket
+        """
+        host, port = address[:2]
         shown = f"[{host!s}]" if ":" in str(host) else str(host)
-        return f"{self.scheme}://{shown}:{port}/"
+        return f"{cls.scheme}://{shown}:{port}/"
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a new thread, unless the server is busy."""
@@ -96,6 +137,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             has_room = len(self._connections) < self.max_connections or self._cut_idle()
             if has_room:
                 self._connections[request] = time.monotonic()
+            self.seat.connections = len(self._connections)
         if not has_room:
             log.warning("%s turned away: too many connections", client_address[0])
             self._turn_away(request)
@@ -134,6 +176,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def service_actions(self) -> None:
         """Close rejected connections whose clients have gone; the server loop calls this."""
+        self.seat.beat()
         now = time.monotonic()
         if not self._turned_away or now < self._next_look:
             return
@@ -151,6 +194,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().shutdown_request(request)
         with self._changed:
             self._connections.pop(request, None)
+            self.seat.connections = len(self._connections)
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -164,6 +208,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def server_close(self) -> None:
         """Stop listening and wait for running requests; close those that take too long."""
         super().server_close()
+        self.seat.stop()
         deadline = time.monotonic() + self.grace
         with self._changed:
             self._changed.wait_for(lambda: not self._connections, self.grace)
@@ -196,11 +241,12 @@ def _cut(request: Any) -> None:
         return  # the client was faster
 
 
-def run(server: Server) -> None:
+def run(server: Server, begin: Callable[[], object] = lambda: None) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
       server: is closed at the end
+      begin: called when the server handles signals
     """
 
     def end(number: int, frame: object) -> None:
@@ -209,10 +255,10 @@ def run(server: Server) -> None:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        begin()
         # Signal handlers run in the main thread, between the polls of this loop.
         server.serve_forever()
     finally:
         server.server_close()
         for number, handler in before.items():
             signal.signal(number, handler)
-    log.info("ended")

@@ -40,6 +40,7 @@ class GitServer(Server):
       handlers: by the services' names
       access: which services are on; None for fetching only, unless a repository's
         ``daemon.receivePack`` turns on pushing
+      listener: a socket that listens already; it replaces the address
     """
 
     too_many = pkt_line(b"ERR too many connections; try again later")
@@ -51,8 +52,9 @@ class GitServer(Server):
         port: int = TCP_GIT_PORT,
         handlers: Handlers = HANDLERS,
         access: Access | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
-        super().__init__((host, port), _Request, folder, handlers, access)
+        super().__init__((host, port), _Request, folder, handlers, access, listener)
 
 
 class _Request(PatientHandler):

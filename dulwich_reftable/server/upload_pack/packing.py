@@ -11,6 +11,7 @@ from ...objects.reader import ObjectReader
 from ..advertised_refs import AdvertisedRefs
 from ..errors import RefusedError
 from ..history import History
+from ..turns import PACKING
 from .filters import Filter
 from .pack_writer import PackWriter
 from .selection import Selection
@@ -126,7 +127,7 @@ def send_pack(
     write: Callable[[bytes], object],
     progress: Callable[[bytes], None],
 ) -> None:
-    """Send a pack.
+    """Send a pack, when it is our turn.
 
     Args:
       repo: the repository
@@ -139,6 +140,18 @@ def send_pack(
       KeyError: if an object is missing
       ObjectFormatException: if an object is of the wrong type
     """
+    with PACKING.turn():
+        _send_pack(repo, objects, advertised, fetch, write, progress)
+
+
+def _send_pack(
+    repo: Any,
+    objects: ObjectReader,
+    advertised: AdvertisedRefs,
+    fetch: Fetch,
+    write: Callable[[bytes], object],
+    progress: Callable[[bytes], None],
+) -> None:
     history = History(objects, fetch.roots)
     selection = Selection(objects, history, fetch.filter or Filter(), progress)
     selection.add(fetch.wants, fetch.haves)
