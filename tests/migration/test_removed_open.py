@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 from support.filesystems import needs_proc, nfs
+from support.garbage import COUNTS_REFERENCES
 from support.git import requires_git
 
 import dulwich_reftable as dr
 
 from .scenes import Pools, Repository, make
 
-pytestmark = [requires_git, needs_proc]
+pytestmark = [
+    requires_git,
+    needs_proc,
+    pytest.mark.plain_filesystem("plays its own"),
+    pytest.mark.skipif(not COUNTS_REFERENCES, reason="files stay open until garbage is collected"),
+]
 
 
 @pytest.fixture
