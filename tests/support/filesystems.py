@@ -25,6 +25,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -273,7 +274,9 @@ def _map_of_windows(fd: int, length: int, *, access: int = 0) -> mmap.mmap:
 class Ghosts:
     """The files ``.nfs<number>`` that are left; one goes when nobody has it open any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, close: Callable[[int], None]) -> None:
+        self._close = close
+        self._lock = threading.RLock()
         self._numbers = count(1)
         self._left: dict[str, tuple[int, Identity]] = {}
         self._stale: set[Identity] = set()
@@ -281,16 +284,21 @@ class Ghosts:
 
     def names(self) -> list[str]:
         """Name those that are left."""
-        for name, (directory, identity) in list(self._left.items()):
-            if not is_open(identity):
-                with suppress(FileNotFoundError):  # its directory was removed
-                    _real_unlink(name, dir_fd=directory)
-                os.close(directory)
-                del self._left[name]
-        return sorted(self._left)
+        with self._lock:
+            for name, (directory, identity) in list(self._left.items()):
+                if not is_open(identity):
+                    with suppress(FileNotFoundError):  # its directory was removed
+                        _real_unlink(name, dir_fd=directory)
+                    self._close(directory)
+                    del self._left[name]
+            return sorted(self._left)
 
     def keep(self, path: Any, dir_fd: int | None) -> bool:
         """Keep a file that is to be removed or replaced, if it is open."""
+        with self._lock:
+            return self._keep(path, dir_fd)
+
+    def _keep(self, path: Any, dir_fd: int | None) -> bool:
         self.names()
         identity = _identity_of(path, dir_fd)
         if identity is None or not is_open(identity):
@@ -324,16 +332,25 @@ class Ghosts:
 
 
 def _play_nfs(patch: Patch) -> Ghosts:
-    ghosts = Ghosts()
-    unlink, rename, replace, rmdir = os.unlink, os.rename, os.replace, os.rmdir
+    ghosts = Ghosts(os.close)
+    unlink, rename, replace, close = os.unlink, os.rename, os.replace, os.close
 
     def removed(path: Any, *, dir_fd: int | None = None) -> None:
         if not ghosts.keep(path, dir_fd):
             unlink(path, dir_fd=dir_fd)
 
-    def removed_directory(path: Any, *, dir_fd: int | None = None) -> None:
+    def after_them(original: Any) -> Any:
+        """Remove the ghosts that nobody has open any more before something is done."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            ghosts.names()
+            return original(*args, **kwargs)
+
+        return call
+
+    def closed(fd: int) -> None:
+        close(fd)
         ghosts.names()
-        rmdir(path, dir_fd=dir_fd)
 
     def moving(original: Any) -> Any:
         def moved(src: Any, dst: Any, **kwargs: Any) -> None:
@@ -351,7 +368,9 @@ def _play_nfs(patch: Patch) -> Ghosts:
 
     patch.setattr(os, "unlink", removed)
     patch.setattr(os, "remove", removed)
-    patch.setattr(os, "rmdir", removed_directory)
+    patch.setattr(os, "close", closed)
+    for name in ("rmdir", "listdir", "scandir"):
+        patch.setattr(os, name, after_them(getattr(os, name)))
     patch.setattr(os, "rename", moving(rename))
     patch.setattr(os, "replace", moving(replace))
     patch.setattr(os, "read", looking(os.read))
