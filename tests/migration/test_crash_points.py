@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from engine.stack.syscalls import Call, Failure, Fault, Interrupt, Kill, recorded, struck
+from support.filesystems import remove_tree
 from support.forking import exit_code_of, needs_fork
 from support.git import Git, requires_git
 
@@ -52,7 +53,7 @@ class Play:
         self.reset()
 
     def reset(self) -> None:
-        shutil.rmtree(self.git_dir)
+        remove_tree(self.git_dir)
         shutil.copytree(self.saved, self.git_dir, symlinks=True)
 
     def migrate(self) -> None:

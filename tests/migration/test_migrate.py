@@ -13,6 +13,7 @@ from dulwich.refs import DiskRefsContainer
 from dulwich.repo import Repo as DulwichRepo
 from engine.stack.syscalls import Call, recorded
 from support.compare import file_states, shown_reflogs
+from support.filesystems import remove_tree
 from support.git import Git, requires_git
 from support.memory import measured
 
@@ -54,7 +55,7 @@ def test_dry_run_to_reftable(files: Repository) -> None:
     assert {name: refs.read_ref(name) for name in shown} == shown
     assert refs.read_ref(b"HEAD") == linked.raw_refs()[b"HEAD"]
     assert shown_reflogs(refs).keys() == linked.reflogs().keys()
-    shutil.rmtree(done.path)
+    remove_tree(done.path)
     assert {**before, top: ANY} == {**file_states(files.git_dirs[0]), top: ANY}
 
 

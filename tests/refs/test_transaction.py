@@ -12,6 +12,7 @@ import pytest
 from dulwich.errors import RefFormatError
 from dulwich.file import FileLocked
 from support.compare import shown_reflogs
+from support.filesystems import names_in
 from support.git import LogEntry
 
 import dulwich_reftable as dr
@@ -408,7 +409,7 @@ def test_prepare_then_commit(refs: dr.ReftableRefsContainer, repo: dr.Repo) -> N
 @pytest.mark.directory
 @pytest.mark.parametrize("how", ["abort", "exception", "dropped"])
 def test_prepare_then_abort(refs: dr.ReftableRefsContainer, repo: dr.Repo, how: str) -> None:
-    before = sorted(path.name for path in (Path(repo.commondir()) / "reftable").iterdir())
+    before = names_in(Path(repo.commondir()) / "reftable")
 
     def prepare() -> None:
         transaction = refs.transaction()
@@ -425,7 +426,7 @@ def test_prepare_then_abort(refs: dr.ReftableRefsContainer, repo: dr.Repo, how: 
     prepare()
     assert refs[MAIN] == A
     if how != "dropped":  # then the table is left for a clean-up, as after a crash
-        found = sorted(path.name for path in (Path(repo.commondir()) / "reftable").iterdir())
+        found = names_in(Path(repo.commondir()) / "reftable")
         assert found == before
     refs[MAIN] = C  # no lock is left behind
     assert refs[MAIN] == C

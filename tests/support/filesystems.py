@@ -36,6 +36,7 @@ import pytest
 
 import dulwich_reftable.engine.stack.files as engine_files
 
+GHOST = ".nfs"
 KINDS = ("windows", "nfs", "caseless", "nosync")
 
 needs_proc = pytest.mark.skipif(
@@ -106,6 +107,26 @@ def playing(kind: str, monkeypatch: Patch) -> Iterator[None]:
         else:
             _play_nosync(patch)
         yield
+
+
+_real_scandir, _real_rmdir = os.scandir, os.rmdir
+
+
+def remove_tree(path: Any) -> None:
+    """Remove a directory to begin again, whatever is open in it, as no played file system does."""
+    with _real_scandir(path) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                remove_tree(entry.path)
+            else:
+                with suppress(FileNotFoundError):  # a ghost that has gone
+                    _real_unlink(entry.path)
+    _real_rmdir(path)
+
+
+def names_in(directory: Any) -> list[str]:
+    """Name the files in a directory, but for the ghosts of NFS that somebody has open."""
+    return sorted(name for name in os.listdir(directory) if not name.startswith(GHOST))
 
 
 # Names
@@ -310,7 +331,7 @@ class Ghosts:
         if old in self._left:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
         directory = _real_open(place or os.curdir, os.O_RDONLY, dir_fd=dir_fd)
-        name = f".nfs{next(self._numbers):08}"
+        name = f"{GHOST}{next(self._numbers):08}"
         _real_rename(old, name, src_dir_fd=directory, dst_dir_fd=directory)
         self._left[name] = directory, identity
         return True

@@ -15,6 +15,7 @@ import mmap
 import os
 import secrets
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -35,6 +36,9 @@ _MAP: dict[str, bool] = {"trackfd": False} if sys.version_info >= (3, 13) else {
 
 _TRIES = 5
 """Attempts to read a list that other hosts replace while it is read (``ESTALE``, on NFS)."""
+
+_PAUSES = (0.001, 0.002, 0.005, 0.01)
+"""Seconds between looks for a list that is missing although there are tables."""
 
 _WRITE_AT_ONCE = 1 << 18
 _LONGEST_LIST = 1 << 20
@@ -102,13 +106,17 @@ class DirectoryStorage:
 
         That costs so little that ``max_age`` is not used.
         """
-        if known is not None and self._identity_now() == _identity_of(known):
-            return known
+        if known is not None:
+            identity = self._identity_now()
+            if identity == _identity_of(known):
+                if identity is None:
+                    self._check_absence()
+                return known
         return self._read_list(_TRIES)
 
     def _read_list(self, tries: int) -> Listing:
         try:
-            file, size = open_plain(self._list_path)
+            file, size = self._open_list()
             with file as fd:
                 if size > _LONGEST_LIST:
                     raise CorruptTableError(self._list_path, None, f"{size} bytes are no list")
@@ -125,6 +133,28 @@ class DirectoryStorage:
             if error.errno == errno.ESTALE and tries > 1:
                 return self._read_list(tries - 1)
             raise StorageError.of(error, "read", self._list_path) from error
+
+    def _open_list(self) -> tuple[Descriptor, int]:
+        """Open ``tables.list``.
+
+        NFS replaces a file that is open by two renames, and between them there is none. So look
+        again where there has been a list, or a table.
+        """
+        for pause in _PAUSES:
+            try:
+                return open_plain(self._list_path)
+            except FileNotFoundError:
+                if os.path.islink(self._list_path) or not self._may_be_replaced():
+                    raise
+            time.sleep(pause)
+        return open_plain(self._list_path)
+
+    def _may_be_replaced(self) -> bool:
+        """Tell whether a list that is missing may be one that is being replaced."""
+        try:
+            return any(name.endswith(TABLE_SUFFIX) for name in os.listdir(self.location))
+        except OSError:
+            return False
 
     def _check_absence(self) -> None:
         """Check that the list is missing because nobody has written to the stack yet.
@@ -159,7 +189,6 @@ class DirectoryStorage:
         try:
             return _identity(os.stat(self._list_path))
         except FileNotFoundError:
-            self._check_absence()
             return None
         except OSError as error:
             raise StorageError.of(error, "read", self._list_path) from error
@@ -415,8 +444,10 @@ class _Change:
 
     def check(self) -> None:
         storage, lock = self._storage, self._lock
-        replaced = self._replaced
-        if replaced is None or storage._identity_now() != _identity_of(replaced):
+        replaced, identity = self._replaced, storage._identity_now()
+        if identity is None:
+            storage._check_absence()
+        if replaced is None or identity != _identity_of(replaced):
             raise StaleListError(f"{storage.location}: the list was changed under its lock")
         try:
             if not lock.is_held():

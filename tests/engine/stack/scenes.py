@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.filesystems import names_in, remove_tree
 from support.git import Git
 from support.pool import ObjectPool
 
@@ -81,7 +81,7 @@ class Scene:
     def reset(self) -> Path:
         """Put the stacks back; gives the repository's path."""
         for directory in self._stacks(self.git_dir):
-            shutil.rmtree(directory)
+            remove_tree(directory)
         for directory in self._stacks(self._saved):
             shutil.copytree(directory, self.git_dir / directory.relative_to(self._saved))
         return self.path
@@ -109,7 +109,7 @@ def init(path: Path, pool: ObjectPool, *, synced: bool = True) -> None:
 
 def stack_files(path: Path) -> list[str]:
     """The names of all files in the stack's directory."""
-    return sorted(os.listdir(path / ".git" / "reftable"))
+    return names_in(path / ".git" / "reftable")
 
 
 def listed(directory: Path) -> list[str]:
@@ -125,7 +125,7 @@ def stray_files(git_dir: Path) -> list[str]:
             names = set(listed(directory)) if (directory / "tables.list").exists() else set()
             found += [
                 str((directory / name).relative_to(git_dir))
-                for name in sorted(os.listdir(directory))
+                for name in names_in(directory)
                 if name != "tables.list" and name not in names
             ]
     return found

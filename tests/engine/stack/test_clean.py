@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.filesystems import names_in
 from support.git import Git, requires_git
 
 from dulwich_reftable.engine.format.records import RefRecord
@@ -75,11 +76,11 @@ def litter(directory: Path) -> set[str]:
 
 def test_clean(stacked: Scene) -> None:
     directory = stacked.git_dir / "reftable"
-    before = set(os.listdir(directory))
+    before = set(names_in(directory))
     kept = litter(directory)
     stack = Stack(DirectoryStorage(str(directory)))
     removed = set(stack.clean())
-    assert set(os.listdir(directory)) == before | kept
+    assert set(names_in(directory)) == before | kept
     assert removed.isdisjoint(before | kept)
     assert len(removed) == len(STALE) + len(MAYBE_LIVE) + 2
     assert stack.clean() == []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.filesystems import names_in, remove_tree
 from support.git import EMAIL, NAME, TIMESTAMP, Git, requires_git
 from support.pool import ObjectPool
 
@@ -360,7 +360,7 @@ def test_tables_replaced_under_a_compaction(path: Path, monkeypatch: pytest.Monk
 def two_tables(path: Path) -> tuple[Stack, Stack, Path]:
     """Make a stack of two tables; gives it twice, and the lock of its list."""
     directory = path / ".git" / "reftable"
-    shutil.rmtree(directory)
+    remove_tree(directory)
     stacks = [Stack(DirectoryStorage(str(directory), fsync=False)) for _ in range(2)]
     for number, stack in enumerate(stacks):
         stack.auto_compacts = False
@@ -418,7 +418,7 @@ def test_nothing_is_left(path: Path) -> None:
         addition.write([RefRecord(b"HEAD", addition.next_update_index)], [])
         addition.commit()
     assert (directory / "tables.list").read_bytes() == b""
-    assert os.listdir(directory) == ["tables.list"]
+    assert names_in(directory) == ["tables.list"]
     assert state_of(stack) == ({}, {})
     add(stack, MAIN)
     assert stack.snapshot().max_update_index == 1

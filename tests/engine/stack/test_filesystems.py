@@ -9,14 +9,20 @@ import errno
 import gc
 import ntpath
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.filesystems import KINDS, Ghosts, needs_proc, nfs, playing
 from support.garbage import COUNTS_REFERENCES
 
-from dulwich_reftable.engine.errors import CorruptTableError, LockError, StorageError
+from dulwich_reftable.engine.errors import (
+    CorruptTableError,
+    LockError,
+    RefsMovedError,
+    StorageError,
+)
 from dulwich_reftable.engine.format.records import RefRecord
 from dulwich_reftable.engine.stack.directory import DirectoryStorage
 from dulwich_reftable.engine.stack.locks import LockFile
@@ -195,6 +201,34 @@ def test_removed_on_another_host(
     monkeypatch.setattr(os, "open", open_too_late)
     assert value_of(reader, MANY[0]) == 1
     assert left == 0
+
+
+def test_list_is_missing_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS: between the two renames that replace an open list, a stack is neither empty nor gone."""
+    directory = tmp_path / "reftable"
+    known = stack_at(directory)
+    add(known, *MANY)
+
+    def late(original: Callable[..., Any], times: int) -> Callable[..., Any]:
+        left = [FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))] * times
+
+        def call(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if left and str(path).endswith("tables.list"):
+                raise left.pop()
+            return original(path, *args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", late(os.open, 2))
+        assert value_of(stack_at(directory), MANY[0]) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", late(os.open, 1))
+        patch.setattr(os, "stat", late(os.stat, 1))
+        assert value_of(known, MANY[0]) == 1
+    os.remove(directory / "tables.list")
+    with pytest.raises(RefsMovedError):
+        known.snapshot()
 
 
 def test_list_that_stays_stale(

@@ -8,13 +8,13 @@ write; nothing here may hang or crash, and no write may make things worse.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.filesystems import names_in, remove_tree
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
@@ -95,7 +95,7 @@ STORAGE = dr.StorageError
 STATES: dict[str, State] = {
     "sound": State(lambda d, n: None, ALL),
     # The list
-    "no directory": State(lambda d, n: shutil.rmtree(d), {}),
+    "no directory": State(lambda d, n: remove_tree(d), {}),
     "no list": State(lambda d, n: (d / "tables.list").unlink(), {}),
     "empty list": State(replaced_by(lambda d, n: b""), {}),
     "list of an empty line": State(replaced_by(lambda d, n: b"\n"), {}),
@@ -164,7 +164,7 @@ STATES: dict[str, State] = {
         CORRUPT,
     ),
     "file for the directory": State(
-        lambda d, n: (shutil.rmtree(d), d.write_bytes(b"")), STORAGE, "Not a directory", STORAGE
+        lambda d, n: (remove_tree(d), d.write_bytes(b"")), STORAGE, "Not a directory", STORAGE
     ),
     # Tables
     "missing table": State(
@@ -223,7 +223,7 @@ def directory(path: Path) -> Path:
     directory = path / ".git" / "reftable"
     stack = Stack(DirectoryStorage(str(directory), fsync=False))
     stack.auto_compacts = False
-    shutil.rmtree(directory)
+    remove_tree(directory)
     for name, value in ((ONE, A), (TWO, B), (ONE, C)):
         with stack.addition() as addition:
             record = RefRecord(name, addition.next_update_index, bytes.fromhex(value.decode()))
@@ -265,7 +265,7 @@ def test_state(directory: Path, path: Path, name: str) -> None:
 
 
 def tree(directory: Path) -> list[str]:
-    return sorted(os.listdir(directory)) if directory.is_dir() else []
+    return names_in(directory) if directory.is_dir() else []
 
 
 @pytest.mark.parametrize("name", ["no directory", "no list", "empty list", "older list"])

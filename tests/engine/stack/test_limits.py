@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from dulwich.refs import Ref
+from support.filesystems import names_in
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.format.coding import MAX_UINT64
@@ -28,7 +29,8 @@ def use_up(refs: dr.ReftableRefsContainer, left: int) -> None:
 
 
 def files(repo: dr.Repo) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (Path(repo.path) / ".git/reftable").iterdir()}
+    directory = Path(repo.path) / ".git/reftable"
+    return {name: (directory / name).read_bytes() for name in names_in(directory)}
 
 
 Refs = dr.ReftableRefsContainer
