@@ -6,6 +6,7 @@ import compileall
 import errno
 import os
 import site
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ NAMES.add("dulwich_reftable_stand_ins.py")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> SiteFiles:
-    """An empty directory with a neighbour."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SiteFiles:
+    """An empty directory with a neighbour, where compiled files lie beside their sources."""
+    monkeypatch.setattr(sys, "pycache_prefix", None)
     (tmp_path / "neighbour.pth").touch()
     return SiteFiles(str(tmp_path), "1.2")
 
