@@ -29,6 +29,7 @@ COMMANDS = {
     "disable": "undo enable",
     "dump": "show what is in a table, byte by byte",
     "enable": "let all programs of a Python environment handle reftable repositories",
+    "gc": "merge packs in an object store, and remove what nothing needs",
     "init": "make a repository",
     "migrate": "move a repository from one ref format to the other",
     "reflog": "show and change reflogs",

@@ -7,6 +7,7 @@ import argparse
 import os
 
 from .repository import add_repository, opened, printable
+from .stores import store_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    with opened(parsed.repository) as (_, refs):
+    with opened(parsed.repository, options=store_options(parsed)) as (_, refs):
         for _, stack in refs.store.all_stacks():
-            if os.path.isdir(stack.storage.location):
+            if stack.storage.is_optimistic or os.path.isdir(stack.storage.location):
                 for name in stack.clean():
                     print(printable(os.path.join(stack.storage.location, name)))
     return 0

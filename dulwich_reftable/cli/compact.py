@@ -7,6 +7,7 @@ import argparse
 
 from ..engine.stack.stack import Stack
 from .repository import add_repository, opened, printable
+from .stores import store_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    with opened(parsed.repository) as (_, refs):
+    with opened(parsed.repository, options=store_options(parsed)) as (_, refs):
         for _, stack in refs.store.all_stacks():
             tables, size = _shape(stack)
             if parsed.auto:

@@ -21,6 +21,7 @@ from .dump_json import JsonDump
 from .dump_renderer import DumpRenderer
 from .dump_text import TextDump
 from .repository import opened
+from .stores import add_store_options, is_store_url, store_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print one JSON document; bytes that are not UTF-8 become lone surrogates in it",
     )
+    add_store_options(parser)
     parser.add_argument(
         "paths",
         nargs="*",
@@ -67,10 +69,10 @@ def run(parsed: argparse.Namespace) -> int:
     dump: DumpRenderer = JsonDump() if parsed.json else TextDump()
     walk = _Walk(dump, chosen or {REF, LOG, OBJ, INDEX}, not parsed.no_records)
     paths: list[str] = parsed.paths
-    if not paths or any(map(os.path.isdir, paths)):
+    if not paths or any(map(_is_repository, paths)):
         if len(paths) > 1:
             raise ReftableError("give either one directory or table files")
-        with opened(*paths) as (_, refs):
+        with opened(paths[0] if paths else None, options=store_options(parsed)) as (_, refs):
             dump.begin("stacks")
             for worktree, stack in refs.store.all_stacks():
                 names, faults, tables = inspect_stack(stack.storage)
@@ -91,6 +93,10 @@ def run(parsed: argparse.Namespace) -> int:
         if len(paths) > 1:
             dump.end()
     return int(walk.is_damaged)
+
+
+def _is_repository(path: str) -> bool:
+    return is_store_url(path) or os.path.isdir(path)
 
 
 def _open_table(path: str) -> Buffer:

@@ -16,8 +16,8 @@ from ..engine.errors import ReftableError
 from ..expiry.expirer import ReflogExpirer
 from ..expiry.times import expiry_time
 from ..refs.container import ReftableRefsContainer
-from ..repo.repo import Repo
-from .repository import add_directory, opened, write
+from .repository import AnyRepo, add_directory, opened, write
+from .stores import store_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    with opened(directory=parsed.directory) as (repo, refs):
+    with opened(directory=parsed.directory, options=store_options(parsed)) as (repo, refs):
         if parsed.action == "show":
             _show(refs, parsed.ref, parsed.abbrev, parsed.most)
         elif parsed.action == "list":
@@ -124,7 +124,7 @@ def _delete(refs: ReftableRefsContainer, text: str, rewrite: bool) -> None:
     refs.drop_reflog_entry(_full_name(refs, entry[1] or "HEAD"), int(entry[2]), rewrite)
 
 
-def _expire(repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace) -> None:
+def _expire(repo: AnyRepo, refs: ReftableRefsContainer, parsed: argparse.Namespace) -> None:
     if not parsed.all and not parsed.refs:
         raise ReftableError("name refs, or use --all")
     expirer = ReflogExpirer(

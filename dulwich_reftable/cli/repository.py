@@ -7,9 +7,10 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Union, cast
 
 from dulwich.objects import ObjectID, ShaFile
 from dulwich.objectspec import AmbiguousShortId, parse_object, parse_ref, scan_for_short_id
@@ -17,13 +18,25 @@ from dulwich.reflog import Entry
 from dulwich.refs import HEADREF, SymrefLoop
 
 from ..compat import approximate_time, hex_size_of
-from ..engine.errors import ReftableError
+from ..engine.errors import ConfigurationError, ReftableError
 from ..refs.container import ReftableRefsContainer
 from ..refs.transaction import is_zero
 from ..repo.repo import Repo
 from .discovery import find_repository
+from .stores import add_store_options, is_store_url, local_cache
 
-__all__ = ["add_directory", "add_repository", "object_id", "opened", "printable", "write"]
+if TYPE_CHECKING:
+    from ..bucket.repo import BucketRepo
+
+__all__ = [
+    "AnyRepo",
+    "add_directory",
+    "add_repository",
+    "object_id",
+    "opened",
+    "printable",
+    "write",
+]
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _SHORTEST = 4  # digits of an abbreviated id, as in git
@@ -32,38 +45,60 @@ _LOGGED = re.compile(rb"(.*?)@\{(?!(?:-\d+|u|upstream|push)\})([^}]*)\}(.*)", re
 
 _LONGEST_NUMBER = 8  # digits of an entry's number; with more digits it is a time
 
-_WHERE = "a directory in the repository (the current one, or as GIT_DIR says)"
+_WHERE = (
+    "a directory in the repository (the current one, or as GIT_DIR says), or a URL such as "
+    "s3://bucket/path"
+)
+
+AnyRepo = Union[Repo, "BucketRepo"]
+"""A repository on disk, or in an object store."""
 
 
 def add_repository(
     parser: argparse.ArgumentParser, metavar: str = "REPO", what: str = _WHERE
 ) -> None:
     """Add the argument ``repository``; without it, the repository is found as git finds it."""
+    add_store_options(parser)
     parser.add_argument("repository", nargs="?", metavar=metavar, help=what)
 
 
 def add_directory(parser: argparse.ArgumentParser) -> None:
     """Add the option ``-C``, for commands whose arguments are refs."""
     parser.add_argument(
-        "-C", dest="directory", default=os.curdir, metavar="DIR", help="run as if in that directory"
-    )
+        "-C", dest="directory", default=os.curdir, metavar="DIR",
+        help="run as if in that directory, or on the repository of a URL such as s3://bucket/path",
+    )  # fmt: skip
+    add_store_options(parser)
 
 
 @contextmanager
 def opened(
-    path: str | None = None, directory: str = os.curdir
-) -> Iterator[tuple[Repo, ReftableRefsContainer]]:
-    """Open the repository that contains a directory, or the one that git would use.
+    path: str | None = None,
+    directory: str = os.curdir,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Iterator[tuple[AnyRepo, ReftableRefsContainer]]:
+    """Open the repository that contains a directory, that a URL names, or that git would use.
 
     Args:
-      path: the directory; the environment is ignored. None to find the repository as git does
-      directory: the directory in which the command runs
+      path: the directory, or the URL of a repository in an object store; the environment is
+        ignored. None to find the repository as git does
+      directory: the directory in which the command runs; or such a URL
+      options: of the object store, with a URL
     Yields: the repository and its refs
     Raises:
       NotGitRepository: if there is no repository
       ConfigurationError: if the environment or the repository's configuration is wrong
       ReftableError: if the repository's refs are in another format
     """
+    place = directory if path is None else path
+    if is_store_url(place):
+        from ..bucket.repo import BucketRepo
+
+        with BucketRepo(place, cache=local_cache(), **options) as stored:
+            yield stored, stored.refs
+        return
+    if options:
+        raise ConfigurationError("--store-option needs the URL of a repository in an object store")
     found = Repo.discover(path) if path is not None else find_repository(directory, os.environ)
     with cast(Repo, found) as repo:
         if not isinstance(repo.refs, ReftableRefsContainer):
@@ -71,7 +106,7 @@ def opened(
         yield repo, repo.refs
 
 
-def object_id(repo: Repo, name: bytes) -> bytes | None:
+def object_id(repo: AnyRepo, name: bytes) -> bytes | None:
     """Find an object by name.
 
     Args:
@@ -97,7 +132,7 @@ def object_id(repo: Repo, name: bytes) -> bytes | None:
     return _parsed(repo, name)
 
 
-def _logged_id(repo: Repo, name: bytes, which: bytes, rest: bytes) -> bytes | None:
+def _logged_id(repo: AnyRepo, name: bytes, which: bytes, rest: bytes) -> bytes | None:
     """Find an object by a reflog entry, as in ``main@{1}`` or ``@{yesterday}~2``.
 
     Without a ref it is the reflog of the current branch, or of a detached HEAD, as in git.
@@ -138,10 +173,10 @@ def _at_time(entries: Iterable[Entry], time: int) -> bytes | None:
     return oid
 
 
-def _parsed(repo: Repo, name: bytes) -> bytes | None:
+def _parsed(repo: AnyRepo, name: bytes) -> bytes | None:
     """Find an object by a revision in dulwich's syntax."""
     try:
-        return ObjectID(parse_object(repo, name).id)
+        return ObjectID(parse_object(cast(Repo, repo), name).id)
     except (KeyError, ValueError, AmbiguousShortId, NotImplementedError):
         return None
 

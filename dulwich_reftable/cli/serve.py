@@ -6,6 +6,12 @@ from __future__ import annotations
 import argparse
 import logging
 import socket
+from typing import TYPE_CHECKING
+
+from .stores import add_store_options, is_store_url, local_cache, store_options
+
+if TYPE_CHECKING:
+    from ..server.folder import AnyFolder
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "safe.directory names them. The server ends on SIGINT and SIGTERM; on SIGHUP new workers "
         "start, and the old ones finish their requests."
     )
-    parser.add_argument("root", metavar="ROOT", help="folder of the repositories")
+    parser.add_argument(
+        "root",
+        metavar="ROOT",
+        help="folder of the repositories, or a URL such as s3://bucket/prefix",
+    )
+    add_store_options(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     parser.add_argument(
         "--port", type=int, help="port to listen at, 0 for any (9418, with --http 8000)"
@@ -59,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..server import HANDLERS, Access, Folder, GitServer, HTTPGitServer, Server, run
+    from ..server import HANDLERS, Access, GitServer, HTTPGitServer, Server, run
     from ..server.transport.workers import Supervisor, can_fork, cores, listen
 
     logging.basicConfig(
@@ -80,12 +91,14 @@ def run(parsed: argparse.Namespace) -> int:
     if workers > 1 and not can_fork():
         logging.warning("workers need fork, which this system lacks: one process serves")
         workers = 1
+    if is_store_url(parsed.root) and parsed.root.startswith("memory:"):
+        workers = 1  # the memory is that of one process
     # Workers open the folder anew, after the fork; this is to find mistakes early.
-    root = Folder(parsed.root).root
+    root = _folder(parsed, create=False).root
     listener = listen(parsed.host, port if parsed.port is None else parsed.port)
 
     def make(listener: socket.socket) -> Server:
-        folder = Folder(parsed.root, create=parsed.create)
+        folder = _folder(parsed, create=parsed.create)
         server: Server = kind(folder, handlers=HANDLERS, access=access, listener=listener)
         server.idle_timeout = parsed.timeout
         server.max_connections = -(-parsed.max_connections // workers)
@@ -98,3 +111,13 @@ def run(parsed: argparse.Namespace) -> int:
     run(make(listener))
     logging.getLogger("dulwich_reftable.server").info("ended")
     return 0
+
+
+def _folder(parsed: argparse.Namespace, *, create: bool) -> AnyFolder:
+    """Open the folder of repositories."""
+    from ..server import BucketFolder, Folder
+
+    if not is_store_url(parsed.root):
+        return Folder(parsed.root, create=create)
+    options = store_options(parsed)
+    return BucketFolder(parsed.root, create=create, cache=local_cache(), **options)

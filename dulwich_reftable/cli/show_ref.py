@@ -14,9 +14,9 @@ from ..engine.errors import ReftableError
 from ..objects.reader import ObjectReader
 from ..refs.container import ReftableRefsContainer
 from ..refs.symrefs import is_symref
-from ..repo.repo import Repo
 from ..repo.tags import tag_chain
-from .repository import add_directory, object_id, opened, write
+from .repository import AnyRepo, add_directory, object_id, opened, write
+from .stores import store_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     code = 1
     prefix = os.fsencode(parsed.prefix)
-    with opened(directory=parsed.directory) as (repo, refs):
+    with opened(directory=parsed.directory, options=store_options(parsed)) as (repo, refs):
         if parsed.points_at is None:
             pairs = _all(refs, prefix)
         else:
@@ -80,7 +80,7 @@ def _all(refs: ReftableRefsContainer, prefix: bytes) -> Iterator[tuple[Ref, byte
 
 
 def _pointing_at(
-    repo: Repo, refs: ReftableRefsContainer, wanted: bytes, prefix: bytes
+    repo: AnyRepo, refs: ReftableRefsContainer, wanted: bytes, prefix: bytes
 ) -> Iterator[tuple[Ref, bytes]]:
     oid = object_id(repo, wanted)
     if oid is None:
@@ -99,7 +99,7 @@ def _pointing_at(
             yield name, value
 
 
-def _tag_chain(repo: Repo, oid: bytes) -> list[bytes]:
+def _tag_chain(repo: AnyRepo, oid: bytes) -> list[bytes]:
     try:
         with ObjectReader(repo.object_store) as objects:
             return tag_chain(objects, oid)

@@ -22,6 +22,7 @@ from ..inspection import Inspection
 from ..refs.symrefs import is_symref
 from .columns import aligned
 from .repository import add_repository, opened, printable
+from .stores import store_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    with opened(parsed.repository) as (_, refs):
+    with opened(parsed.repository, options=store_options(parsed)) as (_, refs):
         found = [_stack_stats(worktree, stack) for worktree, stack in refs.store.all_stacks()]
     if parsed.json:
         print(json.dumps({"stacks": [asdict(stats) for stats in found]}, indent=1))

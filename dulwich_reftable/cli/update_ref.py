@@ -26,8 +26,8 @@ from ..refs.signature import Signature
 from ..refs.symrefs import is_symref
 from ..refs.transaction import is_zero
 from ..repo.hook_scripts import HookScripts
-from ..repo.repo import Repo
-from .repository import add_directory, object_id, opened
+from .repository import AnyRepo, add_directory, object_id, opened
+from .stores import store_options
 from .update_commands import Commands
 from .update_hooks import HookedTransaction
 from .update_words import read_lines, read_strings
@@ -76,7 +76,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise ReftableError("refusing to update with an empty message")
     if "GIT_QUARANTINE_PATH" in os.environ:
         raise ReftableError("refs cannot be updated before the objects of a push are accepted")
-    with opened(directory=parsed.directory) as (repo, refs):
+    with opened(directory=parsed.directory, options=store_options(parsed)) as (repo, refs):
         commands = Commands(
             begin=_transactions(repo, refs, parsed),
             resolve=lambda name: object_id(repo, name),
@@ -107,7 +107,7 @@ def _command(parsed: argparse.Namespace, zero: bytes) -> tuple[bytes, list[bytes
 
 
 def _transactions(
-    repo: Repo, refs: ReftableRefsContainer, parsed: argparse.Namespace
+    repo: AnyRepo, refs: ReftableRefsContainer, parsed: argparse.Namespace
 ) -> Callable[[], HookedTransaction]:
     """Make a function that begins transactions, which log and run the hook as in git."""
     config = repo.get_config_stack()
@@ -152,7 +152,7 @@ def _now() -> tuple[int | None, int | None]:
     return int(raw[1]), -zone if raw[2] == "-" else zone
 
 
-def _object_check(repo: Repo) -> Callable[[bytes, bytes], None]:
+def _object_check(repo: AnyRepo) -> Callable[[bytes, bytes], None]:
     """Make a function that takes a ref and its new value, and raises where git refuses it.
 
     Git refuses objects that do not exist, and branches that do not point to commits.

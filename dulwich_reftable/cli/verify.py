@@ -8,6 +8,7 @@ import argparse
 from ..verification import ERROR, INFO, WARNING
 from ..verification import verify as find_faults
 from .repository import add_repository, opened, printable
+from .stores import store_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     counted = {ERROR, WARNING} if parsed.strict else {ERROR}
     code = 0
-    with opened(parsed.repository) as (_, refs):
+    with opened(parsed.repository, options=store_options(parsed)) as (_, refs):
         for finding in find_faults(refs.store):
             if finding.severity in counted:
                 code = 1

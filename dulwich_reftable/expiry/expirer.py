@@ -15,7 +15,7 @@ from typing import cast
 
 from dulwich.reflog import Entry
 from dulwich.refs import Ref
-from dulwich.repo import Repo
+from dulwich.repo import BaseRepo
 
 from ..refs import reflog
 from ..refs.container import ReftableRefsContainer
@@ -46,7 +46,7 @@ class ReflogExpirer:
 
     def __init__(
         self,
-        repo: Repo,
+        repo: BaseRepo,
         total: int | None = None,
         unreachable: int | None = None,
         *,
