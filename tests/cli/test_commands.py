@@ -21,7 +21,7 @@ from .conftest import Run
 pytestmark = requires_git
 
 ELSEWHERE = {"disable", "enable", "status"}  # tests/automatic
-OURS = sorted({*COMMANDS} - {"dulwich", "gc", "migrate", "init", "serve", *ELSEWHERE})
+OURS = sorted({*COMMANDS} - {"copy", "dulwich", "gc", "migrate", "init", "serve", *ELSEWHERE})
 
 
 @pytest.fixture
