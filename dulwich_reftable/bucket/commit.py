@@ -42,7 +42,7 @@ from .head import MAX_SIZE, Fate, Head, new_nonce
 from .probe import check_conditions
 from .requests import tries
 
-__all__ = ["HEAD", "HeadObject", "Installed"]
+__all__ = ["HEAD", "FasterError", "HeadObject", "Installed"]
 
 HEAD = "head"
 """The key of the head object."""
@@ -56,6 +56,18 @@ class Installed(NamedTuple):
 
     head: Head
     version: Version
+
+
+class FasterError(StaleListError):
+    """Somebody else has replaced the head.
+
+    Attributes:
+      found: the head that was read then
+    """
+
+    def __init__(self, location: str, found: Installed) -> None:
+        super().__init__(f"{location}: somebody else has replaced the head")
+        self.found = found
 
 
 class _Tried(NamedTuple):
@@ -144,7 +156,8 @@ class HeadObject:
           head: a successor of it
         Returns: the head that is in place; it may be one that builds on ``head``
         Raises:
-          StaleListError: if another was faster; nothing has happened, nor will it
+          FasterError: if another was faster; nothing has happened, nor will it
+          RefsMovedError: if there is no head any more
           StorageError: one of :mod:`.errors`; the same
           OutcomeUnknownError: if nobody knows whether it has happened, or will happen
         """
@@ -164,7 +177,7 @@ class HeadObject:
         if fate is Fate.LOST and found is not None:
             if fence is not None and found.head.fate_of(fence.nonce, base.head) is Fate.APPLIED:
                 raise failure
-            raise StaleListError(f"{self.location}: somebody else has replaced the head")
+            raise FasterError(self.location, found)
         raise OutcomeUnknownError(self.location, str(tried.failure))
 
     def _try(self, base: Installed, head: Head, seconds: float) -> _Tried:
@@ -189,10 +202,13 @@ class HeadObject:
                 failure = error
             except StorageError as error:
                 return _Tried(None, error, in_doubt)
-            in_doubt = True
+            is_first, in_doubt = not in_doubt, True
             try:
                 found = self.read()
             except ReftableError as error:
+                if isinstance(error, RefsMovedError) and isinstance(failure, ConditionError):
+                    # No put is under way that could bring the head back.
+                    return _Tried(None, error, not is_first)
                 failure = error
                 if isinstance(error, UnavailableError):
                     continue

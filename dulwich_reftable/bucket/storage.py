@@ -27,7 +27,7 @@ from ..engine.stack.storage import Change, Claim, Listing, MissingTableError, Ne
 from ..engine.table.writer import TableWriter, WriteOptions
 from .change import CLAIM_SECONDS, BucketChange, check_claims, split_retired
 from .client import Bucket
-from .commit import HeadObject, Installed
+from .commit import FasterError, HeadObject, Installed
 from .errors import MissingObjectError
 from .head import GRACE, Claimed, Commit, Head, ListedTable, new_nonce, table_digest
 from .lazy import LazyTable
@@ -107,14 +107,15 @@ class BucketStorage:
         asked = time.monotonic()
         with self._lock:
             latest = self._latest
-            if latest is not None and latest is known and asked - self._checked < max_age:
-                return latest
-        listing = self.take(self.head.read(latest and _installed(latest)), asked)
-        if listing is not latest and self.on_news is not None:
-            self.on_news()
-        if known is not None and _is_same(_head(known), _head(listing)):
+            is_recent = asked - self._checked < max_age
+        if latest is None or not is_recent:
+            known_before = latest
+            latest = self.take(self.head.read(latest and _installed(latest)), asked)
+            if latest is not known_before and self.on_news is not None:
+                self.on_news()
+        if known is not None and _is_same(_head(known), _head(latest)):
             return known
-        return listing
+        return latest
 
     def take(self, found: Installed, asked: float) -> Listing:
         """Remember a head that was read or written.
@@ -209,8 +210,15 @@ class BucketStorage:
         now = time.time()
         claims = changes.get("claims", base.head.claims)
         changes["claims"] = tuple(claim for claim in claims if claim.until > now)
-        found = self.head.swap(base, base.head.successor(new_nonce(), now, **changes))
-        return self.take(found, time.monotonic())
+        begun = time.monotonic()
+        try:
+            found = self.head.swap(base, base.head.successor(new_nonce(), now, **changes))
+        except FasterError as error:
+            self.take(error.found, begun)
+            if self.on_news is not None:
+                self.on_news()
+            raise
+        return self.take(found, begun)
 
     def claim(self, names: Sequence[str]) -> Claim:
         """Ask others to leave tables alone, by a line in the head."""

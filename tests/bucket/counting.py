@@ -14,10 +14,10 @@ from dulwich_reftable.bucket import Bucket
 from dulwich_reftable.bucket.storage import BucketStorage
 from dulwich_reftable.engine.errors import (
     OutcomeUnknownError,
-    StaleListError,
     StorageError,
 )
 from dulwich_reftable.engine.format.records import LogRecord, LogUpdate, RefRecord
+from dulwich_reftable.engine.stack.addition import Addition
 from dulwich_reftable.engine.stack.stack import Stack
 
 COUNTER = b"refs/heads/counter"
@@ -43,37 +43,33 @@ def increment(stack: Stack, name: bytes) -> None:
     Args:
       stack: has the counter
       name: of the increment
-    Raises:
-      StaleListError: if somebody else was faster
     """
-    with stack.addition() as addition:
+
+    def work(addition: Addition) -> None:
         found = addition.snapshot.lookup_ref(COUNTER)
         old = found.value if found is not None and found.value is not None else bytes(20)
         new = (int.from_bytes(old, "big") + 1).to_bytes(20, "big")
         index = addition.next_update_index
         update = LogUpdate(old, new, b"N", b"e", 1, 0, name + b"\n")
         addition.write([RefRecord(COUNTER, index, new)], [LogRecord(COUNTER, index, update)])
-        addition.commit()
+
+    stack.update(work)
 
 
 def write(stack: Stack, names: list[bytes], outcomes: Outcomes) -> None:
     """Make increments, and note what became of each."""
     for name in names:
-        while True:
-            try:
-                increment(stack, name)
-            except StaleListError:
-                continue
-            except OutcomeUnknownError:
-                outcomes.unknown.append(name)
-            except StorageError:
-                outcomes.failed.append(name)
-            except BaseException as error:
-                outcomes.errors.append(error)
-                return
-            else:
-                outcomes.done.append(name)
-            break
+        try:
+            increment(stack, name)
+        except OutcomeUnknownError:
+            outcomes.unknown.append(name)
+        except StorageError:
+            outcomes.failed.append(name)
+        except BaseException as error:
+            outcomes.errors.append(error)
+            return
+        else:
+            outcomes.done.append(name)
 
 
 def race(open_bucket: Callable[[int], Bucket], writers: int, increments: int) -> Outcomes:
@@ -81,7 +77,7 @@ def race(open_bucket: Callable[[int], Bucket], writers: int, increments: int) ->
     outcomes = Outcomes()
     threads = []
     for writer in range(writers):
-        stack = Stack(BucketStorage(open_bucket(writer)))
+        stack = Stack(BucketStorage(open_bucket(writer)), lock_timeout=None)
         names = [b"%d-%d" % (writer, number) for number in range(increments)]
         threads.append(threading.Thread(target=write, args=(stack, names, outcomes)))
     for thread in threads:

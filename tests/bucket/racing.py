@@ -26,6 +26,6 @@ def work(
         FaultyStore((seed, process), faults, late).into(bucket)
     outcomes = Outcomes()
     names = [b"%d-%d" % (process, number) for number in range(increments)]
-    write(Stack(BucketStorage(bucket)), names, outcomes)
+    write(Stack(BucketStorage(bucket), lock_timeout=None), names, outcomes)
     late.apply()
     return outcomes, dict(bucket.requests)

@@ -20,6 +20,7 @@ from dulwich_reftable.engine.errors import (
     StorageError,
 )
 from dulwich_reftable.engine.format.records import LogRecord, LogUpdate, RefRecord
+from dulwich_reftable.engine.stack.addition import Addition
 from dulwich_reftable.engine.stack.stack import Stack
 from dulwich_reftable.engine.stack.storage import ClaimedError, MissingTableError
 from dulwich_reftable.engine.table.writer import WriteOptions
@@ -41,11 +42,12 @@ def name_of(number: int) -> bytes:
 
 
 def add(stack: Stack, numbers: Iterable[int], value: int = 1) -> None:
-    with stack.addition() as addition:
+    def work(addition: Addition) -> None:
         index = addition.next_update_index
         oid = value.to_bytes(20, "big")
         addition.write([RefRecord(name_of(number), index, oid) for number in numbers], [])
-        addition.commit()
+
+    stack.update(work)
 
 
 def numbers_in(stack: Stack) -> list[int]:
@@ -68,8 +70,40 @@ def test_an_update_is_one_put(bucket: Bucket, stack: Stack) -> None:
     add(stack, [1])
     before = bucket.requests.copy()
     add(stack, [2])
-    assert spent(bucket, before) == {"put": 1, "get": 1}
+    assert spent(bucket, before) == {"put": 1}
     assert tables_of(bucket) == set()
+
+
+def test_an_update_that_loses_reads_the_head_once(bucket: Bucket, stack: Stack) -> None:
+    add(stack, [1])
+    other = open_stack(bucket)
+    add(other, [2])
+    before = bucket.requests.copy()
+    add(stack, [3])
+    assert spent(bucket, before) == {"put": 2, "get": 1}
+    assert numbers_in(open_stack(bucket)) == [1, 2, 3]
+
+
+def test_what_fails_or_writes_nothing_asks_once(bucket: Bucket, stack: Stack) -> None:
+    def fail(addition: Addition) -> None:
+        raise ValueError("no")
+
+    add(stack, [1])
+    before = bucket.requests.copy()
+    with pytest.raises(ValueError, match="no"):
+        stack.update(fail)
+    assert spent(bucket, before) == {"get": 1}
+    stack.update(lambda addition: None)
+    assert spent(bucket, before) == {"get": 2}
+
+
+def test_a_stack_that_has_vanished(bucket: Bucket, stack: Stack) -> None:
+    add(stack, [1])
+    bucket.delete(["head"])
+    with pytest.raises(RefsMovedError):
+        add(stack, [2])
+    with pytest.raises(RefsMovedError):
+        stack.snapshot()
 
 
 def test_a_read_is_one_conditional_request(bucket: Bucket, stack: Stack) -> None:

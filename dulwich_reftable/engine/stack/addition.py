@@ -125,6 +125,11 @@ class Addition:
         self.abort()
 
     @property
+    def has_written(self) -> bool:
+        """Whether there is a list to be installed: else a commit changes nothing."""
+        return self._after is not None
+
+    @property
     def next_update_index(self) -> int:
         """The update index of the transaction.
 

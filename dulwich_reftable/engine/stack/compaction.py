@@ -13,6 +13,7 @@ meanwhile.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,7 @@ def is_geometric(tables: Sequence[Table], factor: int) -> bool:
 def compact(
     storage: Storage,
     latest: Callable[[], Snapshot],
+    adopt: Callable[[Listing], None],
     options: WriteOptions,
     *,
     factor: int | None,
@@ -72,7 +74,8 @@ def compact(
 
     Args:
       storage: where the stack lives
-      latest: gives it as it is
+      latest: gives it as it is; within a change, or one that the swap finds to be old
+      adopt: takes the list that is in place afterwards
       options: for the new table
       factor: of the sequence to be restored, as far as tables are not locked; None to merge all
         tables
@@ -87,10 +90,10 @@ def compact(
         return False
     try:
         names = claimed.names
-        _replace(storage, claimed, options, timeout)
+        listing = _replace(storage, claimed, options, timeout)
         # Let go of the merged tables: Windows does not remove a mapped file.
         claimed.tables = ()
-        latest()
+        adopt(listing)
         storage.retire(names)
     finally:
         claimed.claim.release()
@@ -195,8 +198,8 @@ def claim_newest(
 
 def _replace(
     storage: Storage, claimed: _Claimed, options: WriteOptions, timeout: float | None
-) -> None:
-    """Put the merger of claimed tables in their place."""
+) -> Listing:
+    """Put the merger of claimed tables in their place; give the list that is in place."""
     tables = claimed.tables
     new = storage.new_table(tables[0].min_update_index, tables[-1].max_update_index)
     change: Change | None = None
@@ -205,17 +208,19 @@ def _replace(
         new.seal()
         committed: tuple[str, ...] = ()
         listing = claimed.listing
+        since = float("-inf") if storage.is_optimistic else time.monotonic()
         for _ in attempts(timeout if storage.is_optimistic else 0):
             change = storage.begin(timeout)
-            listing = storage.refresh(listing)
+            listing = storage.refresh(listing, time.monotonic() - since)
             at = _position(storage, listing.names, claimed.names)
             if something and not committed:
                 committed = (new.commit(),)
             after = at + len(claimed.names)
             change.prepare((*listing.names[:at], *committed, *listing.names[after:]), listing)
+            since = time.monotonic()
             try:
                 change.check()
-                change.swap()
+                installed = change.swap()
                 break
             except StaleListError as error:
                 change.release()
@@ -233,6 +238,7 @@ def _replace(
         new.discard()
     # If this fails, a power cut may restore the old list: its tables have to stay.
     change.sync()
+    return installed
 
 
 def _position(storage: Storage, listed: tuple[str, ...], names: tuple[str, ...]) -> int:

@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 _RELOAD_SECONDS = 3.0
 """Seconds for which a reader follows a list that keeps changing, as in git."""
 
+_NEVER = float("-inf")
+
 _PATIENCE = 1.0
 """Maximum seconds that an automatic compaction waits for a lock."""
 
@@ -96,9 +98,6 @@ class Stack:
             return snapshot
         return self._load(listing)
 
-    def _latest(self) -> Snapshot:
-        return self.snapshot(0)
-
     def adopt(self, listing: Listing) -> None:
         """Take over a list that was just installed, without reading it again."""
         with suppress(MissingTableError):  # somebody has merged one by now
@@ -148,6 +147,10 @@ class Stack:
     def update(self, work: Callable[[Addition], _T], *, compacts: bool = True) -> _T:
         """Do a piece of work on the latest snapshot, and commit what it writes.
 
+        An optimistic storage is not asked for the list first: the work is done on the list that is
+        known, and the swap finds out if that is old. If there is nothing to swap, because the work
+        fails or writes nothing, the storage is asked then.
+
         Args:
           work: takes an addition; it may write to it, and does not commit it. If others were faster
             (:meth:`retry`), it is done anew with another addition
@@ -158,14 +161,53 @@ class Stack:
           OutcomeUnknownError: if nobody can tell whether the update stands
           ReftableError: as :meth:`addition` and :meth:`Addition.commit`
         """
+        begun = time.monotonic()
+        since = _NEVER  # a list that was read before is not good enough
 
         def attempt() -> _T:
-            with self.addition(compacts=compacts) as addition:
-                result = work(addition)
-                addition.commit()
-                return result
+            nonlocal since
+            while True:
+                is_news = since >= begun
+                try:
+                    with self._addition(compacts, time.monotonic() - since) as addition:
+                        since = time.monotonic()
+                        return self._do(work, addition, is_news)
+                except StaleListError:
+                    # That a list from before this update was old is no lost attempt.
+                    if is_news or not self.storage.is_optimistic:
+                        raise
 
         return self.retry(attempt)
+
+    def _do(self, work: Callable[[Addition], _T], addition: Addition, is_news: bool) -> _T:
+        """Do a piece of work and commit it.
+
+        Args:
+          work: see :meth:`update`
+          addition: what it takes
+          is_news: whether the list was read since the update began
+        Raises:
+          StaleListError: if the list was old
+        """
+        snapshot = addition.snapshot
+        try:
+            result = work(addition)
+        except StaleListError:
+            raise
+        except Exception:
+            if not is_news:
+                self._check_current(snapshot)
+            raise
+        if not is_news and not addition.has_written:
+            self._check_current(snapshot)
+        addition.commit()
+        return result
+
+    def _check_current(self, snapshot: Snapshot) -> None:
+        """Ask whether a snapshot is the latest, unless a lock sees to that."""
+        storage, listing = self.storage, snapshot.listing
+        if storage.is_optimistic and storage.refresh(listing) is not listing:
+            raise StaleListError(f"{storage.location}: the list that was known is old")
 
     def retry(self, attempt: Callable[[], _T]) -> _T:
         """Try to change the list, again as long as others are faster.
@@ -205,13 +247,17 @@ class Stack:
           LockError: if the lock stayed taken
           RefsMovedError: if the stack is not there any more, or nobody reads it by now
         """
+        return self._addition(compacts, 0)
+
+    def _addition(self, compacts: bool, max_age: float) -> Addition:
+        """Begin an addition to a list that may be ``max_age`` seconds old, if no lock forbids."""
         change = self.storage.begin(self.lock_timeout, create=True)
         try:
             return Addition(
                 self.storage,
                 self.options,
                 change,
-                self.snapshot(0),
+                self.snapshot(max_age),
                 geometric_factor=self.geometric_factor if self.auto_compacts else None,
                 lock_timeout=self.lock_timeout,
                 settle=partial(self._adopt, compacts=compacts),
@@ -255,13 +301,12 @@ class Stack:
 
         Returns: whether tables were merged
         """
-        if is_geometric(self.snapshot().tables, self.geometric_factor):
+        if is_geometric(self._to_compact().tables, self.geometric_factor):
             return False
         # The update is written: do not wait for ever.
         timeout = _PATIENCE if self.lock_timeout is None else self.lock_timeout
-        factor = self.geometric_factor
         try:
-            return compact(self.storage, self._latest, self.options, factor=factor, timeout=timeout)
+            return self._compact(self.geometric_factor, timeout)
         except (LockError, StaleListError):
             return False  # somebody else writes or compacts; the next addition tries again
 
@@ -271,13 +316,26 @@ class Stack:
         Raises:
           LockError: if the list or one of the tables stayed locked
         """
-        storage, options, timeout = self.storage, self.options, self.lock_timeout
 
         def attempt() -> None:
-            if len(self._latest().tables) > 1:
-                compact(storage, self._latest, options, factor=None, timeout=timeout)
+            if len(self.snapshot(0).tables) > 1:
+                self._compact(None, self.lock_timeout)
 
         self.retry(attempt)
+
+    def _compact(self, factor: int | None, timeout: float | None) -> bool:
+        return compact(
+            self.storage,
+            self._to_compact,
+            self.adopt,
+            self.options,
+            factor=factor,
+            timeout=timeout,
+        )
+
+    def _to_compact(self) -> Snapshot:
+        """Give the latest snapshot; the swap of an optimistic storage finds out if it is old."""
+        return self.snapshot(-_NEVER if self.storage.is_optimistic else 0)
 
     def clean(self) -> list[str]:
         """Remove stale files: unlisted tables, temporary files, locks without a table.

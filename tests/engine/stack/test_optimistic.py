@@ -108,11 +108,63 @@ def test_others_are_faster_all_the_time(place: Place) -> None:
 
 def test_one_attempt_without_patience(place: Place) -> None:
     ours, theirs = process(place, 0), process(place)
-    place.before_swap = once(lambda: theirs.update(put(b"refs/n", 10)))
+
+    def be_faster_twice() -> None:
+        theirs.update(put(b"refs/n", 10))
+        place.before_swap = once(lambda: theirs.update(put(b"refs/n", 11)))
+
+    place.before_swap = once(be_faster_twice)
     with pytest.raises(LockError):
         ours.update(put(b"refs/n", 1))
     ours.update(put(b"refs/n", 1))
     assert value_of(theirs, b"refs/n") == 1
+
+
+def test_a_list_that_was_old_is_no_attempt(place: Place) -> None:
+    ours, theirs = process(place, 0), process(place)
+    ours.update(put(b"refs/n", 1))
+    theirs.update(put(b"refs/n", 2))
+    ours.update(put(b"refs/m", 3))
+    assert [value_of(theirs, name) for name in (b"refs/n", b"refs/m")] == [2, 3]
+
+
+def test_what_fails_on_an_old_list_is_tried_on_the_latest(place: Place) -> None:
+    ours, theirs = process(place, 0), process(place)
+    ours.update(put(b"refs/n", 1))
+    theirs.update(put(b"refs/n", 2))
+    seen: list[int] = []
+
+    def expect(value: int) -> Callable[[Addition], None]:
+        def work(addition: Addition) -> None:
+            record = addition.snapshot.lookup_ref(b"refs/n")
+            seen.append(int.from_bytes((record and record.value) or b"", "big"))
+            if seen[-1] != value:
+                raise ValueError(seen[-1])
+            put(b"refs/n", 7)(addition)
+
+        return work
+
+    ours.update(expect(2))
+    assert seen == [1, 2]
+    theirs.update(put(b"refs/n", 8))
+    with pytest.raises(ValueError, match="8"):
+        ours.update(expect(6))
+    assert seen == [1, 2, 7, 8]
+    assert value_of(theirs, b"refs/n") == 8
+
+
+def test_what_writes_nothing_has_seen_the_latest_list(place: Place) -> None:
+    ours, theirs = process(place, 0), process(place)
+    ours.update(put(b"refs/n", 1))
+    theirs.update(put(b"refs/n", 2))
+    seen: list[bytes | None] = []
+
+    def look(addition: Addition) -> None:
+        record = addition.snapshot.lookup_ref(b"refs/n")
+        seen.append(record and record.value)
+
+    ours.update(look)
+    assert seen == [(1).to_bytes(20, "big"), (2).to_bytes(20, "big")]
 
 
 @pytest.mark.parametrize("padding", [0, INLINE])
