@@ -16,7 +16,7 @@ MUTATIONS = (
     Mutation(
         "addition-to-an-old-snapshot",
         "engine/stack/stack.py",
-        "                change,\n                self.snapshot(0),\n",
+        "                change,\n                self.snapshot(max_age),\n",
         "                change,\n                self._snapshot or self.snapshot(0),\n",
         "writers overwrite what others have written meanwhile",
         ("engine/stack/test_threads.py", "engine/stack/test_beside_git.py"),
@@ -88,8 +88,8 @@ MUTATIONS = (
     Mutation(
         "compaction-without-a-check",
         "engine/stack/compaction.py",
-        "                change.check()\n                change.swap()\n",
-        "                change.swap()\n",
+        "                change.check()\n                installed = change.swap()\n",
+        "                installed = change.swap()\n",
         "a compaction whose lock was removed overwrites what the next writer wrote",
         ("engine/stack/test_compaction.py", "engine/stack/test_waiting.py"),
     ),
@@ -252,9 +252,17 @@ MUTATIONS = (
     Mutation(
         "writer-content-with-an-older-list",
         "engine/stack/stack.py",
-        "                change,\n                self.snapshot(0),\n",
-        "                change,\n                self.snapshot(),\n",
+        "            if not is_news:\n                self._check_current(snapshot)\n",
+        "",
         "a writer refuses an update because of a value that is gone",
+        ("engine/stack/test_optimistic.py",),
+    ),
+    Mutation(
+        "writer-content-with-an-older-list-to-write-nothing",
+        "engine/stack/stack.py",
+        "        if not is_news and not addition.has_written:\n",
+        "        if False:\n",
+        "an update leaves out what is needed by now",
         ("engine/stack/test_optimistic.py",),
     ),
     Mutation(
