@@ -36,5 +36,7 @@ def about_client(handler: Callable[..., Any], client: Mapping[str, str]) -> dict
 
 
 def outcome_of(handler: Any) -> str:
-    """Describe the outcome of a request, for the log."""
-    return str(getattr(handler, "outcome", "done"))
+    """Describe the outcome of a request and what the client says of itself, for the log."""
+    outcome = str(getattr(handler, "outcome", "done"))
+    heard = [said.decode("utf-8", "backslashreplace") for said in getattr(handler, "heard", ())]
+    return " ".join([outcome, *(f"[{said}]" for said in heard)])

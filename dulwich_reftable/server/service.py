@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
+from uuid import uuid4
 
 from dulwich.config import Config
 from dulwich.errors import GitProtocolError
 from dulwich.protocol import Protocol
 from dulwich.server import Backend, PackHandler
 
+from ..config.values import get_boolean
 from ..objects.reader import ObjectReader
 from .advertised_refs import AdvertisedRefs
 from .authorization import Grant
@@ -19,6 +21,9 @@ from .errors import RefusedError
 from .ref_advertisement import advertise
 
 __all__ = ["Service"]
+
+_MOST_HEARD = 16
+_LONGEST_HEARD = 200
 
 
 class Service(PackHandler):
@@ -36,6 +41,7 @@ class Service(PackHandler):
       service: its name, for messages
       version: the protocol version that the client asks for: 0, 1 or 2
       grant: what the client may do; None if there are no rules
+      heard: what the client says of itself, and its server options, in its order, for the log
     """
 
     service = ""
@@ -54,6 +60,7 @@ class Service(PackHandler):
     ) -> None:
         # The next class is a handler of dulwich for one service, which takes these arguments.
         super().__init__(backend, args, proto, stateless_rpc, advertise_refs)  # type: ignore[call-arg, arg-type]
+        self.heard: dict[bytes, None] = {}
         self.version = _protocol_version(args[1:], git_protocol)
 
     @cached_property
@@ -92,12 +99,28 @@ class Service(PackHandler):
         Raises:
           RefusedError: if the server did not offer one, or a required one is missing
         """
+        caps = list(caps)
+        for cap in caps:
+            self.hear(cap)
         # Some clients send a session id although we do not offer that.
         caps = [cap for cap in caps if not cap.startswith(b"session-id=")]
         try:
             super().set_client_capabilities(caps)
         except GitProtocolError as error:
             raise RefusedError(f"{self.service}: {error}") from error
+
+    @cached_property
+    def session(self) -> list[bytes]:
+        """The capability that tells clients an id of this session, if the repository wants it."""
+        if not get_boolean(self.config, b"transfer", b"advertiseSID", False):
+            return []
+        return [b"session-id=" + uuid4().hex.encode()]
+
+    def hear(self, said: bytes) -> None:
+        """Remember for the log who the client says it is, and what it says for the server."""
+        is_known = said.startswith((b"agent=", b"session-id=", b"server-option="))
+        if is_known and len(self.heard) < _MOST_HEARD:
+            self.heard.setdefault(said[:_LONGEST_HEARD])
 
     def greet(
         self, advertised: AdvertisedRefs, capabilities: Iterable[bytes], *, peel: bool

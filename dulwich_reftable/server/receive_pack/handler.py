@@ -20,6 +20,7 @@ from dulwich.objects import valid_hexsha
 from dulwich.protocol import (
     CAPABILITY_ATOMIC,
     CAPABILITY_NO_DONE,
+    CAPABILITY_PUSH_OPTIONS,
     CAPABILITY_REPORT_STATUS,
     CAPABILITY_SIDE_BAND_64K,
     SIDE_BAND_CHANNEL_DATA,
@@ -43,6 +44,7 @@ from .fsck import ObjectChecker
 from .hooks import Hooks
 from .incoming import IncomingPack
 from .permission import refuse_force, refuse_update
+from .push_options import read_push_options
 from .quarantine import Quarantine
 from .reftable_push import ReftablePush
 from .settings import ReceiveSettings
@@ -54,6 +56,8 @@ _log = logging.getLogger(__name__)
 
 _MAX_COMMANDS = 2_000_000
 _MAX_COMMAND_BYTES = 256 << 20
+
+_REPORT_STATUS_V2 = b"report-status-v2"
 
 _KEEP_ALIVE = pkt_line(bytes([SIDE_BAND_CHANNEL_DATA]))
 
@@ -84,6 +88,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         self.committer = committer
         self.client = client
         self.outcome = "done"
+        self.push_options: list[bytes] = []
 
     @cached_property
     def settings(self) -> ReceiveSettings:
@@ -96,7 +101,10 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     def capabilities(self) -> Iterable[bytes]:
         """Return the list of capabilities that are advertised."""
         offered = [cap for cap in super().capabilities() if cap != CAPABILITY_NO_DONE]
-        return [*offered, capability_agent()]
+        offered.append(_REPORT_STATUS_V2)
+        if self.settings.push_options:
+            offered.append(CAPABILITY_PUSH_OPTIONS)
+        return [*offered, *self.session, capability_agent()]
 
     def serve(self) -> None:
         """Serve the request."""
@@ -107,6 +115,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                 if self.advertise_refs:
                     return
             commands = self._read_commands()
+            if commands and self.has_capability(CAPABILITY_PUSH_OPTIONS):
+                self.push_options = read_push_options(self.proto)
         if not commands:
             return
         with telling(self.proto):
@@ -195,7 +205,9 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             self.proto.write(FLUSH)
 
     def _hooks(self) -> Hooks:
-        return Hooks(self.repo, self.config, self._tell, self.settings.keep_alive, self.client)
+        hooks = Hooks(self.repo, self.config, self._tell, self.settings.keep_alive, self.client)
+        hooks.push_options = self.push_options
+        return hooks
 
     def _publish(
         self, creation: AnyCreation, commands: list[Command], done: list[Command]
@@ -353,8 +365,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             self.proto.flush()
 
     def _report(self, unpacked: bytes, commands: list[Command]) -> None:
-        """Report the outcome of each command."""
-        if not self.has_capability(CAPABILITY_REPORT_STATUS):
+        """Report the outcome of each command; version 2 adds only what ``proc-receive`` did."""
+        if not any(map(self.has_capability, (CAPABILITY_REPORT_STATUS, _REPORT_STATUS_V2))):
             return
         lines = [pkt_line(b"unpack %s\n" % unpacked)]
         for command in commands:

@@ -12,7 +12,7 @@ client gets a sign that the server is still there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +20,7 @@ from dulwich.errors import GitProtocolError, HookError
 from dulwich.hooks import PostReceiveShellHook, PreReceiveShellHook, UpdateShellHook
 
 from ...repo.hook_scripts import TRANSACTION_HOOK, HookScripts, Line
+from .push_options import environment_of
 from .working_trees import WorkingTree
 
 __all__ = ["Hooks"]
@@ -29,7 +30,13 @@ _SCRIPTS = (type(None), PreReceiveShellHook, UpdateShellHook, PostReceiveShellHo
 
 
 class Hooks(HookScripts):
-    """The hooks of a repository; args are those of ``HookScripts``."""
+    """The hooks of a repository; args are those of ``HookScripts``.
+
+    Attributes:
+      push_options: texts of the client for ``pre-receive`` and ``post-receive``
+    """
+
+    push_options: Sequence[bytes] = ()
 
     def pre_receive(self, lines: Iterable[Line]) -> bool:
         """Ask whether a push may go on."""
@@ -79,7 +86,7 @@ class Hooks(HookScripts):
     def _ask(self, name: str, lines: Iterable[Line]) -> bool:
         hook = self._repo.hooks.get(name)
         if type(hook) in _SCRIPTS:
-            return self.run(name, lines=lines)
+            return self.run(name, lines=lines, variables=environment_of(self.push_options))
         return self._execute(hook, list(lines))
 
     def _execute(self, hook: Any, *args: object) -> bool:

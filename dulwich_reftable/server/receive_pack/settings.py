@@ -54,6 +54,7 @@ class ReceiveSettings:
       max_tree_depth: how deep trees may be nested
       unpack_limit: a pack of at least this many objects is kept, not unpacked
       bare: whether the repository has no main working tree
+      push_options: whether clients may send options for hooks
     """
 
     hidden: HiddenRefs
@@ -69,6 +70,7 @@ class ReceiveSettings:
     bare: bool
     proc_receive: ProcReceiveRefs
     keep_alive: int | None
+    push_options: bool
 
     @classmethod
     def of(cls, config: Config, *, bare: bool) -> ReceiveSettings:
@@ -102,6 +104,7 @@ class ReceiveSettings:
                 if not subsection and key == b"procreceiverefs"
             ),
             _keep_alive(config),
+            get_boolean(config, section, b"advertisePushOptions", False),
         )
 
 

@@ -100,7 +100,7 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
             offered.append(CAPABILITY_ALLOW_TIP_SHA1_IN_WANT)
         if settings.allow_reachable or settings.allow_any:
             offered.append(CAPABILITY_ALLOW_REACHABLE_SHA1_IN_WANT)
-        return offered
+        return [*offered, *self.session]
 
     @classmethod
     def required_capabilities(cls) -> tuple[bytes, ...]:

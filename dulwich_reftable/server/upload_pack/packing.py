@@ -26,6 +26,7 @@ class Fetch:
 
     Attributes:
       wants: object ids
+      want_refs: refs that the client wants by name, with their object ids, which are wants, too
       haves: ids of objects that both the client and we have
       client_shallow: commits whose parents the client does not have
       depth: cut history after this many commits; None for no cut
@@ -42,6 +43,7 @@ class Fetch:
 
     # Dictionaries keep the order of the client and drop repetitions.
     wants: dict[bytes, None] = field(default_factory=dict)
+    want_refs: dict[bytes, bytes] = field(default_factory=dict)
     haves: dict[bytes, None] = field(default_factory=dict)
     client_shallow: set[bytes] = field(default_factory=set)
     depth: int | None = None

@@ -32,6 +32,10 @@ class UploadSettings:
       allow_filter: whether clients may make partial clones
       filters: the filters that partial clones may use
       only_visible: whether wants of protocol version 2, too, must be reachable from visible refs
+      ref_in_want: whether clients may want refs by name
+      sideband_all: whether clients may have all of an answer over the side band
+      object_info: whether clients may ask for the sizes of objects
+      bundles: lines that tell of bundles to begin a clone with; None if clients cannot ask
     """
 
     hidden: HiddenRefs
@@ -40,12 +44,17 @@ class UploadSettings:
     allow_any: bool
     allow_filter: bool
     filters: FilterPolicy
+    ref_in_want: bool
+    sideband_all: bool
+    object_info: bool
+    bundles: tuple[bytes, ...] | None
     only_visible: bool = False
 
     def concealing(self, hidden: Container[bytes]) -> UploadSettings:
         """Give settings that disclose nothing of some refs to a client that knows object ids.
 
-        A partial clone is refused, because it would ask for trees and blobs by id.
+        A partial clone is refused, because it would ask for trees and blobs by id. Bundles may
+        hold what is hidden.
         """
         return replace(
             self,
@@ -54,6 +63,8 @@ class UploadSettings:
             allow_reachable=False,
             allow_any=False,
             allow_filter=False,
+            object_info=False,
+            bundles=None,
             only_visible=True,
         )
 
@@ -68,7 +79,22 @@ class UploadSettings:
             get_boolean(config, section, b"allowAnySHA1InWant", False),
             get_boolean(config, section, b"allowFilter", False),
             _filter_policy(config),
+            get_boolean(config, section, b"allowRefInWant", False),
+            get_boolean(config, section, b"allowSidebandAll", False),
+            get_boolean(config, b"transfer", b"advertiseObjectInfo", False),
+            _bundles(config)
+            if get_boolean(config, section, b"advertiseBundleURIs", False)
+            else None,
         )
+
+
+def _bundles(config: Config) -> tuple[bytes, ...]:
+    """Read ``bundle.*`` as lines of the answer to ``bundle-uri``."""
+    return tuple(
+        b".".join((b"bundle", *([name] if name else []), key)) + b"=" + value
+        for name, key, value in items_of(config, b"bundle")
+        if value
+    )
 
 
 def _filter_policy(config: Config) -> FilterPolicy:

@@ -9,11 +9,17 @@ may want any object that exists: a ref can move between the two requests.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol
 
 from dulwich.errors import HangupException
+from dulwich.protocol import (
+    SIDE_BAND_CHANNEL_DATA,
+    capability_agent,
+    capability_object_format,
+    pkt_line,
+)
 from dulwich.protocol import Protocol as Connection
-from dulwich.protocol import capability_agent, capability_object_format, pkt_line
 
 from ...objects.reader import ObjectReader
 from ..advertised_refs import AdvertisedRefs
@@ -24,6 +30,7 @@ from ..ref_advertisement import list_refs
 from .negotiation import MAX_LINES, Reach
 from .packing import Fetch
 from .settings import UploadSettings
+from .small_commands import list_bundles, tell_sizes
 
 __all__ = ["serve_v2"]
 
@@ -51,6 +58,13 @@ class _Handler(Protocol):
     def advertised(self) -> AdvertisedRefs:
         """The refs that the client sees."""
 
+    @property
+    def session(self) -> list[bytes]:
+        """The capability that tells clients an id of this session, if the repository wants it."""
+
+    def hear(self, said: bytes) -> None:
+        """Remember what the client says of itself."""
+
     def object_id(self, value: bytes) -> bytes:
         """Check an object id."""
 
@@ -74,17 +88,7 @@ def serve_v2(handler: _Handler) -> None:
     """
     proto = handler.proto
     if handler.advertise_refs or not handler.stateless_rpc:
-        features = b"shallow wait-for-done"
-        if handler.settings.allow_filter:
-            features += b" filter"
-        for line in (
-            b"version 2",
-            capability_agent(),
-            b"ls-refs=unborn",
-            b"fetch=" + features,
-            b"server-option",
-            capability_object_format(handler.repo.object_format.name),
-        ):
+        for line in (b"version 2", *_capabilities(handler)):
             proto.write(pkt_line(line + b"\n"))
         proto.write(FLUSH)
         if handler.advertise_refs:
@@ -100,10 +104,43 @@ def serve_v2(handler: _Handler) -> None:
         arguments = _arguments(handler) if has_arguments else iter(())
         if command == b"ls-refs":
             _ls_refs(handler, arguments)
-        else:
+        elif command == b"fetch":
             _fetch(handler, arguments)
+        elif command == b"object-info":
+            tell_sizes(proto, handler.objects, arguments, handler.object_id)
+        else:
+            list_bundles(proto, handler.settings.bundles or (), arguments)
         if handler.stateless_rpc:
             return
+
+
+def _capabilities(handler: _Handler) -> list[bytes]:
+    """List what clients may ask for, in git's order."""
+    settings = handler.settings
+    features = [b"shallow", b"wait-for-done"]
+    features += [b"filter"] * settings.allow_filter
+    features += [b"ref-in-want"] * settings.ref_in_want
+    features += [b"sideband-all"] * settings.sideband_all
+    return [
+        capability_agent(),
+        b"ls-refs=unborn",
+        b"fetch=" + b" ".join(features),
+        b"server-option",
+        capability_object_format(handler.repo.object_format.name),
+        *handler.session,
+        *([b"object-info=size"] if settings.object_info else []),
+        *([b"bundle-uri"] if settings.bundles is not None else []),
+    ]
+
+
+def _commands(settings: UploadSettings) -> set[bytes]:
+    """Give the commands that the repository allows."""
+    commands = {b"ls-refs", b"fetch"}
+    if settings.object_info:
+        commands.add(b"object-info")
+    if settings.bundles is not None:
+        commands.add(b"bundle-uri")
+    return commands
 
 
 def _read_command(handler: _Handler) -> tuple[bytes, bool] | None:
@@ -120,7 +157,7 @@ def _read_command(handler: _Handler) -> tuple[bytes, bool] | None:
         has_begun = True
         key, _, value = line.rstrip(b"\n").partition(b"=")
         if key == b"command":
-            if command is not None or value not in (b"ls-refs", b"fetch"):
+            if command is not None or value not in _commands(handler.settings):
                 raise RefusedError(f"invalid command {value[:40]!r}")
             command = value
         elif key == b"object-format":
@@ -128,6 +165,8 @@ def _read_command(handler: _Handler) -> tuple[bytes, bool] | None:
                 raise RefusedError(f"mismatched object format {value[:40]!r}")
         elif key not in (b"agent", b"server-option", b"session-id"):
             raise RefusedError(f"unknown capability {line[:40]!r}")
+        else:
+            handler.hear(line.rstrip(b"\n"))
     if command is None and has_begun:
         raise RefusedError("no command requested")
     return None if command is None else (command, line is Mark.DELIMITER)
@@ -170,31 +209,46 @@ def _ls_refs(handler: _Handler, arguments: Iterator[bytes]) -> None:
 def _fetch(handler: _Handler, arguments: Iterator[bytes]) -> None:
     repo: Any = handler.repo
     fetch, flags = _read_fetch(handler, arguments)
+    proto = handler.proto
+    tell = partial(_tell, proto, in_band=b"sideband-all" in flags)
     if not fetch.wants and b"wait-for-done" not in flags:
         return
-    proto = handler.proto
     if b"have" in flags and b"done" not in flags:
-        proto.write_pkt_line(b"acknowledgments\n")
+        tell(b"acknowledgments\n")
         if not fetch.haves:
-            proto.write_pkt_line(b"NAK\n")
+            tell(b"NAK\n")
         for oid in fetch.haves:
-            proto.write_pkt_line(b"ACK %s\n" % oid)
+            tell(b"ACK %s\n" % oid)
         if b"wait-for-done" in flags or not _is_enough(fetch, handler.objects):
             proto.write(FLUSH)
             return
-        proto.write_pkt_line(b"ready\n")
+        tell(b"ready\n")
         proto.write(DELIMITER)
     shallow, unshallow = fetch.cut(repo, handler.objects, at_own=True)
     if fetch.is_cut or fetch.roots:
-        proto.write_pkt_line(b"shallow-info\n")
+        tell(b"shallow-info\n")
         for oid in shallow:
-            proto.write_pkt_line(b"shallow %s\n" % oid)
+            tell(b"shallow %s\n" % oid)
         for oid in unshallow:
-            proto.write_pkt_line(b"unshallow %s\n" % oid)
+            tell(b"unshallow %s\n" % oid)
         proto.write(DELIMITER)
-    proto.write_pkt_line(b"packfile\n")
+    # In the order of the documents: git's server sends this first, and git's client fails.
+    if fetch.want_refs:
+        tell(b"wanted-refs\n")
+        for name, oid in fetch.want_refs.items():
+            tell(b"%s %s\n" % (oid, name))
+        proto.write(DELIMITER)
+    tell(b"packfile\n")
     handler.send(fetch, quiet=b"no-progress" in flags)
     proto.write(FLUSH)
+
+
+def _tell(proto: Connection, line: bytes, *, in_band: bool) -> None:
+    """Send a line, over the side band if the client has asked for ``sideband-all``."""
+    if in_band:
+        proto.write_sideband(SIDE_BAND_CHANNEL_DATA, line)
+    else:
+        proto.write_pkt_line(line)
 
 
 def _is_enough(fetch: Fetch, objects: ObjectReader) -> bool:
@@ -218,6 +272,10 @@ def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, s
         if key == b"have":
             flags.add(b"have")
             fetch.add_have(handler.object_id(value), objects)
+        elif key == b"want-ref" and handler.settings.ref_in_want:
+            _want_ref(handler, value, fetch)
+        elif argument == b"sideband-all" and handler.settings.sideband_all:
+            flags.add(argument)
         elif argument == b"deepen-relative":
             fetch.is_relative = True
         elif argument in (
@@ -235,3 +293,18 @@ def _read_fetch(handler: _Handler, arguments: Iterator[bytes]) -> tuple[Fetch, s
     fetch.is_thin = b"thin-pack" in flags
     fetch.has_offsets = b"ofs-delta" in flags
     return fetch, flags
+
+
+def _want_ref(handler: _Handler, name: bytes, fetch: Fetch) -> None:
+    """Add what a ref points to now to the wants.
+
+    Raises:
+      RefusedError: if the client sees no such ref, or has named it before
+    """
+    if name in fetch.want_refs:
+        raise RefusedError(f"duplicate want-ref {name[:80].decode('utf-8', 'backslashreplace')}")
+    ref = handler.advertised.find(name)
+    if ref is None:
+        raise RefusedError(f"unknown ref {name[:80].decode('utf-8', 'backslashreplace')}")
+    fetch.want_refs[name] = ref.oid
+    fetch.wants[ref.oid] = None
