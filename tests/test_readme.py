@@ -93,6 +93,15 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_git: bo
     assert "problems found: 0" in printed
 
 
+def test_two_servers_on_a_bucket(tmp_path: Path) -> None:
+    pytest.importorskip("obstore", reason="obstore is not installed")
+    printed = run(str(ROOT / "examples" / "bucket_server.py"), cwd=tmp_path)
+    assert "has the commit: True" in printed
+    assert printed.count("at the same moment: accepted") == 1
+    assert printed.count("at the same moment: rejected") == 1
+    assert "show the winner's commit: True" in printed
+
+
 def test_the_documents_name_files_that_exist() -> None:
     named = re.findall(r"[\w/.]*\w\.py\b|\.ci/\w+", README + CONTRIBUTING + CHANGELOG)
     assert len(named) > 30
