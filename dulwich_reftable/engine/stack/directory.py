@@ -202,10 +202,15 @@ class DirectoryStorage:
         try:
             file, size = open_plain(path)
             with file as fd:
+                data: Buffer
                 if size <= _READ_UP_TO:
-                    return read_all(fd, size)
-                options = {} if files.IS_WINDOWS else _MAP
-                return mmap.mmap(fd, size, access=mmap.ACCESS_READ, **options)
+                    data = read_all(fd, size)
+                else:
+                    options = {} if files.IS_WINDOWS else _MAP
+                    data = mmap.mmap(fd, size, access=mmap.ACCESS_READ, **options)
+            # Not within the block: PyPy takes a returned value for a function when closing is
+            # interrupted.
+            return data
         except OSError as error:
             is_missing = error.errno in (errno.ENOENT, errno.ESTALE)
             kind = MissingTableError if is_missing else StorageError
