@@ -33,6 +33,7 @@ def run(arena: Arena, rounds: dict[Worker, Sequence[int]]) -> list[Report]:
     return reports
 
 
+@pytest.mark.plain_filesystem("git finds no refs while a list is replaced", on=("nfs",))
 def test_all_kinds(arena: Arena) -> None:
     reports = run(
         arena,

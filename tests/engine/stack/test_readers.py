@@ -239,6 +239,7 @@ def open_files(below: Path) -> list[str]:
 
 
 @needs_proc
+@pytest.mark.plain_filesystem("the replaced list stays as a ghost, with a link", on=("nfs",))
 def test_a_list_that_is_known_stays_open(path: Path) -> None:
     """So its inode cannot come back, whatever the file system does with inodes."""
     directory = path / ".git" / "reftable"
