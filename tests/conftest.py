@@ -15,6 +15,8 @@ from support.pool import ObjectPool, fill_pool
 from support.versions import SHA256
 
 if TYPE_CHECKING:
+    from support.stores import MakeBucket
+
     import dulwich_reftable as dr
 
 USER_NAME = "U Ser"
@@ -30,9 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--storage",
-        choices=("directory", "memory", "bucket"),
+        choices=("directory", "memory", "bucket", "radosgw", "ministack"),
         default="directory",
-        help="where the refs of the fixture `repo` are (see tests/support/memory_storage.py)",
+        help="where the refs of the fixture `repo` are (see tests/support/memory_storage.py), and "
+        "the repositories of tests/bucket",
     )
 
 
@@ -122,12 +125,22 @@ def open_repo() -> Iterator[Callable[[Path], dr.Repo]]:
         repo.close()
 
 
+@pytest.fixture(scope="session")
+def make_buckets(request: pytest.FixtureRequest) -> Iterator[MakeBucket]:
+    """Give a function that makes places in an object store; see :mod:`support.stores`."""
+    pytest.importorskip("obstore", reason="obstore is not installed")
+    from support.stores import buckets_of
+
+    with buckets_of(request.config.getoption("--storage")) as make:
+        yield make
+
+
 @pytest.fixture
 def repo(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dr.Repo]:
     """Make an empty reftable repository; nothing is synced to disk.
 
     With ``--storage memory``, its refs are in a place of :mod:`support.memory_storage`; with
-    ``--storage bucket``, in an object store in memory.
+    ``--storage bucket``, in an object store in memory; the other choices are servers.
     """
     import dulwich_reftable as dr
 
@@ -140,10 +153,10 @@ def repo(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dr.Repo]:
             from support.memory_refs import move_to_memory
 
             move_to_memory(opened)
-        elif request.config.getoption("--storage") == "bucket":
+        elif request.config.getoption("--storage") != "directory":
             from support.memory_refs import move_to_bucket
 
-            move_to_bucket(opened)
+            move_to_bucket(opened, *request.getfixturevalue("make_buckets")(1))
         yield opened
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..engine.errors import ConfigurationError, OutcomeUnknownError, StaleListError
 from .client import Bucket, Fetched, Version
 from .errors import ConditionError, ConflictError, MissingObjectError, UnavailableError
+from .probe import check_conditions
 from .requests import tries
 
 __all__ = ["CONFIG", "NamedFiles", "key_of"]
@@ -114,10 +115,12 @@ class NamedFiles:
         Raises:
           StaleListError: if somebody else has written it since; nothing has happened
           OutcomeUnknownError: if nobody knows whether it was, or will be, written
+          UnfitStoreError: if the store ignores conditions
           StorageError: one of :mod:`.errors`; nothing has happened
         """
         key = key_of(path)
         location = self._bucket.locate(key)
+        check_conditions(self._bucket)
         version = None if base is None else base.version
         in_doubt = False
         failure: Exception | None = None

@@ -138,7 +138,15 @@ def _start_radosgw(cleanup: ExitStack, directory: Path, port: int) -> None:
     run("monmaptool", "--create", "--fsid", str(fsid), "--addv", "a", address, monmap)
     run("ceph-mon", "-i", "a", "--mkfs", "--monmap", monmap, "--keyring", keyring)
     spawn("ceph-mon", "-f", "-i", "a", "--public-addr", f"v1:127.0.0.1:{mon_port}")
-    number = run("ceph", "osd", "new", str(osd))
+    number = ""
+    for left in reversed(range(20)):
+        try:
+            number = run("ceph", "osd", "new", str(osd))
+            break
+        except NotHereError:  # a monitor that has just started refuses commands
+            if not left:
+                raise
+            time.sleep(0.5)
     run("ceph", "osd", "crush", "add", f"osd.{number}", "1.0", "root=default", "host=here")
     run("ceph-osd", "-i", number, "--mkfs", "--osd-uuid", str(osd))
     spawn("ceph-osd", "-f", "-i", number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,10 @@ import pytest
 from dulwich.errors import NotGitRepository
 from server.pushing import push
 from support.git import Git, requires_git
+from support.stores import MakeBucket
 
 from bucket.test_repo import add_commit, spent
-from dulwich_reftable.bucket import Bucket, BucketRepo, open_store
+from dulwich_reftable.bucket import Bucket, BucketRepo
 from dulwich_reftable.engine.errors import OutcomeUnknownError
 from dulwich_reftable.engine.stack.stack import Stack
 from dulwich_reftable.refs.transaction import Transaction
@@ -24,7 +24,6 @@ from dulwich_reftable.server import Access, BucketFolder, GitServer, HTTPGitServ
 from dulwich_reftable.server.creation import UnbornRepo, UnfitNameError
 
 MAIN = b"refs/heads/main"
-_numbers = itertools.count()
 
 
 class Forge(NamedTuple):
@@ -53,16 +52,15 @@ def serving(bucket: Bucket, kind: type[GitServer] | type[HTTPGitServer]) -> Iter
 
 
 @pytest.fixture
-def forge() -> Iterator[Forge]:
-    name = f"memory://test-server-{next(_numbers)}/forge"
-    stores = [open_store(name) for _ in range(2)]
+def forge(make_buckets: MakeBucket) -> Iterator[Forge]:
+    bucket, *stores = make_buckets(3)
     with ExitStack() as stack:
         servers = [
             stack.enter_context(serving(stores[0], GitServer)),
             stack.enter_context(serving(stores[1], HTTPGitServer)),
         ]
         one, other = (server.url.rstrip("/") for server in servers)
-        yield Forge(open_store(name), stores, one, other)
+        yield Forge(bucket, stores, one, other)
 
 
 @pytest.fixture
@@ -231,7 +229,7 @@ def test_the_repository_s_configuration_rules(forge: Forge, work: Git) -> None:
         config.set(b"receive", b"denyDeletes", b"true")
         config.set(b"transfer", b"hideRefs", b"refs/secret")
         config.write_to_path()
-    with serving(open_store(forge.bucket.location), GitServer) as server:
+    with serving(forge.stores[1], GitServer) as server:
         code, outcomes, _ = push(work, f"{server.url}/x", ":main")
         assert code
         assert outcomes["refs/heads/main"].startswith("!")

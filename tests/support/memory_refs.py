@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
 import dulwich_reftable as dr
-from dulwich_reftable.bucket import open_store
+from dulwich_reftable.bucket import Bucket
 from dulwich_reftable.bucket.storage import BucketStorage
 from dulwich_reftable.config.settings import Settings
 from dulwich_reftable.refs.store import RefStore
@@ -16,9 +15,6 @@ from dulwich_reftable.refs.worktrees import SingleStorage
 from .memory_storage import MemoryStorage, Place
 
 __all__ = ["another", "move_to_bucket", "move_to_memory", "refs_on"]
-
-
-_numbers = itertools.count()
 
 
 def refs_on(
@@ -64,10 +60,10 @@ def move_to_memory(repo: dr.Repo) -> Place:
     return place
 
 
-def move_to_bucket(repo: dr.Repo) -> None:
-    """Give a new repository other refs, in an object store in memory."""
+def move_to_bucket(repo: dr.Repo, bucket: Bucket) -> None:
+    """Give a new repository other refs, in an empty place in an object store."""
     hash_id = "s256" if repo.refs.store.settings.write.hash_size == 32 else "sha1"
-    _move(repo, BucketStorage.create(open_store(f"memory://refs-{next(_numbers)}"), hash_id))
+    _move(repo, BucketStorage.create(bucket, hash_id))
 
 
 def _move(repo: dr.Repo, storage: MemoryStorage | BucketStorage) -> None:
