@@ -34,6 +34,7 @@ COMMANDS = {
     "migrate": "move a repository from one ref format to the other",
     "reflog": "show and change reflogs",
     "serve": "serve a folder of repositories, over git:// or smart HTTP",
+    "shell": "serve one request over SSH, as a forced command of sshd",
     "show-ref": "list refs",
     "stats": "show sizes, and what compaction would gain",
     "status": "show where enable was used, and what it does",

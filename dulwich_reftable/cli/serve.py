@@ -18,8 +18,8 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Everybody who reaches the address can fetch everything below ROOT: there are no "
-        "passwords. Pushing is off until --enable or a repository's daemon.receivePack (with "
+        "Without --rules, everybody who reaches the address can fetch everything below ROOT. "
+        "Pushing is off until --enable or a repository's daemon.receivePack (with "
         "--http: http.receivePack) turns it on. Repositories of other users are served only if "
         "safe.directory names them. The server ends on SIGINT and SIGTERM; on SIGHUP new workers "
         "start, and the old ones finish their requests."
@@ -54,6 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="refuse all pushes: --disable and --forbid-override for receive-pack",
     )
     parser.add_argument(
+        "--htpasswd", metavar="FILE",
+        help="with --http: users who may push, and bcrypt hashes of their passwords (htpasswd -B)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rules", metavar="FILE",
+        help="TOML file that says who may use which repository; what it does not grant is denied",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trust-proxy", action="store_true",
+        help="with --http: take the address of a client from X-Forwarded-For, as the proxy before "
+        "this server has written it",
+    )  # fmt: skip
+    parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS",
         help="close a connection that makes no request, or sends nothing or next to nothing, for "
         "so long (%(default)s)",
@@ -71,6 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from ..server import HANDLERS, Access, GitServer, HTTPGitServer, Server, run
+    from ..server.passwords import PasswordFile
+    from ..server.rules import RulesFile
     from ..server.transport.workers import Supervisor, can_fork, cores, listen
 
     logging.basicConfig(
@@ -79,11 +94,15 @@ def run(parsed: argparse.Namespace) -> int:
     )
     # Our own log line says more than those that dulwich logs for each request.
     logging.getLogger("dulwich").setLevel(logging.WARNING)
+    if not parsed.http and (parsed.htpasswd or parsed.trust_proxy):
+        raise ValueError("--htpasswd and --trust-proxy need --http: git:// has no users")
     push = ["receive-pack"]
     access = Access(
         enable=parsed.enable + push * parsed.create,
         disable=parsed.disable + push * parsed.read_only,
         forbid_override=parsed.forbid_override + push * parsed.read_only,
+        authorize=RulesFile(parsed.rules) if parsed.rules else None,
+        check_password=PasswordFile(parsed.htpasswd) if parsed.htpasswd else None,
     )
     kind: type[GitServer] | type[HTTPGitServer]
     kind, port = (HTTPGitServer, 8000) if parsed.http else (GitServer, 9418)
@@ -101,6 +120,7 @@ def run(parsed: argparse.Namespace) -> int:
         folder = _folder(parsed, create=parsed.create)
         server: Server = kind(folder, handlers=HANDLERS, access=access, listener=listener)
         server.idle_timeout = parsed.timeout
+        server.trusts_proxy = parsed.trust_proxy
         server.max_connections = -(-parsed.max_connections // workers)
         return server
 

@@ -20,7 +20,9 @@ from .authorization import ALLOW, CHALLENGE, DENY, AccessRequest, Decision, RefU
 from .bucket_folder import BucketFolder
 from .folder import Folder
 from .handlers import HANDLERS
+from .passwords import PasswordFile, TooManyAttemptsError
 from .receive_pack.handler import ReceivePackHandler
+from .rules import RulesFile
 from .transport.httpd import HTTPGitServer
 from .transport.serving import Server, run
 from .transport.tcp import GitServer
@@ -40,9 +42,12 @@ __all__ = [
     "Folder",
     "GitServer",
     "HTTPGitServer",
+    "PasswordFile",
     "ReceivePackHandler",
     "RefUpdate",
+    "RulesFile",
     "Server",
+    "TooManyAttemptsError",
     "UploadPackHandler",
     "run",
 ]

@@ -10,7 +10,7 @@ for users whom the web server has authenticated. A repository of another user is
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from dulwich.config import Config
 from dulwich.repo import Repo
@@ -19,7 +19,10 @@ from ..config.files import config_in_force
 from ..config.values import get_boolean, items_of
 from .authorization import Authorize
 
-__all__ = ["Access", "is_enabled", "is_safe"]
+__all__ = ["Access", "CheckPassword", "is_enabled", "is_safe"]
+
+CheckPassword = Callable[[str, str, str | None], bool]
+"""Takes a user, a password and the client's address, and tells whether the password is right."""
 
 
 class Access:
@@ -31,6 +34,7 @@ class Access:
       forbid_override: services that the configuration of a repository cannot turn on or off
       authorize: rules for users, repositories and refs; they can only take away from what is on.
         None for no such rules
+      check_password: for HTTP basic authentication; None if the server authenticates nobody
     """
 
     def __init__(
@@ -40,8 +44,10 @@ class Access:
         disable: Collection[str] = (),
         forbid_override: Collection[str] = (),
         authorize: Authorize | None = None,
+        check_password: CheckPassword | None = None,
     ) -> None:
         self.authorize = authorize
+        self.check_password = check_password
         self._enabled = {"upload-pack", *enable} - set(disable)
         self._disabled = frozenset(disable)
         self._fixed = frozenset(forbid_override)
@@ -62,14 +68,21 @@ class Access:
         return is_enabled(config, server, name, is_on)
 
     def describe(self, server: str) -> str:
-        """Describe in two lines for the operator who may fetch and push without authentication.
+        """Describe in two lines for the operator who may fetch and push.
 
         Args:
           server: ``"daemon"`` or ``"http"``
         """
         lines = []
         for doing, name in (("fetch", "upload-pack"), ("push", "receive-pack")):
-            who = "EVERYBODY who reaches this address" if name in self._enabled else "nobody"
+            if name in self._enabled:
+                who = "EVERYBODY who reaches this address"
+            elif self.check_password is not None and name not in self._disabled:
+                who = "users with a password"
+            else:
+                who = "nobody"
+            if self.authorize is not None and who != "nobody":
+                who += ", if the rules allow it"
             key = f"{server}.{name.replace('-', '').replace('pack', 'Pack')}"
             but = "" if name in self._fixed else f", unless a repository's {key} says otherwise"
             lines.append(f"{doing}: {who}{but}")

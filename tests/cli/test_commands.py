@@ -20,8 +20,8 @@ from .conftest import Run
 
 pytestmark = requires_git
 
-ELSEWHERE = {"disable", "enable", "status"}  # tests/automatic
-OURS = sorted({*COMMANDS} - {"copy", "dulwich", "gc", "migrate", "init", "serve", *ELSEWHERE})
+ELSEWHERE = {"disable", "enable", "status", "serve", "shell"}  # tests/automatic, tests/server
+OURS = sorted({*COMMANDS} - {"copy", "dulwich", "gc", "migrate", "init", *ELSEWHERE})
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import socket
 from http.client import LineTooLong
+from ipaddress import ip_address
 from typing import Any, cast
 from wsgiref.handlers import SimpleHandler
 from wsgiref.headers import Headers
@@ -31,7 +32,7 @@ _BUSY = b"too many connections; try again later\n"
 
 
 class HTTPGitServer(Server, WSGIServer):
-    """A server for smart HTTP. It authenticates nobody.
+    """A server for smart HTTP. Without ``check_password`` in ``access`` it authenticates nobody.
 
     Args:
       folder: what to serve
@@ -134,8 +135,18 @@ class _Request(PatientHandler, WSGIRequestHandler):
             "wsgi.input_terminated": True,
             "REMOTE_PORT": str(self.client_address[1]),
         }
+        if cast(Server, self.server).trusts_proxy:
+            environ["REMOTE_ADDR"] = self._forwarded_for() or environ["REMOTE_ADDR"]
         handler = _Handler(body, cast(Any, self.wfile), self.get_stderr(), environ)
         handler.run(cast(Any, self.server).get_app())
+
+    def _forwarded_for(self) -> str | None:
+        """Give the address that the proxy has added; the client can write those before it."""
+        said = ",".join(self.headers.get_all("X-Forwarded-For") or [])
+        try:
+            return str(ip_address(said.rpartition(",")[2].strip()))
+        except ValueError:
+            return None
 
     def _body(self, stream: io.BufferedReader) -> io.BufferedReader | None:
         """Give the body of the request; None, with an answer, if its framing is not clear."""

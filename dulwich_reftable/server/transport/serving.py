@@ -47,6 +47,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
       access: which services are on
       idle_timeout: seconds that the server waits for a client; see :class:`.patience.Patience`
       max_connections: the most connections at a time
+      trusts_proxy: whether clients come through a proxy that says who they are
       grace: seconds for running requests to finish when the server ends
       seat: the numbers that it shares with other workers
     """
@@ -63,6 +64,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     idle_timeout = 60.0
     max_connections = 256
+    trusts_proxy = False
     grace = 10.0
     youth = 1.0
     """Seconds before a new connection without a request may be closed."""

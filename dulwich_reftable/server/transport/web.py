@@ -27,6 +27,8 @@ from ..connection import Connection
 from ..errors import HANGUPS, describe, printable, trace
 from ..folder import AnyFolder, Session
 from ..handlers import HANDLERS, Handlers, about_client, outcome_of
+from ..passwords import TooManyAttemptsError
+from .basic_auth import user_of
 from .body import Read, bounded, decoded, plain_reader
 from .serving import log
 
@@ -99,10 +101,11 @@ class Application:
         if handler is None:
             raise _StatusError("403 Forbidden", f"service not enabled: {request.service}")
         for_push = request.service == "git-receive-pack"
-        user = environ.get("REMOTE_USER") or None
+        access = self._access
+        user = _user_of(environ, access)
         who = AccessRequest(user, environ.get("REMOTE_ADDR"), request.path, request.service)
         try:
-            repo, grant = admit(session, self._access.authorize, who)
+            repo, grant = admit(session, access.authorize, who)
         except ChallengeError as error:
             raise _StatusError("401 Unauthorized", str(error), _CHALLENGE) from error
         except ForbiddenError as error:
@@ -110,7 +113,10 @@ class Application:
         except NotGitRepository as error:
             raise _StatusError("404 Not Found", str(error)) from error
         config = repo.get_config_stack()
-        if not self._access.allows(config, "http", request.service, user):
+        if not access.allows(config, "http", request.service, user):
+            is_for_users = access.allows(config, "http", request.service, "somebody")
+            if is_for_users and user is None and access.check_password is not None:
+                raise _StatusError("401 Unauthorized", "authentication required", _CHALLENGE)
             raise _StatusError("403 Forbidden", f"service not enabled: {request.service}")
         try:
             read = decoded(body, environ.get("HTTP_CONTENT_ENCODING", ""))
@@ -235,6 +241,21 @@ class _Answer:
         headers = [("Content-Type", "text/plain"), length, *_NO_CACHE, *error.headers]
         self._start_response(error.status, headers)
         return text if self._has_body else b""
+
+
+def _user_of(environ: dict[str, Any], access: Access) -> str | None:
+    """Find the user of a request.
+
+    Raises:
+      _StatusError: if the user does not prove who it is
+    """
+    try:
+        return user_of(environ, access.check_password)
+    except ChallengeError as error:
+        raise _StatusError("401 Unauthorized", str(error), _CHALLENGE) from error
+    except TooManyAttemptsError as error:
+        later = ("Retry-After", "60")
+        raise _StatusError("429 Too Many Requests", str(error), later) from error
 
 
 def _max_request_buffer(config: Config) -> int:
