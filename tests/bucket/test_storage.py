@@ -84,6 +84,18 @@ def test_an_update_that_loses_reads_the_head_once(bucket: Bucket, stack: Stack) 
     assert numbers_in(open_stack(bucket)) == [1, 2, 3]
 
 
+def test_compactions_cost_little(bucket: Bucket, stack: Stack) -> None:
+    """Those of small tables are part of an update; others take a claim, an upload and a swap."""
+    add(stack, range(1000, 1300))
+    before = bucket.requests.copy()
+    for number in range(300):
+        add(stack, [number])
+        assert len(stack.snapshot(60).tables) < 8
+    assert spent(bucket, before).keys() <= {"put", "get"}
+    assert bucket.requests["put"] - before["put"] < 300 + 15
+    assert bucket.requests["get"] - before["get"] < 10
+
+
 def test_what_fails_or_writes_nothing_asks_once(bucket: Bucket, stack: Stack) -> None:
     def fail(addition: Addition) -> None:
         raise ValueError("no")
