@@ -63,3 +63,12 @@ def test_some_cases(tmp_path: Path) -> None:
     for name in cases:
         assert f"| {found[name]['title']} " in done.stdout
     assert not list((tmp_path / "work").glob("work-*"))
+
+
+def test_refs_in_a_bucket(capsys: pytest.CaptureFixture[str]) -> None:
+    bucket = pytest.importorskip("benchmarks.bucket", reason="obstore is not installed")
+    bucket.run(300, seconds=0.1)
+    printed = capsys.readouterr().out
+    assert printed.count("updates/s") == 4
+    assert "LOST" not in printed
+    assert "failed" not in printed

@@ -43,6 +43,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--dir", type=Path, default=_default_directory(), help="for the cache, and to write in"
     )
+    parser.add_argument(
+        "--bucket", action="store_true", help="measure refs in an object store, and nothing else"
+    )
     parser.add_argument("--no-git", action="store_true", help="do without git")
     return parser.parse_args()
 
@@ -73,6 +76,11 @@ def main() -> int:
         return 0 if arguments.list else 2
     _shut_out_settings()
     scale = QUICK if arguments.quick else scaled(arguments.refs) if arguments.refs else FULL
+    if arguments.bucket:
+        from . import bucket  # needs obstore
+
+        bucket.run(scale.refs)
+        return 0
     if arguments.repeat:
         scale = replace(scale, repeat=arguments.repeat)
     start = time.monotonic()

@@ -1,0 +1,145 @@
+"""``python -m tests.benchmarks --bucket``: refs in an object store whose requests take 10 ms.
+
+The store is in memory, and each request of a client sleeps first. Its bandwidth has no limit. What
+is measured is how many requests an operation needs, one after the other, and what we do in between.
+All servers are in one process here, so that they share its processor.
+"""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import obstore
+from obstore.store import MemoryStore
+
+from dulwich_reftable import ReftableError
+from dulwich_reftable.bucket import Bucket, BucketRepo, open_store
+from dulwich_reftable.engine.format.records import RefRecord
+
+from .datasets import object_id, ref_names
+
+__all__ = ["run"]
+
+_DELAY = 0.01
+_OID = b"1" * 40
+
+
+class _Slow:
+    """The functions of obstore, each of which sleeps first."""
+
+    exceptions = obstore.exceptions
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function = getattr(obstore, name)
+
+        def request(*args: Any, **options: Any) -> Any:
+            time.sleep(_DELAY)
+            return function(*args, **options)
+
+        return request
+
+
+def _open(store: MemoryStore) -> Bucket:
+    bucket = open_store(store, deadline=60.0)
+    bucket.client.module = _Slow()  # type: ignore[assignment]
+    return bucket
+
+
+def _updates(servers: int, threads: int, seconds: float) -> str:
+    """Let servers, each of some threads, create refs for some seconds."""
+    store = MemoryStore()
+    BucketRepo.init(store, default_branch=b"main").close()
+    repos = [BucketRepo(_open(store)) for _ in range(servers)]
+    numbers = itertools.count()
+    times: list[float] = []
+    failures: list[ReftableError] = []
+    for repo in repos:
+        repo.refs.store.set_default_lock_timeout(60.0)
+        repo.refs[b"refs/heads/first"] = _OID
+    end = time.monotonic() + seconds
+
+    def work(repo: BucketRepo) -> None:
+        while (begun := time.monotonic()) < end:
+            try:
+                repo.refs[b"refs/heads/%d" % next(numbers)] = _OID
+            except ReftableError as error:
+                failures.append(error)
+            times.append(time.monotonic() - begun)
+
+    workers = [
+        threading.Thread(target=work, args=(repo,)) for repo in repos for _ in range(threads)
+    ]
+    begun = time.monotonic()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    taken = time.monotonic() - begun
+    with BucketRepo(store) as after:
+        found = len(after.refs.keys()) - 1  # and HEAD, which leads nowhere
+    for repo in repos:
+        repo.close()
+    times.sort()
+    late = times[min(len(times) * 99 // 100, len(times) - 1)]
+    told = f"{len(times) / taken:,.0f} updates/s, 99% within {late * 1000:.0f} ms"
+    if found < len(times) - len(failures):
+        told += f"; LOST {len(times) - len(failures) - found}"
+    return told + (f"; {len(failures)} failed: {failures[0]}" if failures else "")
+
+
+def _fill(store: MemoryStore, names: list[bytes], parts: int) -> None:
+    """Write refs as tables, each half as large as the one before it."""
+    with BucketRepo(store) as repo:
+        stack = repo.refs.store.shared
+        begin, left = 0, len(names)
+        for part in range(parts):
+            count = left if part == parts - 1 else (left + 1) // 2
+            some = sorted(names[begin : begin + count])
+            begin, left = begin + count, left - count
+            with stack.addition(compacts=False) as addition:
+                index = addition.next_update_index
+                addition.write((RefRecord(name, index, object_id(name)) for name in some), ())
+                addition.commit()
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+def _reads(names: list[bytes], parts: int) -> Iterator[str]:
+    store = MemoryStore()
+    BucketRepo.init(store, default_branch=b"main").close()
+    _fill(store, names, parts)
+    found = []
+    for name in names[:: max(len(names) // 9, 1)]:
+        with BucketRepo(_open(store)) as repo:
+            found.append(_timed(lambda name=name, repo=repo: repo.refs[name]))
+    found.sort()
+    yield f"first lookup, {parts} tables: {found[len(found) // 2] * 1000:.0f} ms"
+    with BucketRepo(_open(store)) as repo:
+        yield f"scan, {parts} tables: {_timed(repo.refs.as_dict) * 1000:,.0f} ms"
+
+
+def run(refs: int, seconds: float = 3.0) -> None:
+    """Measure and tell.
+
+    Args:
+      refs: in the sets that are read
+      seconds: for each way of writing
+    """
+    print(f"every request takes {_DELAY * 1000:.0f} ms and more")
+    for servers, threads in ((1, 1), (1, 8), (1, 64), (8, 8)):
+        told = _updates(servers, threads, seconds)
+        print(f"{servers} x {threads} writers: {told}", flush=True)
+    names = ref_names(refs)
+    for parts in (1, 8):
+        for line in _reads(names, parts):
+            print(f"{refs:,} refs: {line}", flush=True)
+    print(f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10:,} MiB of memory")
