@@ -351,3 +351,23 @@ def test_requests_within_an_age_are_none(repo: BucketRepo) -> None:
         assert other.refs[MAIN] == OID
         assert other.get_config().get(b"core", b"bare") == b"true"
         assert spent(repo.bucket, before) == {}
+
+
+def test_requests_of_a_large_table_are_few(repo: BucketRepo) -> None:
+    bucket = repo.bucket
+    names = [b"refs/heads/%08d" % number for number in range(20_000)]
+    with repo.refs.transaction() as transaction:
+        for name in names:
+            transaction.create(name, OID)
+    [table] = repo.refs.store.shared.snapshot().tables
+    assert table.size > 384 << 10  # so it is read in pieces
+    with BucketRepo(bucket) as other:
+        before = {**bucket.requests}
+        assert other.refs.read_ref(names[7_000]) == OID
+        assert sum(spent(bucket, before).values()) <= 5  # the head, both ends, index and block
+        before = {**bucket.requests}
+        assert other.refs.read_ref(names[7_000]) == OID
+        assert spent(bucket, before) == {"get": 1}
+        before = {**bucket.requests}
+        assert sum(1 for _ in other.refs.iter_refs(b"refs/heads/")) == len(names)
+        assert sum(spent(bucket, before).values()) <= 10
