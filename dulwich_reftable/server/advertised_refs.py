@@ -117,7 +117,7 @@ class AdvertisedRefs(ABC):
     def _resolve(self, name: bytes) -> AdvertisedRef | None:
         """Resolve a ref, which may be a symref; None if it leads to no object."""
         last, oid = self._follow(name)
-        if oid is None or not self._exists(oid):
+        if oid is None or self._hidden.conceals(last) or not self._exists(oid):
             return None
         return AdvertisedRef(name, oid, self._peel_ref(last, oid), last if last != name else None)
 
@@ -251,9 +251,10 @@ class CopiedRefs(AdvertisedRefs):
         """The objects that refs point to; True if one of these refs is not hidden."""
         tips: dict[bytes, bool] = {}
         for name in self._values:
-            oid = self._follow(name)[1]
+            last, oid = self._follow(name)
             if oid is not None:
-                tips[oid] = tips.get(oid, False) or name not in self._hidden
+                is_hidden = name in self._hidden or self._hidden.conceals(last)
+                tips[oid] = tips.get(oid, False) or not is_hidden
         return tips
 
     def is_tip(self, oid: bytes, *, hidden_too: bool = False) -> bool:

@@ -59,6 +59,10 @@ class HiddenRefs:
         both._rules, both.prefixes = self._rules, self.prefixes
         return both
 
+    def conceals(self, name: bytes) -> bool:
+        """Tell whether symrefs to a ref are hidden, too; git shows those to refs of its rules."""
+        return name in self._also
+
     def __bool__(self) -> bool:
         return bool(self._rules) or self._also != ()
 

@@ -181,6 +181,9 @@ def test_hidden_refs(root: Path, origin: Git, work: Git, kind: str, tmp_path: Pa
         origin.run("config", f"uploadpack.{key}", "true")
     origin.run("config", "transfer.hideRefs", "!refs/heads/secret")
     hidden = Decision(True, hidden=HiddenRefs([b"refs/heads/secret"]))
+    # git shows symrefs to hidden refs; those would tell what a user may not see.
+    origin.run("symbolic-ref", "refs/heads/alias", "refs/heads/secret")
+    origin.run("symbolic-ref", "HEAD", "refs/heads/secret")
     fresh = Git.init(tmp_path / "fresh")
     rules = Rules(read=hidden, write=hidden)
     with running(root, kind, access=access(rules)) as server:
