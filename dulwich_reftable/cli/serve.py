@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import logging
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .stores import add_store_options, is_store_url, local_cache, store_options
@@ -14,6 +15,43 @@ if TYPE_CHECKING:
     from ..server.folder import AnyFolder
 
 __all__ = ["add_arguments", "run"]
+
+
+_LIMITS: tuple[tuple[str, Callable[[str], float], str, str], ...] = (
+    (
+        "--max-per-address",
+        int,
+        "NUMBER",
+        "serve at most so many clients of one address (IPv6: of one /64) at a time, about; no "
+        "limit by default, since clients behind a proxy share its address",
+    ),
+    (
+        "--rate",
+        float,
+        "NUMBER",
+        "turn an address away that makes more new connections a second on average, over ten "
+        "seconds, about; no limit by default",
+    ),
+    (
+        "--deadline",
+        float,
+        "SECONDS",
+        "refuse to go on with a request that takes longer; a push that is complete is not stopped "
+        "(no limit by default)",
+    ),
+    (
+        "--worker-memory",
+        int,
+        "MB",
+        "let a worker allocate at most so much; one that needs more is replaced (no limit by "
+        "default; only on Linux, with at least two workers)",
+    ),
+)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +117,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, metavar="NUMBER",
         help="processes that serve; 1 for this one alone (by default as many as cores)",
     )  # fmt: skip
+    for option, kind, name, what in _LIMITS:
+        parser.add_argument(option, type=kind, metavar=name, help=what)
+    parser.add_argument(
+        "--metrics", type=_address, metavar="HOST:PORT",
+        help="serve counts for Prometheus at /metrics, and /healthz, at this address, without "
+        "passwords",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log", choices=("text", "json"), default="text",
+        help="form of the log: lines to read, or a line of JSON each (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="log only warnings")
 
 
@@ -86,12 +135,18 @@ def run(parsed: argparse.Namespace) -> int:
     from ..server import HANDLERS, Access, GitServer, HTTPGitServer, Server, run
     from ..server.passwords import PasswordFile
     from ..server.rules import RulesFile
-    from ..server.transport.workers import Supervisor, can_fork, cores, listen
+    from ..server.transport.board import Board
+    from ..server.transport.metrics import Metrics
+    from ..server.transport.requests import JSONFormatter
+    from ..server.transport.workers import Supervisor, can_fork, cores, listen, seats_for
 
     logging.basicConfig(
         level=logging.WARNING if parsed.quiet else logging.INFO,
         format="%(asctime)s %(message)s",
     )
+    if parsed.log == "json":
+        for log_handler in logging.getLogger().handlers:
+            log_handler.setFormatter(JSONFormatter())
     # Our own log line says more than those that dulwich logs for each request.
     logging.getLogger("dulwich").setLevel(logging.WARNING)
     if not parsed.http and (parsed.htpasswd or parsed.trust_proxy):
@@ -122,13 +177,26 @@ def run(parsed: argparse.Namespace) -> int:
         server.idle_timeout = parsed.timeout
         server.trusts_proxy = parsed.trust_proxy
         server.max_connections = -(-parsed.max_connections // workers)
+        server.max_per_address = parsed.max_per_address
+        server.rate = parsed.rate
+        server.deadline = parsed.deadline
         return server
 
+    board = Board(seats_for(workers), parsed.max_connections)
+    metrics = Metrics(*parsed.metrics) if parsed.metrics else None
     print(f"serving {root} at {kind.url_at(listener.getsockname())}")
     print(access.describe(kind.section), flush=True)
     if workers > 1:
-        return Supervisor(listener, make, workers).run()
-    run(make(listener))
+        memory = None if parsed.worker_memory is None else parsed.worker_memory << 20
+        supervisor = Supervisor(listener, make, workers, board, memory=memory, metrics=metrics)
+        return supervisor.run()
+    server = make(listener)
+    seat = board.take()
+    if seat is not None:
+        server.seat = seat
+    if metrics is not None:
+        metrics.begin(board)
+    run(server)
     logging.getLogger("dulwich_reftable.server").info("ended")
     return 0
 

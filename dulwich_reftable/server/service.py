@@ -42,10 +42,12 @@ class Service(PackHandler):
       version: the protocol version that the client asks for: 0, 1 or 2
       grant: what the client may do; None if there are no rules
       heard: what the client says of itself, and its server options, in its order, for the log
+      commands: of a push, for the log
     """
 
     service = ""
     grant: Grant | None = None
+    commands: Sequence[Any] = ()
     repo: Any
 
     def __init__(

@@ -111,10 +111,11 @@ def test_workers_that_cannot_begin_end_the_server(tmp_path: Path) -> None:
     """Each worker makes its server anew; here this fails, and nothing loops."""
     program = """
 import sys
-from dulwich_reftable.server.transport.workers import Supervisor, listen
+from dulwich_reftable.server.transport.workers import Supervisor, listen, seats_for
+from dulwich_reftable.server.transport.board import Board
 def make(listener):
     raise OSError("no luck")
-sys.exit(Supervisor(listen("127.0.0.1", 0), make, 2).run())
+sys.exit(Supervisor(listen("127.0.0.1", 0), make, 2, Board(seats_for(2))).run())
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],

@@ -114,7 +114,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
                 self.greet(advertised, self.capabilities(), peel=False)
                 if self.advertise_refs:
                     return
-            commands = self._read_commands()
+            commands = self.commands = self._read_commands()
             if commands and self.has_capability(CAPABILITY_PUSH_OPTIONS):
                 self.push_options = read_push_options(self.proto)
         if not commands:

@@ -3,19 +3,28 @@
 
 Each worker has a seat and writes only there; all of them read all seats. A worker that is killed
 can therefore spoil no numbers but its own, and the supervisor clears its seat. Nobody waits for a
-lock.
+lock: so limits for all workers together may be passed by a client or two.
 """
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import mmap
 import time
 
-__all__ = ["Board", "Seat", "lone_seat"]
+from .requests import OUTCOMES, SERVICES, Request
 
-_TAKEN, _BEAT, _CONNECTIONS = range(3)
-_FIELDS = 8
+__all__ = ["Board", "Seat", "key_of", "lone_seat"]
+
+_TAKEN, _BEAT, _CONNECTIONS, _TURNED_AWAY = range(4)
+_COUNTS = 4
+_SUMS = _COUNTS + len(SERVICES) * len(OUTCOMES)
+_FIELDS = _SUMS + 3 * len(SERVICES)
 _WIDTH = 8
+_BUCKETS = 1024
+_BURST = 10.0
+"""Seconds for which a new client may come faster than the rate."""
 
 
 class Board:
@@ -23,10 +32,17 @@ class Board:
 
     Args:
       seats: their number
+      places: the most connections of one of them
     """
 
-    def __init__(self, seats: int) -> None:
-        self._numbers = memoryview(mmap.mmap(-1, seats * _FIELDS * _WIDTH)).cast("Q")
+    def __init__(self, seats: int, places: int = 256) -> None:
+        self._numbers = _shared(seats * _FIELDS)
+        self._addresses = _shared(seats * places)
+        # For each bucket: the key of an address, when it was seen, and what it had left then.
+        self._rates = _shared(3 * _BUCKETS)
+        self._places = places
+        # What the workers counted that have ended, and how many were replaced.
+        self._past = _shared(_FIELDS + 1)
         self.seats = [Seat(self, number) for number in range(seats)]
 
     def read(self, seat: int, field: int) -> int:
@@ -37,11 +53,97 @@ class Board:
         """Set a number of a seat."""
         self._numbers[seat * _FIELDS + field] = value
 
+    def enter(self, seat: int, key: int) -> int:
+        """Note a connection in a seat.
+
+        Args:
+          seat: its number
+          key: of the address
+        Returns: the place, for :meth:`leave`
+        """
+        for place in range(seat * self._places, (seat + 1) * self._places):
+            if not self._addresses[place]:
+                self._addresses[place] = key
+                return place
+        return -1
+
+    def leave(self, place: int) -> None:
+        """Forget a connection."""
+        if place >= 0:
+            self._addresses[place] = 0
+
+    def count(self, key: int) -> int:
+        """Count the connections of an address."""
+        return self._addresses.tolist().count(key)
+
+    def is_too_fast(self, key: int, rate: float) -> bool:
+        """Count a new connection, and tell whether its address makes too many.
+
+        Args:
+          key: of the address
+          rate: connections a second
+        """
+        rates, at = self._rates, 3 * (key % _BUCKETS)
+        now, most = time.monotonic_ns(), int(max(1.0, rate * _BURST) * 1e6)
+        left = most
+        if rates[at] == key:
+            left = min(most, rates[at + 2] + int(max(0, now - rates[at + 1]) * rate / 1e3))
+        is_too_fast = left < 1_000_000
+        if not is_too_fast:
+            left -= 1_000_000
+        rates[at], rates[at + 1], rates[at + 2] = key, now, left
+        return is_too_fast
+
+    @property
+    def restarts(self) -> int:
+        """How many workers died and were replaced."""
+        return self._past[_FIELDS]
+
+    def count_restart(self) -> None:
+        """Count a worker that died. Only the supervisor does this."""
+        self._past[_FIELDS] += 1
+
+    def total(self, field: int) -> int:
+        """Sum a number over all workers, also those that have ended."""
+        return self._past[field] + sum(self.read(seat.number, field) for seat in self.seats)
+
+    def metrics(self) -> str:
+        """Give all counts in the text form of Prometheus."""
+        lines = ["# TYPE dulwich_reftable_requests_total counter"]
+        for at, service in enumerate(SERVICES):
+            for number, outcome in enumerate(OUTCOMES):
+                labels = f'service="{service}",outcome="{outcome}"'
+                value = self.total(_COUNTS + at * len(OUTCOMES) + number)
+                lines.append(f"dulwich_reftable_requests_total{{{labels}}} {value}")
+        sums = ("request_seconds_total", "received_bytes_total", "sent_bytes_total")
+        for number, name in enumerate(sums):
+            lines.append(f"# TYPE dulwich_reftable_{name} counter")
+            for at, service in enumerate(SERVICES):
+                value = self.total(_SUMS + 3 * at + number)
+                shown = value / 1e6 if not number else value
+                lines.append(f'dulwich_reftable_{name}{{service="{service}"}} {shown}')
+        for name, kind, value in (
+            ("turned_away_total", "counter", self.total(_TURNED_AWAY)),
+            ("connections", "gauge", sum(seat.connections for seat in self.seats)),
+            ("workers", "gauge", sum(seat.is_accepting for seat in self.seats)),
+            ("worker_restarts_total", "counter", self.restarts),
+        ):
+            lines += [f"# TYPE dulwich_reftable_{name} {kind}", f"dulwich_reftable_{name} {value}"]
+        return "\n".join([*lines, ""])
+
+    def forget(self, seat: int) -> None:
+        """Clear a seat, and keep what its worker counted."""
+        for field in range(_FIELDS):
+            if field >= _TURNED_AWAY:
+                self._past[field] += self.read(seat, field)
+            self.write(seat, field, 0)
+        for place in range(seat * self._places, (seat + 1) * self._places):
+            self._addresses[place] = 0
+
     def take(self) -> Seat | None:
         """Take a free seat; gives None if there is none. Only the supervisor does this."""
         for seat in self.seats:
             if not seat.is_taken:
-                seat.clear()
                 self.write(seat.number, _TAKEN, 1)
                 return seat
         return None
@@ -103,10 +205,62 @@ class Seat:
 
     def clear(self) -> None:
         """Free the seat and set its numbers to 0."""
-        for field in range(_FIELDS):
-            self._board.write(self.number, field, 0)
+        self._board.forget(self.number)
+
+    def enter(self, address: str) -> int:
+        """Note a connection; gives its place, for :meth:`leave`."""
+        return self._board.enter(self.number, key_of(address))
+
+    def leave(self, place: int) -> None:
+        """Forget a connection."""
+        self._board.leave(place)
+
+    def count(self, address: str) -> int:
+        """Count the connections of an address, to all workers."""
+        return self._board.count(key_of(address))
+
+    def is_too_fast(self, address: str, rate: float) -> bool:
+        """Count a new connection, and tell whether its address makes more than a rate allows."""
+        return self._board.is_too_fast(key_of(address), rate)
+
+    def add(self, field: int, number: int = 1) -> None:
+        """Add to a number; callers see to it that only one thread does so."""
+        self._board.write(self.number, field, self._board.read(self.number, field) + number)
+
+    def count_turned_away(self) -> None:
+        """Count a client that was turned away."""
+        self.add(_TURNED_AWAY)
+
+    def count_request(self, request: Request) -> None:
+        """Count a request that is over."""
+        service = SERVICES.index(request.service_group)
+        self.add(_COUNTS + service * len(OUTCOMES) + OUTCOMES.index(request.outcome))
+        sums = _SUMS + 3 * service
+        self.add(sums, int(request.seconds * 1e6))
+        self.add(sums + 1, request.received)
+        self.add(sums + 2, request.sent)
 
 
 def lone_seat() -> Seat:
     """Give a seat for a server without other workers."""
     return Board(1).seats[0]
+
+
+def key_of(address: str) -> int:
+    """Turn an address into a number other than 0. For IPv6 its network counts, the first 64 bits.
+
+    Args:
+      address: of a client
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        packed = address.encode("utf-8", "surrogateescape")
+    else:
+        mapped = getattr(parsed, "ipv4_mapped", None)
+        packed = (mapped or parsed).packed[:8]
+    return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "big") | 1
+
+
+def _shared(numbers: int) -> memoryview:
+    return memoryview(mmap.mmap(-1, numbers * _WIDTH)).cast("Q")

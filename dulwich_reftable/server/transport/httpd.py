@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import socket
+from collections.abc import Callable
 from http.client import LineTooLong
 from ipaddress import ip_address
 from typing import Any, cast
@@ -17,7 +18,7 @@ from wsgiref.headers import Headers
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from ..access import Access
-from ..errors import describe, printable
+from ..errors import RefusedError, describe, printable
 from ..folder import AnyFolder
 from ..handlers import HANDLERS, Handlers
 from .body import Chunked, Limited
@@ -28,7 +29,6 @@ from .web import Application
 __all__ = ["HTTPGitServer"]
 
 _LARGEST_HEAD = 1 << 16
-_BUSY = b"too many connections; try again later\n"
 
 
 class HTTPGitServer(Server, WSGIServer):
@@ -45,10 +45,6 @@ class HTTPGitServer(Server, WSGIServer):
     """
 
     scheme = section = "http"
-    too_many = (
-        b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (len(_BUSY), _BUSY)
-    )
 
     def __init__(
         self,
@@ -60,7 +56,17 @@ class HTTPGitServer(Server, WSGIServer):
         listener: socket.socket | None = None,
     ) -> None:
         super().__init__((host, port), _Request, folder, handlers, access, listener)
-        self.set_app(Application(folder, handlers, self.access))
+        application = Application(folder, handlers, self.access)
+        application.on_end = self.request_ends
+        self.set_app(application)
+
+    def busy(self, reason: str) -> bytes:
+        """Give the answer to a client that is turned away."""
+        text = reason.encode() + b"; try again later\n"
+        return (
+            b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(text), text)
+        )
 
     def server_bind(self) -> None:
         """Bind the socket, and set what WSGI asks for."""
@@ -121,7 +127,7 @@ class _Request(PatientHandler, WSGIRequestHandler):
                 return
             finally:
                 self.rfile = stream
-        except TimeoutError:
+        except (TimeoutError, RefusedError):
             self._refuse(408, "Request Timeout")
             return
         body = self._body(stream)
@@ -138,6 +144,8 @@ class _Request(PatientHandler, WSGIRequestHandler):
         if cast(Server, self.server).trusts_proxy:
             environ["REMOTE_ADDR"] = self._forwarded_for() or environ["REMOTE_ADDR"]
         handler = _Handler(body, cast(Any, self.wfile), self.get_stderr(), environ)
+        if str(environ["PATH_INFO"]).endswith("/git-upload-pack"):
+            handler.before_write = self.time_left
         handler.run(cast(Any, self.server).get_app())
 
     def _forwarded_for(self) -> str | None:
@@ -201,6 +209,7 @@ class _Handler(SimpleHandler):
     environ: dict[str, Any]
     headers: Headers
     _in_chunks = False
+    before_write: Callable[[], object] = staticmethod(lambda: None)
 
     def cleanup_headers(self) -> None:
         """Say where the answer ends."""
@@ -213,6 +222,11 @@ class _Handler(SimpleHandler):
         """Send the head of the answer; what follows is its body."""
         super().send_headers()
         self._in_chunks = "Transfer-Encoding" in self.headers
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the answer, in time."""
+        self.before_write()
+        super().write(data)
 
     def _write(self, data: bytes) -> None:
         if not self._in_chunks:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from socketserver import StreamRequestHandler
 from typing import Any
 
+from ..errors import RefusedError
+
 __all__ = ["SLOWEST", "Patience", "PatientHandler"]
 
 SLOWEST = 256
@@ -71,8 +73,23 @@ class PatientHandler(StreamRequestHandler):
         super().setup()
         self.rfile.close()
         self.patience = Patience(self.server.idle_timeout)
-        self.incoming = _Incoming(self.connection, self.patience, self.before_wait)
+        limit = self.server.deadline
+        self._ends = float("inf") if limit is None else time.monotonic() + limit
+        self._is_late = False
+        self.incoming = _Incoming(self.connection, self.patience, self.before_wait, self.time_left)
         self.rfile = io.BufferedReader(self.incoming, 1 << 16)
+
+    def time_left(self) -> float:
+        """Give the seconds that are left of the deadline.
+
+        Raises:
+          RefusedError: if none is; but only once, so that the client can be told
+        """
+        left = self._ends - time.monotonic()
+        if left <= 0 and not self._is_late:
+            self._is_late = True
+            raise RefusedError(f"the request takes longer than {self.server.deadline:g} seconds")
+        return max(left, _LINGER)
 
     def before_wait(self) -> None:
         """Called before each wait for the client."""
@@ -103,14 +120,24 @@ class _Incoming(io.RawIOBase):
       connection: socket of the client; its timeout also counts for writes
       patience: with the client
       before_wait: called before each read
+      time_left: gives the seconds until the deadline of the request
+
+    Attributes:
+      received: bytes
     """
 
     def __init__(
-        self, connection: socket.socket, patience: Patience, before_wait: Callable[[], object]
+        self,
+        connection: socket.socket,
+        patience: Patience,
+        before_wait: Callable[[], object],
+        time_left: Callable[[], float],
     ) -> None:
         self._connection = connection
         self._patience = patience
         self._before_wait = before_wait
+        self._time_left = time_left
+        self.received = 0
 
     def readable(self) -> bool:
         return True
@@ -126,12 +153,14 @@ class _Incoming(io.RawIOBase):
             raise TimeoutError("the client is too slow")
         self._before_wait()
         began = time.monotonic()
-        self._connection.settimeout(patience.left)
+        self._connection.settimeout(min(patience.left, self._time_left()))
         try:
             size = self._connection.recv_into(buffer)
         except TimeoutError as error:
+            self._time_left()
             raise TimeoutError("the client is too slow") from error
         finally:
             self._connection.settimeout(patience.limit)
+        self.received += size
         patience.spend(time.monotonic() - began, size)
         return size

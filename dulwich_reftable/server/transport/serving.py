@@ -27,6 +27,7 @@ from ..errors import HANGUPS, describe
 from ..folder import AnyFolder
 from ..handlers import Handlers
 from .board import lone_seat
+from .requests import Request
 
 __all__ = ["Server", "log", "run"]
 
@@ -48,6 +49,10 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
       idle_timeout: seconds that the server waits for a client; see :class:`.patience.Patience`
       max_connections: the most connections at a time
       trusts_proxy: whether clients come through a proxy that says who they are
+      max_per_address: the most of one address, to all workers; None for no limit
+      rate: the most new connections of one address a second, on average; None for no limit
+      deadline: the most seconds for a request, looked at when its client is read, or written to
+        by a fetch; None for no limit
       grace: seconds for running requests to finish when the server ends
       seat: the numbers that it shares with other workers
     """
@@ -59,12 +64,13 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     scheme = "git"
     section = "daemon"
     """The section of a repository's configuration for this server."""
-    too_many = b""
-    """The answer to a client when the server is busy."""
 
     idle_timeout = 60.0
     max_connections = 256
     trusts_proxy = False
+    max_per_address: int | None = None
+    rate: float | None = None
+    deadline: float | None = None
     grace = 10.0
     youth = 1.0
     """Seconds before a new connection without a request may be closed."""
@@ -87,7 +93,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self.address_family = socket.AF_INET6
         # The time when each was accepted; None when its request is complete.
         self._connections: dict[Any, float | None] = {}
+        self._places: dict[Any, int] = {}
         self._changed = threading.Condition()
+        self.out_of_memory: Callable[[], object] = lambda: None
         self._turned_away: deque[tuple[float, Any]] = deque()
         self._next_look = 0.0
         super().__init__(address, handler)
@@ -135,17 +143,49 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a new thread, unless the server is busy."""
+        address = str(client_address[0])
         with self._changed:
-            has_room = len(self._connections) < self.max_connections or self._cut_idle()
-            if has_room:
+            reason = self._objection(address)
+            if reason is None:
                 self._connections[request] = time.monotonic()
+                self._places[request] = self.seat.enter(address)
+            else:
+                self.seat.count_turned_away()
             self.seat.connections = len(self._connections)
-        if not has_room:
-            log.warning("%s turned away: too many connections", client_address[0])
-            self._turn_away(request)
+        if reason is not None:
+            log.warning("%s turned away: %s", address, reason)
+            self._turn_away(request, reason)
             return
         request.settimeout(self.idle_timeout)
         super().process_request(request, client_address)
+
+    def _objection(self, address: str) -> str | None:
+        """Give the reason not to serve a client; None if there is none."""
+        if self.rate is not None and self.seat.is_too_fast(address, self.rate):
+            return "too many connections a second from your address"
+        most = self.max_per_address
+        if most is not None and self.seat.count(address) >= most:
+            return "too many connections from your address"
+        if len(self._connections) < self.max_connections or self._cut_idle():
+            return None
+        return "too many connections"
+
+    def busy(self, reason: str) -> bytes:
+        """Give the answer to a client that is turned away.
+
+        Args:
+          reason: for the client
+        """
+        raise NotImplementedError
+
+    def request_ends(self, request: Request) -> None:
+        """Count a request. After one that ran out of memory the process ends, if it is a worker."""
+        request.end()
+        with self._changed:
+            self.seat.count_request(request)
+        if isinstance(request.error, MemoryError):
+            log.warning("out of memory")
+            self.out_of_memory()
 
     def request_begins(self, request: Any) -> None:
         """Mark a connection as having a request, so that it is not closed as idle."""
@@ -163,11 +203,11 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         _cut(request)
         return True
 
-    def _turn_away(self, request: Any) -> None:
+    def _turn_away(self, request: Any, reason: str) -> None:
         """Tell a client that the server is busy, and keep the connection until it has read that."""
         request.setblocking(False)
         try:
-            request.send(self.too_many)
+            request.send(self.busy(reason))
             request.shutdown(socket.SHUT_WR)
         except OSError:
             request.close()  # it has gone
@@ -196,6 +236,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().shutdown_request(request)
         with self._changed:
             self._connections.pop(request, None)
+            self.seat.leave(self._places.pop(request, -1))
             self.seat.connections = len(self._connections)
             self._changed.notify_all()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import socket
-import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -17,11 +16,12 @@ from ..admission import admit, apply_grant
 from ..authorization import AccessRequest
 from ..connection import Connection
 from ..creation import UnfitNameError
-from ..errors import HANGUPS, RefusedError, describe, printable, telling, trace
+from ..errors import HANGUPS, RefusedError, printable, telling, trace
 from ..folder import AnyFolder
 from ..handlers import HANDLERS, Handlers, about_client, outcome_of
 from ..pkt_lines import read_line
 from .patience import PatientHandler
+from .requests import Request
 from .serving import Server, log
 
 __all__ = ["GitServer"]
@@ -43,8 +43,6 @@ class GitServer(Server):
       listener: a socket that listens already; it replaces the address
     """
 
-    too_many = pkt_line(b"ERR too many connections; try again later")
-
     def __init__(
         self,
         folder: AnyFolder,
@@ -56,6 +54,11 @@ class GitServer(Server):
     ) -> None:
         super().__init__((host, port), _Request, folder, handlers, access, listener)
 
+    def busy(self, reason: str) -> bytes:
+        """Give the answer to a client that is turned away."""
+        answer: bytes = pkt_line(b"ERR %s; try again later" % reason.encode())
+        return answer
+
 
 class _Request(PatientHandler):
     """Serves one connection."""
@@ -65,31 +68,36 @@ class _Request(PatientHandler):
 
     def handle(self) -> None:
         """Serve the request and log a line about it."""
-        began = time.monotonic()
         self._what = "?"
+        done = self._done = Request(str(self.client_address[0]))
         try:
-            outcome = self._serve()
-        except TimeoutError as error:
-            outcome = f"hung up: {error}"
-        except HANGUPS:
-            outcome = "hung up"
+            done.detail = self._serve()
+        except HANGUPS as error:
+            done.fail(error)
         except GitProtocolError as error:
-            outcome = f"refused: {error}"
+            done.refuse(f"refused: {error}")
             self.linger()
         except Exception as error:
             log.debug("%s", trace(error))
-            outcome = f"failed: {describe(error)}"
+            done.fail(error)
             self.linger()
-        took = time.monotonic() - began
-        log.info("%s %s %s (%.3f s)", self.client_address[0], self._what, printable(outcome), took)
+        done.received = self.incoming.received
+        self.server.request_ends(done)
+        said = printable(done.detail)
+        log.info(
+            "%s %s %s (%.3f s)", done.client, self._what, said, done.seconds,
+            extra={"request": done},
+        )  # fmt: skip
 
     def _serve(self) -> str:
-        proto = Connection(self._recv, self.wfile.write, self.wfile.flush)
+        proto = Connection(self._recv, self._write, self.wfile.flush)
         try:
             with telling(proto):
                 service, args = self._command(proto)
                 self.begin_request()
                 path = args[0].decode("utf-8", "surrogateescape")
+                self._done.service = service.decode("latin-1")
+                self._done.repository = path
                 self._what = f"{printable(service.decode('latin-1'))} {path!a}"
                 return self._dispatch(proto, service, [path, *args[1:]])
         finally:
@@ -116,8 +124,17 @@ class _Request(PatientHandler):
             client = {"REMOTE_ADDR": shown, "REMOTE_PORT": str(port)}
             serving = handler(session, args, proto, **about_client(handler, client))
             apply_grant(serving, grant)
-            serving.handle()
+            try:
+                serving.handle()
+            finally:
+                self._done.learn(serving)
             return outcome_of(serving)
+
+    def _write(self, data: bytes) -> int:
+        self._done.sent += len(data)
+        if self._done.service == "git-upload-pack":
+            self.time_left()
+        return self.wfile.write(data)
 
     def before_wait(self) -> None:
         """Send buffered output, because the client cannot answer before it arrives."""

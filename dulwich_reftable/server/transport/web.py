@@ -10,7 +10,6 @@ The server answers nothing before it knows that the request is allowed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
@@ -24,12 +23,13 @@ from ..access import Access
 from ..admission import ChallengeError, ForbiddenError, admit, apply_grant
 from ..authorization import AccessRequest
 from ..connection import Connection
-from ..errors import HANGUPS, describe, printable, trace
+from ..errors import HANGUPS, printable, trace
 from ..folder import AnyFolder, Session
 from ..handlers import HANDLERS, Handlers, about_client, outcome_of
 from ..passwords import TooManyAttemptsError
 from .basic_auth import user_of
 from .body import Read, bounded, decoded, plain_reader
+from .requests import Request
 from .serving import log
 
 __all__ = ["Application"]
@@ -60,49 +60,65 @@ class Application:
         self._folder = folder
         self._handlers = handlers
         self._access = access or Access()
+        self.on_end: Callable[[Request], object] = Request.end
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterator[bytes]:
         """Answer a request and log a line about it; no exception leaves this method."""
-        began = time.monotonic()
+        done = Request(environ.get("REMOTE_ADDR") or "-", environ.get("REMOTE_USER") or None)
         answer = _Answer(environ["REQUEST_METHOD"], start_response)
-        body = plain_reader(environ)
-        outcome = "done"
+        plain = plain_reader(environ)
+
+        def body(size: int) -> bytes:
+            data = plain(size)
+            done.received += len(data)
+            return data
+
         try:
             with self._folder.session() as session:
-                outcome = self._serve(session, environ, body, answer)
+                done.detail = self._serve(session, environ, body, answer, done)
         except _StatusError as error:
-            outcome = error.reason
+            done.refuse(error.reason)
             yield answer.refuse(error)
-        except HANGUPS:
-            outcome = "hung up"
+        except HANGUPS as error:
+            done.fail(error)
             answer.end()  # the client may still be there: its request may just end too early
         except GitProtocolError as error:
-            outcome = f"refused: {error}"
+            done.refuse(f"refused: {error}")
         except Exception as error:
-            outcome = f"failed: {describe(error)}"
+            done.fail(error)
             log.debug("%s", trace(error))
         if answer.status is None:
             yield answer.refuse(_StatusError("500 Internal Server Error", "internal server error"))
         _drain(body)
-        took = time.monotonic() - began
+        done.sent = answer.sent
+        self.on_end(done)
         what = f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')!a}"
         log.info(
             "%s %s %s %s (%.3f s)",
-            printable(environ.get("REMOTE_ADDR") or "-"),
-            printable(what), answer.status[:3] if answer.status else "-", printable(outcome), took,
+            printable(done.client), printable(what), answer.status[:3] if answer.status else "-",
+            printable(done.detail), done.seconds,
+            extra={"request": done},
         )  # fmt: skip
 
-    def _serve(self, session: Session, environ: dict[str, Any], body: Read, answer: _Answer) -> str:
+    def _serve(
+        self,
+        session: Session,
+        environ: dict[str, Any],
+        body: Read,
+        answer: _Answer,
+        done: Request,
+    ) -> str:
         """Serve a request; gives its outcome for the log."""
         request = _Request.of(environ)
+        done.service, done.repository = request.service, request.path
         handler = self._handlers.get(request.service.encode())
         if handler is None:
             raise _StatusError("403 Forbidden", f"service not enabled: {request.service}")
         for_push = request.service == "git-receive-pack"
         access = self._access
-        user = _user_of(environ, access)
+        user = done.user = _user_of(environ, access)
         who = AccessRequest(user, environ.get("REMOTE_ADDR"), request.path, request.service)
         try:
             repo, grant = admit(session, access.authorize, who)
@@ -139,7 +155,10 @@ class Application:
         if request.advertises:
             proto.write_pkt_line(f"# service={request.service}\n".encode())
             proto.write_pkt_line(None)
-        serving.handle()
+        try:
+            serving.handle()
+        finally:
+            done.learn(serving)
         answer.end()
         return outcome_of(serving)
 
@@ -209,6 +228,7 @@ class _Answer:
     Attributes:
       status: as sent; None before that
       content_type: of the answer, unless the request is refused
+      sent: bytes of the answer's body
     """
 
     def __init__(self, method: str, start_response: Callable[..., Any]) -> None:
@@ -217,6 +237,7 @@ class _Answer:
         self._write: Callable[[bytes], object] = lambda data: None
         self.status: str | None = None
         self.content_type = ""
+        self.sent = 0
 
     def write(self, data: bytes) -> int:
         """Send a part of the answer."""
@@ -225,6 +246,7 @@ class _Answer:
             headers = [("Content-Type", self.content_type), *_NO_CACHE]
             self._write = self._start_response(self.status, headers)
         if data and self._has_body:
+            self.sent += len(data)
             self._write(data)
         return len(data)
 

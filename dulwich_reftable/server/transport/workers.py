@@ -23,9 +23,15 @@ from dataclasses import dataclass
 
 from ..errors import describe
 from .board import Board, Seat
+from .metrics import Metrics
 from .serving import Server, log, run
 
-__all__ = ["Make", "Supervisor", "can_fork", "cores", "listen"]
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["Make", "Supervisor", "can_fork", "cores", "limit_memory", "listen", "seats_for"]
 
 Make = Callable[[socket.socket], Server]
 """Makes the server of a worker; takes the listening socket."""
@@ -49,6 +55,24 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def seats_for(workers: int) -> int:
+    """Give the number of seats for workers, and for those that retire."""
+    return workers * (1 + _SPARE_SEATS)
+
+
+def limit_memory(size: int) -> None:
+    """Limit the memory that this process may allocate; files that it maps do not count.
+
+    Args:
+      size: in bytes
+    """
+    if resource is None or sys.platform != "linux":
+        log.warning("this system cannot limit the memory of a worker")
+        return
+    threading.stack_size(1 << 20)  # stacks of threads count
+    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -91,18 +115,29 @@ class Supervisor:
       listener: listens already
       make: makes the server of a worker, in the worker
       count: number of workers
-      grace: seconds for running requests to finish at the end
+      board: with seats as :func:`seats_for` says
+      memory: the most bytes that a worker may allocate; None for no limit
+      metrics: served by a process of its own
     """
 
     def __init__(
-        self, listener: socket.socket, make: Make, count: int, grace: float = Server.grace
+        self,
+        listener: socket.socket,
+        make: Make,
+        count: int,
+        board: Board,
+        *,
+        memory: int | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        self.restarts = 0
+        self._memory = memory
+        self._metrics = metrics
+        self._metrics_pid = 0
         self._listener = listener
         self._make = make
         self._count = count
-        self._grace = grace
-        self.board = Board(count * (1 + _SPARE_SEATS))
+        self._grace = Server.grace
+        self.board = board
         self._workers: dict[int, _Worker] = {}
         self._delay = 0.0
         self._next_start = 0.0
@@ -125,8 +160,12 @@ class Supervisor:
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
         previous = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         try:
+            self._tell_metrics()
             return self._supervise(waking)
         finally:
+            if self._metrics_pid:
+                os.kill(self._metrics_pid, signal.SIGKILL)
+                os.waitpid(self._metrics_pid, 0)
             signal.set_wakeup_fd(previous)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -165,6 +204,26 @@ class Supervisor:
                     self._has_news(fd)
         log.info("ended")
         return 0 if self._has_been_ready else 1
+
+    def _tell_metrics(self) -> None:
+        """Start the process that serves the counts; it ends with this one."""
+        metrics = self._metrics
+        if metrics is None:
+            return
+        self._metrics_pid = os.fork()
+        if self._metrics_pid:
+            metrics.server_close()
+            return
+        try:
+            os.close(self._alive_end)
+            self._listener.close()
+            signal.set_wakeup_fd(-1)
+            for name in _SIGNALS:
+                signal.signal(getattr(signal, name), lambda number, frame: None)
+            metrics.begin(self.board)
+            os.read(self._alive, 1)
+        finally:
+            os._exit(0)
 
     def _has_news(self, fd: int) -> None:
         """Note that a worker serves; one that closed the pipe has died and is buried later."""
@@ -211,7 +270,7 @@ class Supervisor:
 
     def _put_off(self, dead: _Worker) -> None:
         """Delay the next start, for longer each time that a worker dies early."""
-        self.restarts += 1
+        self.board.count_restart()
         shortest, longest = _DELAYS
         if time.monotonic() - dead.began > _EARLY:
             self._delay = 0.0
@@ -224,7 +283,7 @@ class Supervisor:
 
         Returns: whether there is hope: False if a worker died and none has ever been ready
         """
-        if self.restarts and not self._has_been_ready:
+        if self.board.restarts and not self._has_been_ready:
             return False
         if time.monotonic() < self._next_start:
             return True
@@ -271,6 +330,9 @@ class Supervisor:
             server = self._make(self._listener)
             server.seat = seat
             server.grace = self._grace
+            server.out_of_memory = lambda: os.kill(os.getpid(), signal.SIGTERM)
+            if self._memory is not None:
+                limit_memory(self._memory)
 
             def retire(number: int, frame: object) -> None:
                 server.grace = _RETIREMENT
