@@ -21,6 +21,7 @@ from dulwich.objects import RawObjectID
 
 from ..bucket.client import Bucket
 from ..bucket.errors import MissingObjectError
+from ..bucket.named_files import CONFIG, key_of
 from ..bucket.object_store import BucketObjectStore
 from ..bucket.packs import PackName, StoredPack, read_pieces
 from ..bucket.storage import BucketStorage
@@ -37,10 +38,9 @@ from .sides import Marker, PackFiles, SourcePack, State, Target, Traits, traits_
 
 __all__ = ["BucketSource", "BucketTarget"]
 
-CONFIG = "config"
-DESCRIPTION = "files/description"
-SHALLOW = "files/shallow"
-MARKER = "files/dulwich-reftable-copy"
+DESCRIPTION = key_of("description")
+SHALLOW = key_of("shallow")
+MARKER = key_of("dulwich-reftable-copy")
 """The keys of a repository's files."""
 
 _LOCK_TIMEOUT = 10.0

@@ -21,7 +21,7 @@ from support.git import hermetic_environment, requires_git
 from support.memory_refs import refs_on
 
 import dulwich_reftable as dr
-from dulwich_reftable.bucket import Bucket, BucketObjectStore, open_store
+from dulwich_reftable.bucket import Bucket, BucketObjectStore, BucketRepo, open_store
 from dulwich_reftable.bucket.storage import BucketStorage
 from dulwich_reftable.copying import CopyError, copy_repository
 from dulwich_reftable.copying.bucket import BucketSource
@@ -116,6 +116,32 @@ def test_up_and_down_again(tmp_path: Path, object_format: str) -> None:
         assert not config.has_section((b"remote", b"origin"))
         assert copy.refs.verify() == []
         assert copy.refs[b"HEAD"] == copy.refs[MAIN]
+
+
+def test_a_copy_in_a_bucket_is_a_repository_like_others(tmp_path: Path) -> None:
+    with make(tmp_path / "source") as repo:
+        main = repo.refs[MAIN]
+    target, other = place(), place()
+    copy_repository(tmp_path / "source", target)
+    with BucketRepo(target) as copy:
+        assert copy.refs[b"HEAD"] == main
+        assert copy.get_description() == b"kept in many places\n"
+        assert copy.get_config().get((b"receive",), b"denyDeletes") == b"true"
+        assert copy.refs.verify() == []
+        copy.refs.set_if_equals(MAIN, main, commit(copy, 40), message=b"further")
+    with pytest.raises(CopyError, match="somebody has written"):
+        copy_repository(tmp_path / "source", target, update=True)
+    copy_repository(target, other)
+    assert state_of(other) == state_of(target)
+
+
+def test_an_empty_repository(tmp_path: Path) -> None:
+    target = place()
+    BucketRepo.init(target, default_branch=b"trunk").close()
+    copy_repository(target, tmp_path / "down")
+    with dr.Repo(tmp_path / "down") as copy:
+        assert copy.refs.read_ref(b"HEAD") == b"ref: refs/heads/trunk"
+        assert copy.get_refs() == {}
 
 
 def test_what_stays_behind_is_told_without_its_value(tmp_path: Path) -> None:
