@@ -52,6 +52,11 @@ class BucketChange:
             waited = time.monotonic() - begun
             reason = "other threads of this process are writing"
             raise LockError(storage.location, None, waited, reason)
+        try:
+            storage.wait_for_others()
+        except BaseException:
+            self.release()
+            raise
 
     def claim(self, names: Sequence[str]) -> Claim:
         """Look whether somebody else merges the tables; the swap sees to the rest."""

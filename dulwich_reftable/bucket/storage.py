@@ -13,8 +13,10 @@ by then, and finds by the epoch that the table may be gone.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -42,6 +44,12 @@ _WHOLE = 256 << 10
 _CLAIM_TRIES = 3
 """Maximum puts to write or withdraw a claim: every one may cost somebody else an update."""
 
+_RECENT = 2.0
+"""Seconds for which a swap of another process tells that it may want to write again."""
+
+_OWN_SWAPS = 1024
+_LONGEST_PAUSE = 0.25
+
 
 class BucketStorage:
     """The place of one stack; see :class:`~..engine.stack.storage.Storage`.
@@ -65,6 +73,8 @@ class BucketStorage:
         self.new_tables: dict[str, BucketTable] = {}
         self.on_news: Callable[[], None] | None = None
         self._expired: list[str] = []
+        self._own_swaps: deque[str] = deque(maxlen=_OWN_SWAPS)
+        self._gives_way_until = float("-inf")
 
     @classmethod
     def create(
@@ -88,6 +98,7 @@ class BucketStorage:
         storage = cls(bucket)
         tables = () if head is None else (storage._first_table(head, hash_id),)
         first = Head(hash_id, (Commit(new_nonce(), int(time.time())),), tables=tables, grace=grace)
+        storage._own_swaps.append(first.nonce)
         storage.take(storage.head.create(first), time.monotonic())
         return storage
 
@@ -211,14 +222,37 @@ class BucketStorage:
         claims = changes.get("claims", base.head.claims)
         changes["claims"] = tuple(claim for claim in claims if claim.until > now)
         begun = time.monotonic()
+        nonce = new_nonce()
+        self._own_swaps.append(nonce)
         try:
-            found = self.head.swap(base, base.head.successor(new_nonce(), now, **changes))
+            found = self.head.swap(base, base.head.successor(nonce, now, **changes))
         except FasterError as error:
             self.take(error.found, begun)
             if self.on_news is not None:
                 self.on_news()
             raise
+        self._give_way(found.head, time.monotonic() - begun)
         return self.take(found, begun)
+
+    def _give_way(self, head: Head, seconds: float) -> None:
+        """Let others be faster next time, if there are any.
+
+        Who has swapped the head knows the new one at once, and all others learn that they have lost
+        only when their own swaps fail. So one process would win again and again.
+
+        Args:
+          head: that this process has just put in place
+          seconds: what that took
+        """
+        recent = time.time() - _RECENT
+        others = (one for one in head.commits if one.nonce not in self._own_swaps)
+        if any(one.when > recent for one in others):
+            pause = random.uniform(1, 3) * min(seconds, _LONGEST_PAUSE)
+            self._gives_way_until = time.monotonic() + pause
+
+    def wait_for_others(self) -> None:
+        """Wait if others are to be faster now."""
+        time.sleep(max(self._gives_way_until - time.monotonic(), 0.0))
 
     def claim(self, names: Sequence[str]) -> Claim:
         """Ask others to leave tables alone, by a line in the head."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable
 
@@ -94,6 +95,27 @@ def test_compactions_cost_little(bucket: Bucket, stack: Stack) -> None:
     assert spent(bucket, before).keys() <= {"put", "get"}
     assert bucket.requests["put"] - before["put"] < 300 + 15
     assert bucket.requests["get"] - before["get"] < 10
+
+
+def test_who_wins_gives_way_to_others(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the one that knows the new head would win all the time."""
+    storage = BucketStorage.create(bucket)
+    stack = Stack(storage)
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    for number in range(5):
+        add(stack, [number])
+    assert not any(pauses)
+    other = open_stack(bucket)
+    add(other, [10])
+    pauses.clear()
+    add(stack, [11])
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    storage._give_way(storage.latest().head, 0.1)
+    pauses.clear()
+    add(stack, [13])
+    assert any(pause >= 0.1 for pause in pauses)
 
 
 def test_what_fails_or_writes_nothing_asks_once(bucket: Bucket, stack: Stack) -> None:

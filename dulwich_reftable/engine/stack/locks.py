@@ -53,12 +53,15 @@ _TRIES = 10
 list, and virus scanners, close it soon."""
 
 
-def attempts(timeout: float | None, since: float | None = None) -> Iterator[None]:
+def attempts(
+    timeout: float | None, since: float | None = None, longest: float = _LONGEST_PAUSE
+) -> Iterator[None]:
     """Yield at once, and again after growing, jittered pauses until the timeout is over.
 
     Args:
       timeout: seconds; 0 for one attempt, None for ever
       since: when the timeout began (:func:`time.monotonic`); None for now
+      longest: seconds that a pause grows to
     """
     begun = time.monotonic() if since is None else since
     while True:
@@ -66,7 +69,7 @@ def attempts(timeout: float | None, since: float | None = None) -> Iterator[None
         waited = time.monotonic() - begun
         if timeout is not None and waited >= timeout:
             return
-        pause = min(max(waited * _PAUSE_GROWTH, _FIRST_PAUSE), _LONGEST_PAUSE)
+        pause = min(max(waited * _PAUSE_GROWTH, _FIRST_PAUSE), longest)
         # Jitter, so that those who wait together do not come back together.
         pause *= random.uniform(0.5, 1.5)
         time.sleep(pause if timeout is None else min(pause, timeout - waited))

@@ -38,6 +38,9 @@ _RELOAD_SECONDS = 3.0
 
 _NEVER = float("-inf")
 
+_RETRY_PAUSE = 0.005
+"""Maximum seconds, on average, before an update is done anew: the list gets older meanwhile."""
+
 _PATIENCE = 1.0
 """Maximum seconds that an automatic compaction waits for a lock."""
 
@@ -224,7 +227,7 @@ class Stack:
           StaleListError: if the lock did not hold
         """
         begun = time.monotonic()
-        for _ in attempts(self.lock_timeout, begun):
+        for _ in attempts(self.lock_timeout, begun, _RETRY_PAUSE):
             try:
                 return attempt()
             except StaleListError as error:
