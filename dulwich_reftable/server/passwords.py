@@ -25,6 +25,7 @@ from collections import OrderedDict
 from importlib import import_module
 from typing import Any
 
+from ..engine.errors import ConfigurationError
 from .watched_file import WatchedFile
 
 __all__ = ["PasswordFile", "TooManyAttemptsError"]
@@ -56,7 +57,7 @@ class PasswordFile:
     Raises:
       OSError: if it cannot be read
       ValueError: if it is broken
-      ImportError: if the package ``bcrypt`` is missing
+      ConfigurationError: if the package ``bcrypt`` is missing
 
     Attributes:
       max_failures: wrong passwords that an address may send within ``period``
@@ -67,7 +68,11 @@ class PasswordFile:
     period = 60.0
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._bcrypt: Any = import_module("bcrypt")
+        try:
+            self._bcrypt: Any = import_module("bcrypt")
+        except ImportError as error:
+            need = "passwords need bcrypt: pip install 'dulwich-reftable[auth]'"
+            raise ConfigurationError(need) from error
         self._file = WatchedFile(path, _parse)
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, None] = OrderedDict()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from support.git import Git, GitError, requires_git
 
+from dulwich_reftable.engine.errors import ConfigurationError
 from dulwich_reftable.server import Access, PasswordFile, RulesFile, TooManyAttemptsError
 from dulwich_reftable.server.transport.httpd import HTTPGitServer
 
@@ -82,6 +84,12 @@ def test_mistakes_in_the_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "users").write_text(text)
     with pytest.raises(ValueError, match="line "):
         PasswordFile(tmp_path / "users")
+
+
+def test_bcrypt_is_needed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bcrypt", None)
+    with pytest.raises(ConfigurationError, match=r"dulwich-reftable\[auth\]"):
+        PasswordFile(path)
 
 
 class Counting:

@@ -34,6 +34,27 @@ def log_of(tmp_path: Path) -> list[str]:
 SERVE = ("-m", "dulwich_reftable", "serve", "--port", "0")
 
 
+@pytest.mark.parametrize("served", ["http-reftable"], indirect=True)
+def test_users_and_rules(start: Start, root: Path, origin: Git, work: Git, tmp_path: Path) -> None:
+    bcrypt = pytest.importorskip("bcrypt")
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    (tmp_path / "users").write_text(f"alice:{hashed}\n")
+    (tmp_path / "rules").write_text(
+        "[[rules]]\nrepositories = ['origin']\nusers = ['alice']\nallow = ['read', 'create']\n"
+    )
+    files = ("--htpasswd", str(tmp_path / "users"), "--rules", str(tmp_path / "rules"))
+    _, url = start(*SERVE, "--http", "--trust-proxy", *files, str(root))
+    with pytest.raises(GitError):
+        work.run("ls-remote", url + "origin.git")
+    url = url.replace("://", "://alice:secret@")
+    assert push(work, url + "origin.git", "main:refs/heads/x")[0] == 0
+    assert "secret" not in (tmp_path / "log").read_text()
+    mistaken = [sys.executable, "-m", "dulwich_reftable", "serve", *files, str(root)]
+    done = subprocess.run(mistaken, capture_output=True, check=False, timeout=GUARD)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"need --http" in done.stderr
+
+
 @pytest.mark.parametrize("served", ["tcp-reftable", "http-reftable"], indirect=True)
 def test_the_command(start: Start, root: Path, work: Git, tmp_path: Path, kind: str) -> None:
     flags = ["--http"] if kind == "http" else []
