@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 
 from .progress import Bar, counted
+from .stores import add_store_options, is_store_url, store_options
 
 __all__ = ["add_arguments", "run"]
 
@@ -24,20 +25,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="bring an earlier copy up to date, unless somebody else has written to it",
     )
+    add_store_options(parser)
     parser.add_argument("source", metavar="SRC", help="the repository")
     parser.add_argument("destination", metavar="DST", help="where the copy is to be")
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from ..bucket import open_store
     from ..copying import copy_repository
 
     bar = Bar(sys.stderr) if sys.stderr.isatty() else None
     with ExitStack() as opened:
         if bar is not None:
             opened.callback(bar.clear)
-        done = copy_repository(
-            parsed.source, parsed.destination, update=parsed.update, progress=bar
-        )
+        places = [
+            open_store(place, **store_options(parsed)) if is_store_url(place) else place
+            for place in (parsed.source, parsed.destination)
+        ]
+        done = copy_repository(*places, update=parsed.update, progress=bar)
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
     counts = [(done.refs, "ref"), (done.reflogs, "reflog"), (done.entries, "reflog entry")]

@@ -33,3 +33,12 @@ def test_secrets_are_not_shown(tmp_path: Path, run: Run) -> None:
     done = run("copy", tmp_path / "source", "s3://key:hunter2@bucket/path")
     assert done.code == 1
     assert b"hunter2" not in done.err
+
+
+def test_options_of_the_store(tmp_path: Path, run: Run) -> None:
+    make(tmp_path / "source").close()
+    done = run("copy", "--store-option", "region=eu-west-1", tmp_path / "source", place())
+    assert done.code == 1
+    assert b"takes no options, such as 'region'" in done.err
+    assert run("copy", tmp_path / "source", "ftp://bucket/path").code == 1
+    assert run("copy", "--store-option", "secret_access_key=x", "a", "b").code == 2
