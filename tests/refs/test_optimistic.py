@@ -273,7 +273,15 @@ def test_others_are_faster_all_the_time(place: Place, refs: dr.ReftableRefsConta
     """dulwich knows the error."""
     impatient = refs_on(place, lock_timeout=0)
     theirs = refs_on(place)
-    place.before_swap = once(lambda: theirs.set_if_equals(OTHER, None, D))
+    values = [D, C]
+
+    def write() -> None:
+        place.before_swap = lambda: None
+        theirs.set_if_equals(OTHER, None, values[0])
+        values.reverse()
+        place.before_swap = write
+
+    place.before_swap = write
     with pytest.raises(FileLocked) as caught:
         impatient[MAIN] = C
     assert isinstance(caught.value, dr.LockError)
@@ -328,9 +336,10 @@ def test_nothing_is_lost_or_doubled(seed: int) -> None:
     place.faults = Faults(random.Random(seed))
     place.catch_up()
     assert done
-    assert doubtful
     refs = refs_on(place)
-    assert [finding for finding in refs.verify() if finding.check != "head"] == []
+    # Where an outcome is unknown, a table may stay that no list names; a sweep takes it later.
+    faults = [finding for finding in refs.verify() if finding.severity != "info"]
+    assert [finding for finding in faults if finding.check != "head"] == []
     entries = {name: list(refs.read_reflog(name)) for name in refs.reflogs()}
     found = Counter(entry.message for logged in entries.values() for entry in logged)
     assert set(done) <= found.keys() <= {*done, *doubtful}
