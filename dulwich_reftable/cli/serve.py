@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "implies --enable=receive-pack",
     )
     parser.add_argument(
+        "--export-ok",
+        action="store_true",
+        help="serve only repositories that hold the file git-daemon-export-ok, as git daemon does; "
+        "not with --create or an object store",
+    )
+    parser.add_argument(
         "--read-only",
         action="store_true",
         help="refuse all pushes: --disable and --forbid-override for receive-pack",
@@ -140,6 +147,9 @@ def run(parsed: argparse.Namespace) -> int:
     from ..server.transport.requests import JSONFormatter
     from ..server.transport.workers import Supervisor, can_fork, cores, listen, seats_for
 
+    if parsed.export_ok and (parsed.create or is_store_url(parsed.root)):
+        print("serve: --export-ok goes with neither --create nor an object store", file=sys.stderr)
+        return 2
     logging.basicConfig(
         level=logging.WARNING if parsed.quiet else logging.INFO,
         format="%(asctime)s %(message)s",
@@ -206,6 +216,6 @@ def _folder(parsed: argparse.Namespace, *, create: bool) -> AnyFolder:
     from ..server import BucketFolder, Folder
 
     if not is_store_url(parsed.root):
-        return Folder(parsed.root, create=create)
+        return Folder(parsed.root, create=create, export_ok=parsed.export_ok)
     options = store_options(parsed)
     return BucketFolder(parsed.root, create=create, cache=local_cache(), **options)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from binascii import a2b_hex, b2a_hex
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
@@ -180,6 +180,29 @@ class ObjectReader:
             if kind is not None:
                 return kind
         return None
+
+    def packed_among(self, oids: Iterable[bytes], typed: Container[bytes]) -> dict[bytes, int]:
+        """Find the objects that are in packs, among many.
+
+        Args:
+          oids: hex object ids, each once
+          typed: those of them whose type is to be told
+        Returns: hex ids of objects that exist, with the number of the type, or 0 if it was not
+          asked for or cannot be told; an object that is not there may exist outside of packs
+        """
+        kinds: dict[bytes, int] = {}
+        left = sorted(map(a2b_hex, oids))
+        for pack in self._packs:
+            if not left:
+                break
+            try:
+                for oid, offset in pack.find_all(left):
+                    name = b2a_hex(oid)
+                    kinds[name] = pack.type_at(offset) if name in typed else 0
+            except BROKEN:
+                continue
+            left = [oid for oid in left if b2a_hex(oid) not in kinds]
+        return kinds
 
     def tags_among(self, oids: Iterable[bytes]) -> list[bytes]:
         """Find the annotated tags among many objects.

@@ -12,13 +12,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from binascii import b2a_hex
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from dulwich.objects import valid_hexsha
+from dulwich.objects import Tag, valid_hexsha
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
+from ..engine.format.records import RefRecord
 from ..objects.reader import ObjectReader
 from ..refs.container import ReftableRefsContainer
 from ..refs.names import is_legal
@@ -31,7 +32,9 @@ __all__ = ["AdvertisedRef", "AdvertisedRefs", "pin_refs"]
 _EXISTING_KEPT = 1 << 16
 """How many objects are remembered to exist."""
 _CHUNK = 1000
-"""How many refs in files are listed at once."""
+"""How many refs are listed, and their objects looked up, at once."""
+_BRANCHES = b"refs/heads/"
+"""The refs that point to commits, and need not be peeled."""
 
 
 class AdvertisedRef(NamedTuple):
@@ -132,13 +135,28 @@ class AdvertisedRefs(ABC):
         existing.add(oid)
         return True
 
+    def _look_ahead(self, oids: set[bytes], unpeeled: set[bytes]) -> None:
+        """Look up many objects at once, which costs less than one by one.
+
+        Args:
+          oids: hex ids of objects that must exist
+          unpeeled: those of them that may be tags
+        """
+        kinds = self._objects.packed_among(oids, unpeeled)
+        if len(self._existing) + len(kinds) > _EXISTING_KEPT:
+            self._existing.clear()
+        self._existing.update(kinds)
+        self._peeler.remember_no_tags(
+            [oid for oid in unpeeled if kinds.get(oid) not in (None, 0, Tag.type_num)]
+        )
+
     def _peel_ref(self, name: bytes, oid: bytes) -> bytes | None:
         """Peel the object of a ref that is no symref."""
         return self._peel_object(name, oid)
 
     def _peel_object(self, name: bytes, oid: bytes) -> bytes | None:
         """Peel the object of a ref by the object store; a branch is a commit."""
-        if name.startswith(b"refs/heads/"):
+        if name.startswith(_BRANCHES):
             return None
         return self._peeler.peel(oid)
 
@@ -178,7 +196,18 @@ class SnapshotRefs(AdvertisedRefs):
 
     def refs(self, prefix: bytes = b"") -> Iterator[list[AdvertisedRef]]:
         """List the refs below ``refs/``, in order of their names."""
-        for names, records in self._refs.ref_records(prefix, self._hidden.prefixes or ()):
+        scan = self._refs.ref_records(prefix, self._hidden.prefixes or ())
+        for names, records in _larger(scan):
+            self._look_ahead(
+                {b2a_hex(record.value) for record in records if record.value is not None},
+                {
+                    b2a_hex(record.value)
+                    for name, record in zip(names, records, strict=True)
+                    if record.value is not None
+                    and record.peeled is None
+                    and not name.startswith(_BRANCHES)
+                },
+            )
             chunk = []
             for name, record in zip(names, records, strict=True):
                 if self._hidden and name in self._hidden:
@@ -233,18 +262,15 @@ class CopiedRefs(AdvertisedRefs):
     def refs(self, prefix: bytes = b"") -> Iterator[list[AdvertisedRef]]:
         """List the refs below ``refs/``, in order of their names."""
         names = self._names
-        chunk = []
-        for place in range(bisect_left(names, prefix), len(names)):
-            name = names[place]
-            if not name.startswith(prefix):
+        for start in range(bisect_left(names, prefix), len(names), _CHUNK):
+            if not names[start].startswith(prefix):
                 break
-            ref = None if name in self._hidden else self._resolve(name)
-            if ref is not None:
-                chunk.append(ref)
-            if len(chunk) == _CHUNK:
-                yield chunk
-                chunk = []
-        yield chunk
+            some = [name for name in names[start : start + _CHUNK] if name.startswith(prefix)]
+            values = {name: self._values[name] for name in some if name not in self._hidden}
+            direct = {oid for oid in values.values() if not is_symref(oid)}
+            others = (oid for name, oid in values.items() if not name.startswith(_BRANCHES))
+            self._look_ahead(direct, direct.intersection(others))
+            yield [ref for name in values if (ref := self._resolve(name)) is not None]
 
     @cached_property
     def _tips(self) -> dict[bytes, bool]:
@@ -261,6 +287,21 @@ class CopiedRefs(AdvertisedRefs):
         """Tell whether a ref points to an object."""
         is_advertised = self._tips.get(oid)
         return is_advertised is not None and (is_advertised or hidden_too) and self._exists(oid)
+
+
+def _larger(
+    chunks: Iterable[tuple[Sequence[bytes], Sequence[RefRecord]]],
+) -> Iterator[tuple[list[bytes], list[RefRecord]]]:
+    """Put chunks together to larger ones."""
+    names: list[bytes] = []
+    records: list[RefRecord] = []
+    for more_names, more_records in chunks:
+        names += more_names
+        records += more_records
+        if len(names) >= _CHUNK:
+            yield names, records
+            names, records = [], []
+    yield names, records
 
 
 def _is_possible(value: bytes) -> bool:

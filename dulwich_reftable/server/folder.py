@@ -24,6 +24,8 @@ __all__ = ["AnyFolder", "Folder", "Session"]
 
 _log = logging.getLogger("dulwich_reftable.server")
 
+_EXPORT_OK = "git-daemon-export-ok"
+
 
 class AnyFolder(Protocol):
     """Repositories to serve: a :class:`Folder`, or one in an object store."""
@@ -53,9 +55,14 @@ class Folder:
       root: the folder
       create: whether a push to a repository that does not exist creates it, bare and on reftables;
         :func:`.creation.parts_of` says which names are allowed
+      export_ok: whether only repositories are served that hold the file ``git-daemon-export-ok``,
+        as by ``git daemon`` without ``--export-all``
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, create: bool = False) -> None:
+    def __init__(
+        self, root: str | os.PathLike[str], *, create: bool = False, export_ok: bool = False
+    ) -> None:
+        self._export_ok = export_ok
         self.root = os.path.realpath(root)
         if not os.path.isdir(self.root):
             raise NotADirectoryError(f"'{os.fspath(root)}' is no directory")
@@ -128,12 +135,15 @@ class Folder:
             repo = Repo(place)
         except NotGitRepository:
             return None
-        if self._has(repo.controldir()) and self._has(repo.commondir()):
+        if self._has(repo.controldir()) and self._has(repo.commondir()) and self._is_exported(repo):
             if is_safe(repo):
                 return repo
             _log.warning("%a belongs to another user; safe.directory could allow it", place)
         repo.close()
         return None
+
+    def _is_exported(self, repo: Repo) -> bool:
+        return not self._export_ok or os.path.exists(os.path.join(repo.controldir(), _EXPORT_OK))
 
     def name_of(self, repo: Repo | UnbornRepo) -> str:
         """Give the real path of a repository below the folder, without ``/.git``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from binascii import a2b_hex
 from pathlib import Path
 
@@ -48,6 +49,40 @@ def test_listing_many_refs_takes_little_memory(origin: Git) -> None:
             assert max(sizes) < 1 << 17
             assert memory.peak < 1 << 20
             sizes.clear()
+
+
+@pytest.mark.parametrize("ref_format", ["reftable", "files"])
+@pytest.mark.parametrize("size", [1, 2, 1000])
+def test_refs_are_looked_up_by_chunks(
+    tmp_path: Path, ref_format: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of objects of all kinds, in packs and outside, the same is told as by git."""
+    monkeypatch.setattr("dulwich_reftable.server.advertised_refs._CHUNK", size)
+    git = Git.init(tmp_path / "mixed", ref_format=ref_format)
+    git.run("commit", "--quiet", "--allow-empty", "-m", "one")
+    git.run("tag", "-a", "-m", "packed", "b-packed")
+    git.run("tag", "-a", "-m", "packed", "d-of-tag", "b-packed")
+    git.run("update-ref", "refs/notes/tag", "refs/tags/d-of-tag")
+    git.run("update-ref", "refs/changes/tree", "HEAD^{tree}")
+    git.run("repack", "-adq")
+    git.run("commit", "--quiet", "--allow-empty", "-m", "two")
+    git.run("tag", "-a", "-m", "loose", "a-loose")
+    git.run("tag", "c-light")
+    git.run("symbolic-ref", "refs/tags/e-sym", "refs/tags/c-light")
+    git.run("branch", "gone", git.run("commit-tree", "-m", "gone", "HEAD^{tree}").strip())
+    gone = git.run("rev-parse", "gone").decode().strip()
+    (git.path / ".git" / "objects" / gone[:2] / gone[2:]).unlink()
+    written: list[bytes] = []
+    proto = Protocol(lambda size: b"", written.append)
+    with dr.Repo(str(git.path)) as repo, ObjectReader(repo.object_store) as objects:
+        advertised = pin_refs(repo.refs, objects, HiddenRefs([b"refs/heads/nothing"]))
+        advertise(proto, advertised, [b"x"], peel=True, hex_size=40)
+    told = re.findall(rb"([0-9a-f]{40}) ([^\0\n]+)", b"".join(written))
+    # git does not look whether the objects exist, and nobody can clone such a repository from it.
+    listed = git.run("ls-remote", ".").splitlines()
+    expected = [line for line in listed if not line.endswith(b"/gone")]
+    assert len(expected) < len(listed)
+    assert [b"%s\t%s" % pair for pair in told] == expected
 
 
 def test_ref_in_files_that_is_deleted_meanwhile(

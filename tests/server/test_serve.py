@@ -89,6 +89,19 @@ def test_read_only(start: Start, root: Path, origin: Git, work: Git, kind: str) 
     assert process.wait(timeout=GUARD) == 0
 
 
+@pytest.mark.parametrize("served", ["tcp-reftable", "http-reftable"], indirect=True)
+def test_export_ok(start: Start, root: Path, origin: Git, work: Git, kind: str) -> None:
+    flags = ["--http"] if kind == "http" else []
+    _, url = start(*SERVE, *flags, "--export-ok", "--enable=receive-pack", str(root))
+    url += "origin.git"
+    assert work.start(["ls-remote", url], b"", None).returncode != 0
+    assert push(work, url, "main:refs/heads/x")[0] != 0
+    assert b"refs/heads/x" not in refs_of(origin)
+    (origin.path / "git-daemon-export-ok").touch()
+    assert work.run("ls-remote", url)
+    assert push(work, url, "main:refs/heads/x")[0] == 0
+
+
 def test_what_is_wrong_is_said(root: Path) -> None:
     def serve(*args: str) -> tuple[int, str]:
         done = subprocess.run(
@@ -98,6 +111,8 @@ def test_what_is_wrong_is_said(root: Path) -> None:
 
     code, said = serve(str(root / "nowhere"))
     assert (code, "nowhere" in said, "Traceback" in said) == (1, True, False)
+    code, said = serve("--export-ok", "--create", str(root))
+    assert (code, "--export-ok" in said, "Traceback" in said) == (2, True, False)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, said = serve("--port", str(taken.getsockname()[1]), str(root))
     assert (code, "in use" in said, "Traceback" in said) == (1, True, False)
