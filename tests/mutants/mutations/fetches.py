@@ -96,7 +96,7 @@ MUTATIONS = (
     Mutation(
         "tags-outside-of-tags",
         "server/advertised_refs.py",
-        'if name.startswith(b"refs/heads/"):\n            return None\n',
+        "if name.startswith(_BRANCHES):\n            return None\n",
         'if not name.startswith(b"refs/tags/"):\n            return None\n',
         "annotated tags elsewhere are told without what they point to",
         ("server/test_peeled.py",),
