@@ -112,6 +112,7 @@ def test_who_wins_gives_way_to_others(bucket: Bucket, monkeypatch: pytest.Monkey
     add(stack, [11])
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert storage._gives_way_until > float("-inf")
     storage._give_way(storage.latest().head, 0.1)
     pauses.clear()
     add(stack, [13])

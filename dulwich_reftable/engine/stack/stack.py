@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 _RELOAD_SECONDS = 3.0
 """Seconds for which a reader follows a list that keeps changing, as in git."""
 
-_NEVER = float("-inf")
+_ANY_AGE = float("inf")
 
 _RETRY_PAUSE = 0.005
 """Maximum seconds, on average, before an update is done anew: the list gets older meanwhile."""
@@ -164,16 +164,15 @@ class Stack:
           OutcomeUnknownError: if nobody can tell whether the update stands
           ReftableError: as :meth:`addition` and :meth:`Addition.commit`
         """
-        begun = time.monotonic()
-        since = _NEVER  # a list that was read before is not good enough
+        old: Listing | None = None  # the list that was found to be old
 
         def attempt() -> _T:
-            nonlocal since
+            nonlocal old
             while True:
-                is_news = since >= begun
+                is_news = old is not None
                 try:
-                    with self._addition(compacts, time.monotonic() - since) as addition:
-                        since = time.monotonic()
+                    with self._addition(compacts, partial(self._to_change, old)) as addition:
+                        old = addition.snapshot.listing
                         return self._do(work, addition, is_news)
                 except StaleListError:
                     # That a list from before this update was old is no lost attempt.
@@ -250,17 +249,16 @@ class Stack:
           LockError: if the lock stayed taken
           RefsMovedError: if the stack is not there any more, or nobody reads it by now
         """
-        return self._addition(compacts, 0)
+        return self._addition(compacts, partial(self.snapshot, 0))
 
-    def _addition(self, compacts: bool, max_age: float) -> Addition:
-        """Begin an addition to a list that may be ``max_age`` seconds old, if no lock forbids."""
+    def _addition(self, compacts: bool, snapshot: Callable[[], Snapshot]) -> Addition:
         change = self.storage.begin(self.lock_timeout, create=True)
         try:
             return Addition(
                 self.storage,
                 self.options,
                 change,
-                self.snapshot(max_age),
+                snapshot(),
                 geometric_factor=self.geometric_factor if self.auto_compacts else None,
                 lock_timeout=self.lock_timeout,
                 settle=partial(self._adopt, compacts=compacts),
@@ -304,7 +302,7 @@ class Stack:
 
         Returns: whether tables were merged
         """
-        if is_geometric(self._to_compact().tables, self.geometric_factor):
+        if is_geometric(self._to_change().tables, self.geometric_factor):
             return False
         # The update is written: do not wait for ever.
         timeout = _PATIENCE if self.lock_timeout is None else self.lock_timeout
@@ -329,16 +327,21 @@ class Stack:
     def _compact(self, factor: int | None, timeout: float | None) -> bool:
         return compact(
             self.storage,
-            self._to_compact,
+            self._to_change,
             self.adopt,
             self.options,
             factor=factor,
             timeout=timeout,
         )
 
-    def _to_compact(self) -> Snapshot:
-        """Give the latest snapshot; the swap of an optimistic storage finds out if it is old."""
-        return self.snapshot(-_NEVER if self.storage.is_optimistic else 0)
+    def _to_change(self, old: Listing | None = None) -> Snapshot:
+        """Give the latest snapshot; the swap of an optimistic storage finds out if it is old.
+
+        Args:
+          old: a list that is known to be old; without it, the first one may be any
+        """
+        snapshot = self.snapshot(_ANY_AGE if self.storage.is_optimistic else 0)
+        return self.snapshot(0) if snapshot.listing is old else snapshot
 
     def clean(self) -> list[str]:
         """Remove stale files: unlisted tables, temporary files, locks without a table.

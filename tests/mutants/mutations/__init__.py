@@ -1,6 +1,18 @@
 """All mutations, by the part of the package that they are put into."""
 
-from . import around, bucket_objects, fetches, format, reflogs, refs, search, server, stack, upkeep
+from . import (
+    around,
+    bucket_objects,
+    bucket_refs,
+    fetches,
+    format,
+    reflogs,
+    refs,
+    search,
+    server,
+    stack,
+    upkeep,
+)
 
 MUTATIONS = (
     *format.MUTATIONS,
@@ -13,4 +25,5 @@ MUTATIONS = (
     *around.MUTATIONS,
     *fetches.MUTATIONS,
     *bucket_objects.MUTATIONS,
+    *bucket_refs.MUTATIONS,
 )

@@ -16,7 +16,7 @@ MUTATIONS = (
     Mutation(
         "addition-to-an-old-snapshot",
         "engine/stack/stack.py",
-        "                change,\n                self.snapshot(max_age),\n",
+        "                change,\n                snapshot(),\n",
         "                change,\n                self._snapshot or self.snapshot(0),\n",
         "writers overwrite what others have written meanwhile",
         ("engine/stack/test_threads.py", "engine/stack/test_beside_git.py"),
