@@ -48,6 +48,7 @@ from .push_options import read_push_options
 from .quarantine import Quarantine
 from .reftable_push import ReftablePush
 from .settings import ReceiveSettings
+from .sign_of_life import signs_of_life
 from .working_trees import WorkingTree
 
 __all__ = ["ReceivePackHandler"]
@@ -258,7 +259,9 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     ) -> None:
         """Do the checks that come before the objects move into the repository."""
         try:
-            quarantine.seal(self._connect(commands, quarantine.pack))
+            with signs_of_life(lambda: self._tell(b""), self.settings.keep_alive):
+                needed = self._connect(commands, quarantine.pack)
+            quarantine.seal(needed)
         except OSError as error:
             self._refuse_objects(commands, error)
         for command in pending(commands):
