@@ -9,6 +9,12 @@ Tables that a swap replaces are *retired*: they stay for a grace period, for tho
 heads. A sweep removes what no head names. It lists the objects, then swaps in a head of a new
 epoch, and then deletes. A writer whose table was uploaded before that, and is not listed, is stale
 by then, and finds by the epoch that the table may be gone.
+
+An update walks so: it is planned on the head that is known, its table goes into the new head (one
+above 16 KiB is uploaded before), and one conditional put swaps the heads. A lost put reads the head
+once, and the update is planned anew on that. If the plan fails, or has nothing to write, the head
+is asked for once, so that nobody is refused because of what an old head says. Small tables are
+merged as part of an update; a larger compaction takes a claim, an upload and a swap.
 """
 
 from __future__ import annotations
