@@ -77,6 +77,21 @@ class Poetry(Program):
         first = self.clone("ids", revision=self.sample.commits["third"])
         return first, self.clone("ids", revision=self.sample.commits["back"])
 
+    @job("clones of a repository of the other format, by branch, tags, and ids")
+    def clone_other(self) -> object:
+        # Without us only files can be read: the right answers come from files to files.
+        files = self.side.ref_format == "reftable" or not self.side.ours
+        remote = self.sample.copy(self.root / "other", "files" if files else "reftable")
+        url = remote.path.as_uri()
+        commit = self.sample.commits["second"]
+        return [
+            self.clone("other-branch", url, branch="topic/deep/below"),
+            self.clone("other-tag", url, tag="1.1.0"),
+            self.clone("other-annotated-tag", url, tag="1.0.0"),
+            self.clone("other-short", url, revision=commit[:9]),
+            self.clone("other-id", url, revision=commit),
+        ]
+
     @job("clone from git daemon, by branch and by tag")
     def clone_remote(self) -> object:
         path = self.repository().path
