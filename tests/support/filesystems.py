@@ -276,6 +276,8 @@ def _play_windows(patch: Patch) -> None:
     patch.setattr(os, "fsync", synced)
     patch.setattr(mmap, "mmap", _map_of_windows)
     patch.setattr(shutil, "_use_fd_functions", False)
+    if hasattr(shutil, "_rmtree_impl"):  # from Python 3.15 on, it is chosen at import
+        patch.setattr(shutil, "_rmtree_impl", getattr(shutil, "_rmtree_unsafe"))  # noqa: B009
     _play_names(patch, _WindowsNames())
     patch.setattr(engine_files, "IS_WINDOWS", True)
 
