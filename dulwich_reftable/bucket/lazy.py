@@ -54,16 +54,17 @@ class LazyTable:
             raise ValueError("a table is read forwards, byte by byte")
         if stop <= start:
             return b""
-        if not self._first:
-            self._open()
+        self.open()
         if stop <= len(self._first):
             return self._first[start:stop]
         first, last = start // _PAGE, (stop - 1) // _PAGE
         pages = self._get(range(first, last + 1))
         return b"".join(pages)[start - first * _PAGE : stop - first * _PAGE]
 
-    def _open(self) -> None:
-        """Fetch both ends."""
+    def open(self) -> None:
+        """Fetch both ends, unless that is done."""
+        if self._first:
+            return
         tail = max(self._size - 1, 0) // _PAGE
         first, last = self._fetch(
             [(0, min(_FIRST, self._size)), (tail * _PAGE, self._size)],

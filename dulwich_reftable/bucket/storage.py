@@ -180,7 +180,9 @@ class BucketStorage:
             return table.data
         key = table_key(name)
         if table is not None and table.size > _WHOLE:
-            return LazyTable(table.size, lambda ranges: self._ranges(key, ranges))
+            lazy = LazyTable(table.size, lambda ranges: self._ranges(key, ranges))
+            lazy.open()  # beside those of the other tables
+            return lazy
         try:
             found = self.bucket.get(key)
         except MissingObjectError as error:

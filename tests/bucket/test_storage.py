@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -201,6 +202,27 @@ def test_many_small_tables_are_opened_at_once(bucket: Bucket, stack: Stack) -> N
     before = bucket.requests.copy()
     assert numbers_in(open_stack(bucket)) == [*range(20_000)]
     assert spent(bucket, before) == {"get": 11}
+
+
+def test_large_tables_are_opened_side_by_side(
+    bucket: Bucket, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.auto_compacts = False
+    for start in range(0, 40_000, 10_000):
+        add(stack, range(start, start + 10_000))
+    sizes = [info.size for info in bucket.list("tables")]
+    assert len(sizes) == 4
+    assert min(sizes) > 256 << 10
+    reader = open_stack(bucket)
+    all_at_it = threading.Barrier(4)
+    get_ranges = Bucket.get_ranges
+
+    def wait_for_the_others(*args: Any) -> list[bytes]:
+        all_at_it.wait(20)
+        return get_ranges(*args)
+
+    monkeypatch.setattr(Bucket, "get_ranges", wait_for_the_others)
+    assert len(reader.snapshot().tables) == 4
 
 
 # Places
