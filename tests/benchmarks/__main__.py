@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import cases_other, cases_read, cases_write
+from . import cases_other, cases_read, cases_write, servers
 from .bench import MEMORY, Bench
 from .measure import measure
 from .peers import find_git
@@ -46,6 +46,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bucket", action="store_true", help="measure refs in an object store, and nothing else"
     )
+    parser.add_argument("--server", action="store_true", help="measure servers instead")
+    parser.add_argument(
+        "--repository", type=Path, metavar="PATH", help="with --server: what to serve"
+    )
     parser.add_argument("--no-git", action="store_true", help="do without git")
     return parser.parse_args()
 
@@ -66,6 +70,14 @@ def _shut_out_settings() -> None:
 def main() -> int:
     """Measure and tell; returns how many contenders failed."""
     arguments = _arguments()
+    if arguments.server:
+        _shut_out_settings()
+        return servers.compare(
+            arguments.dir.absolute(),
+            arguments.repository,
+            arguments.repeat or 3,
+            arguments.only or [],
+        )
     cases = [
         case
         for case in _CASES
