@@ -24,9 +24,11 @@ from dulwich_reftable.patches.patch_set import Patch, PatchSet
 from dulwich_reftable.patches.table import AROUND_REPO, STOCK
 
 ROOT = Path(dr.__file__ or "").parent
+# Below that, the server cannot be imported.
+_SERVER = () if compat.is_older(compat.PARTS_SINCE["server"]) else SERVER
 REQUIREMENTS = tuple(
     requirement
-    for requirement in (*CONTAINER, *REPO, *SERVER)
+    for requirement in (*CONTAINER, *REPO, *_SERVER)
     if not compat.is_older(requirement.since)
 )
 ROWS = tuple(row for row in (*AROUND_REPO.patches, *STOCK.patches) if row.skipped_because is None)

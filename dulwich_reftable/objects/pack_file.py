@@ -13,10 +13,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from mmap import ACCESS_READ, mmap
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from dulwich.errors import ApplyDeltaError
-from dulwich.objects import RawObjectID
 from dulwich.pack import (
     OFS_DELTA,
     REF_DELTA,
@@ -27,6 +26,9 @@ from dulwich.pack import (
 )
 
 from .pack_index import PackIndex, drop_pages
+
+if TYPE_CHECKING:
+    from dulwich.objects import RawObjectID  # since dulwich 0.25
 
 __all__ = ["BROKEN", "Entry", "PackFile"]
 
@@ -125,7 +127,7 @@ class PackFile:
         """
         if self._own_index is not None:
             return self._own_index.find(oid)
-        return self._index.object_offset(RawObjectID(oid))
+        return self._index.object_offset(cast("RawObjectID", oid))
 
     def find_all(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
         """Find many objects.
