@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Read the index of a pack, version 2, in a buffer.
+"""The index of a pack in a bucket, which also knows the order of objects in the pack.
 
-dulwich's indexes own the file that they read, and close the mapping with it. A mapping of the cache
-belongs to nobody. The order of objects in the pack, which is needed to read an object by one range,
-is not in dulwich's either. The format is git's (``Documentation/gitformat-pack``).
+An object is read by one range, so its end has to be known before it is read. The end is where the
+next object begins. dulwich's index does not have that order. It also owns the file that it reads,
+and closes the mapping with it; a mapping of the cache belongs to nobody.
 """
 
 from __future__ import annotations
@@ -13,87 +13,36 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
-from struct import Struct, unpack_from
+from struct import unpack_from
 
 from dulwich.objects import RawObjectID
 
 from ..engine.format.layout import Buffer
+from ..objects.pack_index import PackIndex
 
-__all__ = ["PackIndex"]
+__all__ = ["OrderedPackIndex"]
 
-_MAGIC = b"\xfftOc\0\0\0\2"
-_FANOUT = Struct(">256L")
-_NAMES = len(_MAGIC) + _FANOUT.size
-_LARGE = 1 << 31
 _PACK_HEADER = 12
 """Bytes of a pack before its first object."""
 
 
-class PackIndex:
-    """Where the objects of a pack are.
+class OrderedPackIndex(PackIndex):
+    """Where the objects of a pack begin and end.
 
     Args:
       buffer: the index; its checksum has been verified
       pack_size: bytes of the pack
-      id_length: bytes of an object id, and of the checksums
+      hash_size: bytes of an object id, and of the checksums
     Raises:
       ValueError: if it is no index in version 2
     """
 
-    def __init__(self, buffer: Buffer, pack_size: int, id_length: int) -> None:
-        if buffer[: len(_MAGIC)] != _MAGIC or len(buffer) < _NAMES:
-            raise ValueError("not an index of a pack in version 2")
-        self._buffer = buffer
-        self._id_length = id_length
-        self._fanout: tuple[int, ...] = _FANOUT.unpack(buffer[len(_MAGIC) : _NAMES])
-        self._count = count = self._fanout[-1]
-        self._crcs = _NAMES + id_length * count
-        self._offsets = self._crcs + 4 * count
-        self._large = self._offsets + 4 * count
-        self._end = pack_size - id_length
-        large, rest = divmod(len(buffer) - 2 * id_length - self._large, 8)
-        if large < 0 or rest or any(a > b for a, b in pairwise(self._fanout)):
+    def __init__(self, buffer: Buffer, pack_size: int, hash_size: int) -> None:
+        super().__init__(buffer, hash_size)
+        self._end = pack_size - hash_size
+        if (len(buffer) - 2 * hash_size - self._large_offsets) % 8:
             raise ValueError("its size does not fit what it says it holds")
-        self.pack_checksum = buffer[-2 * id_length : -id_length]
-
-    def __len__(self) -> int:
-        return self._count
-
-    def _oid(self, place: int) -> bytes:
-        at = _NAMES + place * self._id_length
-        return self._buffer[at : at + self._id_length]
-
-    def _offset(self, place: int) -> int:
-        at = self._offsets + 4 * place
-        offset = int.from_bytes(self._buffer[at : at + 4], "big")
-        if offset & _LARGE:
-            at = self._large + 8 * (offset - _LARGE)
-            offset = int.from_bytes(self._buffer[at : at + 8], "big")
-        return offset
-
-    def _first(self, oid: bytes) -> int:
-        """Find the place of the first object that is not before an id."""
-        low = self._fanout[oid[0] - 1] if oid[0] else 0
-        high = self._fanout[oid[0]]
-        while low < high:
-            middle = (low + high) // 2
-            if self._oid(middle) < oid:
-                low = middle + 1
-            else:
-                high = middle
-        return low
-
-    def offset_of(self, oid: bytes) -> int | None:
-        """Find an object.
-
-        Args:
-          oid: its binary id
-        Returns: its offset in the pack; None if it is not there
-        """
-        place = self._first(oid)
-        if place < self._count and self._oid(place) == oid:
-            return self._offset(place)
-        return None
+        self.pack_checksum = buffer[-2 * hash_size : -hash_size]
 
     def oids(self, prefix: bytes = b"") -> Iterator[RawObjectID]:
         """Give the binary ids of objects, sorted.
@@ -102,7 +51,7 @@ class PackIndex:
           prefix: their first bytes
         """
         place = self._first(prefix) if prefix else 0
-        while place < self._count and (oid := self._oid(place)).startswith(prefix):
+        while place < len(self) and (oid := self._name(place)).startswith(prefix):
             yield RawObjectID(oid)
             place += 1
 
@@ -111,8 +60,8 @@ class PackIndex:
     @cached_property
     def _order(self) -> tuple[array[int], array[int]]:
         """The offsets of all objects in order, and the place of each in the index."""
-        offsets = array("Q", map(self._offset, range(self._count)))
-        places = array("Q", sorted(range(self._count), key=offsets.__getitem__))
+        offsets = array("Q", map(self._offset, range(len(self))))
+        places = array("Q", sorted(range(len(self)), key=offsets.__getitem__))
         ordered = array("Q", (offsets[place] for place in places))
         bounds = [_PACK_HEADER - 1, *ordered, self._end]
         if any(before >= after for before, after in pairwise(bounds)):
@@ -144,7 +93,7 @@ class PackIndex:
         Raises:
           ValueError: if none begins there, or if the offsets are not sound
         """
-        return RawObjectID(self._oid(self._order[1][self._rank(offset)]))
+        return RawObjectID(self._name(self._order[1][self._rank(offset)]))
 
     def crc32_at(self, offset: int) -> int:
         """Give the CRC-32 of the bytes of the object at an offset.
@@ -153,5 +102,5 @@ class PackIndex:
           ValueError: if none begins there, or if the offsets are not sound
         """
         at = self._crcs + 4 * self._order[1][self._rank(offset)]
-        (crc32,) = unpack_from(">L", self._buffer[at : at + 4])
+        (crc32,) = unpack_from(">L", self._data[at : at + 4])
         return int(crc32)

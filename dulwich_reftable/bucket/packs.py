@@ -37,7 +37,7 @@ from dulwich.pack import (
 from ..engine.format.layout import Buffer
 from .cache import NoRoomError, Shelf, feed
 from .client import Bucket
-from .pack_index import PackIndex
+from .pack_index import OrderedPackIndex
 from .ranges import Range
 
 __all__ = ["Memory", "PackName", "StoredPack", "read_pieces"]
@@ -182,7 +182,7 @@ class StoredPack:
         self._shelf = shelf
         self._memory = memory
         self._lock = threading.RLock()
-        self._index: PackIndex | None = None
+        self._index: OrderedPackIndex | None = None
         self._whole: Buffer | None = None
         self._is_wanted_whole = True  # until the cache has refused it
         self._spent = 0
@@ -197,7 +197,7 @@ class StoredPack:
     # The index
 
     @property
-    def index(self) -> PackIndex:
+    def index(self) -> OrderedPackIndex:
         """The index; fetched if need be.
 
         Raises:
@@ -217,9 +217,9 @@ class StoredPack:
                 self._index = self._parse_index(buffer)
             return self._index
 
-    def _parse_index(self, buffer: Buffer) -> PackIndex:
+    def _parse_index(self, buffer: Buffer) -> OrderedPackIndex:
         try:
-            return PackIndex(buffer, self.size, self._format.oid_length)
+            return OrderedPackIndex(buffer, self.size, self._format.oid_length)
         except ValueError as error:
             raise self._mismatch(self.name.index_key, "an index", str(error)) from error
 
@@ -240,7 +240,10 @@ class StoredPack:
           oid: binary object id
         Returns: its offset in the pack; None if it is not there
         """
-        return self.index.offset_of(oid)
+        try:
+            return self.index.find(oid)
+        except KeyError:
+            return None
 
     def _end_of(self, offset: int) -> int:
         try:
@@ -345,7 +348,7 @@ class StoredPack:
         base = entry.delta_base
         if isinstance(base, int):
             return offset - base
-        found = None if base is None else self.index.offset_of(base)
+        found = None if base is None else self.offset_of(RawObjectID(base))
         if found is None:
             raise ValueError(f"the base of the delta at {offset} is not in the pack")
         return found

@@ -93,7 +93,7 @@ class PackFile:
         self._hash_size: int = getattr(index, "hash_size", _SHA1_SIZE)  # an old index has none
         self._own_index: PackIndex | None = None
         with suppress(ValueError):  # of another version
-            self._own_index = PackIndex(index.path, self._hash_size)
+            self._own_index = PackIndex.open(index.path, self._hash_size)
         # Two generations: when the younger one is full, the older one is dropped.
         self._young: dict[int, tuple[int, bytes]] = {}
         self._old: dict[int, tuple[int, bytes]] = {}

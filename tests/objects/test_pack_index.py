@@ -44,7 +44,7 @@ def made(
 ) -> Iterator[tuple[PackIndex, dict[bytes, int]]]:
     object_format, options = request.param
     path, offsets = make(tmp_path / "git", object_format, *options)
-    index = PackIndex(str(path), 32 if object_format == "sha256" else 20)
+    index = PackIndex.open(str(path), 32 if object_format == "sha256" else 20)
     yield index, offsets
     index.close()
 
@@ -86,7 +86,7 @@ def test_damaged_indexes_end_in_a_known_error(tmp_path: Path) -> None:
                 data[at] = draw.choice((0, 255, draw.randrange(256)))
         damaged.write_bytes(data)
         try:
-            index = PackIndex(str(damaged), 20)
+            index = PackIndex.open(str(damaged), 20)
         except ValueError:
             continue
         asked = sorted(draw.sample(sorted(offsets), 200))
@@ -103,4 +103,4 @@ def test_no_index(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.idx"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"index|empty"):
-        PackIndex(str(path), 20)
+        PackIndex.open(str(path), 20)
