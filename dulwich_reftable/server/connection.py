@@ -21,6 +21,7 @@ class Connection(ReceivableProtocol):
 
     Attributes:
       has_bands: whether the client reads side bands by now
+      is_told: whether the client was told why its request ends
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Connection(ReceivableProtocol):
         super().__init__(recv, write)
         self.flush = flush
         self.has_bands = False
+        self.is_told = False
 
     def write_sideband(self, channel: int, blob: bytes) -> None:
         """Write over a side band."""

@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from dulwich.errors import GitProtocolError, HangupException
 from dulwich.protocol import SIDE_BAND_CHANNEL_FATAL, Protocol
@@ -34,11 +35,13 @@ def telling(proto: Protocol) -> Iterator[None]:
     """Tell the client why its request ends, and raise the error again.
 
     The client gets the message of a protocol error. Any other error is only called an internal
-    server error.
+    server error. A handler tells its client by itself, and the server around it tells of what comes
+    before; the client is told once.
 
     Args:
       proto: the connection. If its attribute ``has_bands`` is true, the client already reads side
         bands, and the text goes over the band for fatal errors; else it goes into an ``ERR`` line.
+        ``is_told`` becomes true
     """
     try:
         yield
@@ -52,7 +55,10 @@ def telling(proto: Protocol) -> Iterator[None]:
         raise
 
 
-def _tell(proto: Protocol, text: bytes) -> None:
+def _tell(proto: Any, text: bytes) -> None:
+    if getattr(proto, "is_told", False):
+        return
+    proto.is_told = True
     with suppress(OSError, GitProtocolError):  # the client may have gone
         if getattr(proto, "has_bands", False):
             proto.write_sideband(SIDE_BAND_CHANNEL_FATAL, text + b"\n")
