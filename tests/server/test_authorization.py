@@ -87,8 +87,9 @@ def test_a_repository_that_is_denied_looks_like_none(
         try:
             urllib.request.urlopen(f"{url}/info/refs?service={service}")
         except urllib.error.HTTPError as error:
-            head = {k: v for k, v in error.headers.items() if k != "Date"}
-            return f"{error.code} {head} {error.read()!r}".encode()
+            with error:
+                head = {k: v for k, v in error.headers.items() if k != "Date"}
+                return f"{error.code} {head} {error.read()!r}".encode()
         raise AssertionError("was served")
 
     for create in (False, True):
