@@ -1,8 +1,9 @@
 """The order of the house: who may import whom. Imports point one way, without a circle.
 
 A room is a package of :data:`ROOMS`. A module may import from its own room and from those before
-it. What is imported inside of a function is held to the same order; :data:`LATE` names the few
-imports that are kept for later, to spare those who do not need them the time.
+it. What is imported inside of a function, or for types only, is held to the same order;
+:data:`LATE` names the few imports that are kept for later, to spare those who do not need them the
+time.
 """
 
 from __future__ import annotations
@@ -94,14 +95,7 @@ def package_of(module: str) -> list[str]:
 
 
 def nodes(module: str) -> Iterator[ast.AST]:
-    """All of a module, but for what only a checker of types reads."""
-    pending: list[ast.AST] = [ast.parse(MODULES[module].read_text())]
-    while pending:
-        node = pending.pop()
-        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        if not is_for_types:
-            yield node
-            pending += ast.iter_child_nodes(node)
+    return ast.walk(ast.parse(MODULES[module].read_text()))
 
 
 def relative_imports(module: str) -> Iterator[Import]:
@@ -156,8 +150,6 @@ def test_there_is_no_circle() -> None:
         module: {found.imported for found in IMPORTS if found.module == module}
         for module in MODULES
     }
-    for module, imported in LATE:
-        below[module].discard(imported)
     left = {*MODULES} - {""}
     while left:
         free = {module for module in left if not below[module] - {module} & left}

@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, cast
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..engine.errors import LockError, OutcomeUnknownError, ReftableError, StaleListError
 from ..engine.stack.lock_queue import Waiter
 from ..engine.stack.storage import Claim, ClaimedError, Listing
 from .commit import Installed
+from .current import CurrentHead, installed
 from .head import Head, ListedTable, Retired
 from .new_table import BucketTable
-
-if TYPE_CHECKING:
-    from .storage import BucketStorage
 
 __all__ = ["CLAIM_SECONDS", "BucketChange", "check_claims", "split_retired"]
 
@@ -36,41 +34,50 @@ class BucketChange:
     """The turn of a thread; see :class:`~..engine.stack.storage.Change`.
 
     Args:
-      storage: of the stack
+      current: the head of the stack
+      new_tables: tables that nobody lists yet, by their names
+      expired: collects the names of tables to be removed soon: no head names them any more
       timeout: seconds to wait for other threads
     """
 
-    def __init__(self, storage: BucketStorage, timeout: float | None) -> None:
-        self._storage = storage
+    def __init__(
+        self,
+        current: CurrentHead,
+        new_tables: Mapping[str, BucketTable],
+        expired: deque[str],
+        timeout: float | None,
+    ) -> None:
+        self._location = current.bucket.location
+        self._current = current
+        self._new_tables = new_tables
+        self._expired = expired
         self._base: Installed | None = None
         self._tables: tuple[ListedTable, ...] = ()
         self._new: list[BucketTable] = []
-        self._turn = Waiter(f"{storage.location}#{id(storage)}")
+        self._turn = Waiter(f"{self._location}#{id(current)}")
         self.may_be_swapped = False
         begun = time.monotonic()
         if not self._turn.wait(timeout):
             waited = time.monotonic() - begun
             reason = "other threads of this process are writing"
-            raise LockError(storage.location, None, waited, reason)
+            raise LockError(self._location, None, waited, reason)
         try:
-            storage.wait_for_others()
+            current.wait_for_others()
         except BaseException:
             self.release()
             raise
 
     def claim(self, names: Sequence[str]) -> Claim:
         """Look whether somebody else merges the tables; the swap sees to the rest."""
-        storage = self._storage
-        check_claims(storage.location, storage.latest().head, names)
+        check_claims(self._location, self._current.latest().head, names)
         return _NoClaim()
 
     def prepare(self, names: Iterable[str], replaced: Listing) -> None:
         """Make out the new list, and upload tables for which the head has no room."""
-        storage = self._storage
-        self._base = base = cast("Installed", replaced.token)
+        self._base = base = installed(replaced)
         listed = {table.name: table for table in base.head.tables}
         names = tuple(names)
-        self._new = [storage.new_tables[name] for name in names if name not in listed]
+        self._new = [self._new_tables[name] for name in names if name not in listed]
         inline = sum(len(listed[name].data or b"") for name in names if name in listed)
         for table in self._new:
             if inline + table.size > _INLINE_TOTAL:
@@ -78,7 +85,7 @@ class BucketChange:
             if table.epoch is None:
                 inline += table.size
             elif table.epoch != base.head.epoch:
-                raise StaleListError(f"{storage.location}: a sweep may have removed {table.name}")
+                raise StaleListError(f"{self._location}: a sweep may have removed {table.name}")
             listed[table.name] = table.listed()
         self._tables = tuple(listed[name] for name in names)
 
@@ -87,7 +94,7 @@ class BucketChange:
 
     def swap(self) -> Listing:
         """Put the prepared list into the head; give the list that is in place."""
-        storage, base = self._storage, self._base
+        base = self._base
         if base is None:
             raise ReftableError("a change is prepared before it is made")
         now = time.time()
@@ -101,13 +108,13 @@ class BucketChange:
         claims = (claim for claim in base.head.claims if {*claim.names} <= after)
         self.may_be_swapped = True
         try:
-            listing = storage.swap(
+            listing = self._current.swap(
                 base, tables=self._tables, retired=(*kept, *retired), claims=tuple(claims)
             )
         except ReftableError as error:
             self.may_be_swapped = isinstance(error, OutcomeUnknownError)
             raise
-        storage.expire(one.name for one in expired)
+        self._expired.extend(one.name for one in expired)
         for table in self._new:
             table.done()
         self.release()

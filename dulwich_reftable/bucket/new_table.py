@@ -12,13 +12,11 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from ..engine.errors import ReftableError, StorageError
+from .current import CurrentHead
 from .head import ListedTable, table_digest
-
-if TYPE_CHECKING:
-    from .storage import BucketStorage
 
 __all__ = ["TABLES", "BucketTable", "table_key"]
 
@@ -41,7 +39,9 @@ class BucketTable:
     """A table that is being written; see :class:`~..engine.stack.storage.NewTable`.
 
     Args:
-      storage: of the stack
+      current: the head of the stack
+      unlisted: the tables that nobody lists yet, by their names; this one is among them until it is
+        discarded or done
       min_update_index, max_update_index: of the table
 
     Attributes:
@@ -51,16 +51,23 @@ class BucketTable:
     """
 
     def __init__(
-        self, storage: BucketStorage, min_update_index: int, max_update_index: int
+        self,
+        current: CurrentHead,
+        unlisted: dict[str, BucketTable],
+        min_update_index: int,
+        max_update_index: int,
     ) -> None:
         base = f"0x{min_update_index:012x}-0x{max_update_index:012x}"
         self.name = f"{base}-{secrets.token_hex(4)}.ref"
         self.size = 0
         self.epoch: int | None = None
-        self._storage = storage
+        self._current = current
+        self._bucket = current.bucket
+        self._unlisted = unlisted
         self._chunks: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._digest = ""
+        unlisted[self.name] = self
 
     def __del__(self) -> None:
         self._close()
@@ -93,14 +100,14 @@ class BucketTable:
         """Make an object of it; harmless if that is done."""
         if self.epoch is not None:
             return
-        epoch = self._storage.latest().head.epoch
+        epoch = self._current.latest().head.epoch
         key = table_key(self.name)
         self._digest = table_digest(self._read())
         if self._file is None:
-            self._storage.bucket.put(key, b"".join(self._chunks))
+            self._bucket.put(key, b"".join(self._chunks))
         else:
             self._spill()
-            self._storage.bucket.put_file(key, self._path)
+            self._bucket.put_file(key, self._path)
         self.epoch = epoch
 
     def _read(self) -> Iterator[bytes]:
@@ -124,16 +131,16 @@ class BucketTable:
 
     def discard(self) -> None:
         """Remove the table; nobody lists it."""
-        self._storage.new_tables.pop(self.name, None)
+        self._unlisted.pop(self.name, None)
         self._close()
         if self.epoch is not None:
             self.epoch = None
             with suppress(ReftableError):  # the next sweep finds it
-                self._storage.bucket.delete([table_key(self.name)])
+                self._bucket.delete([table_key(self.name)])
 
     def done(self) -> None:
         """Let go of the bytes: it is listed."""
-        self._storage.new_tables.pop(self.name, None)
+        self._unlisted.pop(self.name, None)
         self._close()
 
     def _close(self) -> None:

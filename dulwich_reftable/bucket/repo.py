@@ -149,7 +149,7 @@ class BucketRepo(BaseRepo):
             bucket, cache=cache, object_format=_format_of(settings.write.hash_size)
         )
         storage = BucketStorage(bucket)
-        storage.on_news = objects.expect_news
+        storage.current.on_news = objects.expect_news
         self._peel = RepoPeeler(self)
         store = RefStore(SingleStorage(storage), settings, self._peel, self._identity)
         store.set_default_lock_timeout(_LOCK_TIMEOUT)
@@ -441,7 +441,7 @@ def _make_stack(bucket: Bucket, object_format: str, branch: bytes, grace: float)
     except StorageError as error:
         if error.errno != errno.EEXIST:
             raise
-        if BucketStorage(bucket).latest().head.hash_id != hash_id:
+        if BucketStorage(bucket).current.latest().head.hash_id != hash_id:
             raise _exists(bucket) from None
 
 

@@ -19,13 +19,10 @@ merged as part of an update; a larger compaction takes a claim, an upload and a 
 
 from __future__ import annotations
 
-import random
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, cast
 
 from ..engine.errors import CorruptTableError, ReftableError, StaleListError
 from ..engine.format.layout import HASH_SIZES, Buffer
@@ -35,7 +32,7 @@ from ..engine.stack.storage import Change, Claim, Listing, MissingTableError, Ne
 from ..engine.table.writer import TableWriter, WriteOptions
 from .change import CLAIM_SECONDS, BucketChange, check_claims, split_retired
 from .client import Bucket
-from .commit import FasterError, HeadObject, Installed
+from .current import CurrentHead, head_of, installed
 from .errors import MissingObjectError
 from .head import GRACE, Claimed, Commit, Head, ListedTable, new_nonce, table_digest
 from .lazy import LazyTable
@@ -50,12 +47,6 @@ _WHOLE = 256 << 10
 _CLAIM_TRIES = 3
 """Maximum puts to write or withdraw a claim: every one may cost somebody else an update."""
 
-_RECENT = 2.0
-"""Seconds for which a swap of another process tells that it may want to write again."""
-
-_OWN_SWAPS = 1024
-_LONGEST_PAUSE = 0.25
-
 
 class BucketStorage:
     """The place of one stack; see :class:`~..engine.stack.storage.Storage`.
@@ -64,7 +55,7 @@ class BucketStorage:
       bucket: where it is
 
     Attributes:
-      on_news: is called when others have changed the list; may be set
+      current: the head that is known
     """
 
     is_optimistic = True
@@ -72,15 +63,9 @@ class BucketStorage:
     def __init__(self, bucket: Bucket) -> None:
         self.location = bucket.location
         self.bucket = bucket
-        self.head = HeadObject(bucket)
-        self._lock = threading.Lock()
-        self._latest: Listing | None = None
-        self._checked = float("-inf")
-        self.new_tables: dict[str, BucketTable] = {}
-        self.on_news: Callable[[], None] | None = None
-        self._expired: list[str] = []
-        self._own_swaps: deque[str] = deque(maxlen=_OWN_SWAPS)
-        self._gives_way_until = float("-inf")
+        self.current = CurrentHead(bucket)
+        self._new_tables: dict[str, BucketTable] = {}
+        self._expired: deque[str] = deque()
 
     @classmethod
     def create(
@@ -104,13 +89,12 @@ class BucketStorage:
         storage = cls(bucket)
         tables = () if head is None else (storage._first_table(head, hash_id),)
         first = Head(hash_id, (Commit(new_nonce(), int(time.time())),), tables=tables, grace=grace)
-        storage._own_swaps.append(first.nonce)
-        storage.take(storage.head.create(first), time.monotonic())
+        storage.current.create(first)
         return storage
 
     def _first_table(self, head: bytes, hash_id: str) -> ListedTable:
         """Make the table that has HEAD."""
-        table = BucketTable(self, 1, 1)
+        table = BucketTable(self.current, self._new_tables, 1, 1)
         options = WriteOptions(hash_size=HASH_SIZES[hash_id.encode()])
         writer = TableWriter(table.write, 1, 1, options)
         writer.add_refs([RefRecord(b"HEAD", 1, target=head)])
@@ -121,46 +105,7 @@ class BucketStorage:
 
     def refresh(self, known: Listing | None, max_age: float = 0) -> Listing:
         """Give the list as it is, by one conditional request at most."""
-        asked = time.monotonic()
-        with self._lock:
-            latest = self._latest
-            is_recent = asked - self._checked < max_age
-        if latest is None or not is_recent:
-            known_before = latest
-            latest = self.take(self.head.read(latest and _installed(latest)), asked)
-            if latest is not known_before and self.on_news is not None:
-                self.on_news()
-        if known is not None and _is_same(_head(known), _head(latest)):
-            return known
-        return latest
-
-    def take(self, found: Installed, asked: float) -> Listing:
-        """Remember a head that was read or written.
-
-        Args:
-          found: the head
-          asked: when the request for it began (:func:`time.monotonic`)
-        Returns: the list; that of a newer head, if another thread has brought one since
-        """
-        with self._lock:
-            latest = self._latest
-            if latest is None or (
-                # Older, although asked for later: the store was set back.
-                found.head.serial >= _head(latest).serial or asked > self._checked
-            ):
-                if latest is None or not _is_same(_head(latest), found.head):
-                    latest = Listing(found.head.names, found)
-                elif latest.token is not found:
-                    latest = latest._replace(token=found)  # under another entity tag
-                self._latest = latest
-            self._checked = max(self._checked, asked)
-            return latest
-
-    def latest(self) -> Installed:
-        """Give the newest head that is known."""
-        with self._lock:
-            latest = self._latest
-        return _installed(self.refresh(None) if latest is None else latest)
+        return self.current.refresh(known, max_age)
 
     def salvaged_names(self) -> list[str]:
         """Give nothing: what a damaged head says cannot be told."""
@@ -168,7 +113,7 @@ class BucketStorage:
 
     def open_tables(self, listing: Listing | None, names: Sequence[str]) -> Iterator[Buffer]:
         """Give the bytes of tables; those of large ones when they are looked at."""
-        listed = {} if listing is None else {one.name: one for one in _head(listing).tables}
+        listed = {} if listing is None else {one.name: one for one in head_of(listing).tables}
 
         def opening(name: str) -> Callable[[], Buffer]:
             return lambda: self._open(name, listed.get(name))
@@ -205,110 +150,58 @@ class BucketStorage:
 
     def new_table(self, min_update_index: int, max_update_index: int) -> NewTable:
         """Begin a table."""
-        table = BucketTable(self, min_update_index, max_update_index)
-        with self._lock:
-            self.new_tables[table.name] = table
-        return table
+        return BucketTable(self.current, self._new_tables, min_update_index, max_update_index)
 
     def begin(self, timeout: float | None, *, create: bool = False) -> Change:
         """Wait for this thread's turn; a stack is made by :meth:`create` only."""
-        return BucketChange(self, timeout)
-
-    def swap(self, base: Installed, **changes: Any) -> Listing:
-        """Swap the head, and remember the one that is in place.
-
-        Args:
-          base: the head to be replaced
-          changes: of its attributes
-        Returns: the list that is in place
-        Raises:
-          StaleListError: if another was faster
-          OutcomeUnknownError: if nobody knows
-          StorageError: one of :mod:`.errors`; nothing has happened
-        """
-        now = time.time()
-        claims = changes.get("claims", base.head.claims)
-        changes["claims"] = tuple(claim for claim in claims if claim.until > now)
-        begun = time.monotonic()
-        nonce = new_nonce()
-        self._own_swaps.append(nonce)
-        try:
-            found = self.head.swap(base, base.head.successor(nonce, now, **changes))
-        except FasterError as error:
-            self.take(error.found, begun)
-            if self.on_news is not None:
-                self.on_news()
-            raise
-        self._give_way(found.head, time.monotonic() - begun)
-        return self.take(found, begun)
-
-    def _give_way(self, head: Head, seconds: float) -> None:
-        """Let others be faster next time, if there are any.
-
-        Who has swapped the head knows the new one at once, and all others learn that they have lost
-        only when their own swaps fail. So one process would win again and again.
-
-        Args:
-          head: that this process has just put in place
-          seconds: what that took
-        """
-        recent = time.time() - _RECENT
-        others = (one for one in head.commits if one.nonce not in self._own_swaps)
-        if any(one.when > recent for one in others):
-            pause = random.uniform(1, 3) * min(seconds, _LONGEST_PAUSE)
-            self._gives_way_until = time.monotonic() + pause
-
-    def wait_for_others(self) -> None:
-        """Wait if others are to be faster now."""
-        time.sleep(max(self._gives_way_until - time.monotonic(), 0.0))
+        return BucketChange(self.current, self._new_tables, self._expired, timeout)
 
     def claim(self, names: Sequence[str]) -> Claim:
         """Ask others to leave tables alone, by a line in the head."""
         failure = StaleListError(f"{self.location}: the head changes all the time")
-        base = self.latest()
+        base = self.current.latest()
         for _ in range(_CLAIM_TRIES):
             check_claims(self.location, base.head, names)
             if not {*names} <= {*base.head.names}:
                 raise StaleListError(f"{self.location}: the tables are not listed any more")
             claim = Claimed(new_nonce(), int(time.time()) + CLAIM_SECONDS, tuple(names))
             try:
-                self.swap(base, claims=(*base.head.claims, claim))
+                self.current.swap(base, claims=(*base.head.claims, claim))
             except StaleListError as error:
                 failure = error
-                base = _installed(self.refresh(None))
+                base = installed(self.refresh(None))
             else:
                 return _BucketClaim(self, claim)
         raise failure
 
     def release_claim(self, claim: Claimed) -> None:
         """Withdraw a claim, if the head still has it; if that fails, it lapses."""
-        base = self.latest()
+        base = self.current.latest()
         with suppress(ReftableError):
             for _ in range(_CLAIM_TRIES):
                 if claim not in base.head.claims:
                     return
                 try:
-                    self.swap(base, claims=tuple(one for one in base.head.claims if one != claim))
+                    self.current.swap(
+                        base, claims=tuple(one for one in base.head.claims if one != claim)
+                    )
                 except StaleListError:
-                    base = _installed(self.refresh(None))
+                    base = installed(self.refresh(None))
 
     def retire(self, names: Iterable[str]) -> None:
         """Remove what was retired long ago; the head knows of ``names`` already."""
-        with self._lock:
-            expired, self._expired = self._expired, []
+        keys = []
+        with suppress(IndexError):
+            while True:
+                keys.append(table_key(self._expired.popleft()))
         with suppress(ReftableError):  # the next sweep finds them
-            self.bucket.delete([table_key(name) for name in expired])
-
-    def expire(self, names: Iterable[str]) -> None:
-        """Have tables removed soon: no head names them any more."""
-        with self._lock:
-            self._expired += names
+            self.bucket.delete(keys)
 
     # Upkeep
 
     def stale_files(self, listed: Iterable[str]) -> list[StaleFile]:
         """Find tables that are neither in the list nor kept for readers."""
-        head = _head(self.refresh(None))
+        head = head_of(self.refresh(None))
         return self._unnamed({*listed, *head.names, *(one.name for one in head.retired)})
 
     def _unnamed(self, named: Container[str]) -> list[StaleFile]:
@@ -322,7 +215,7 @@ class BucketStorage:
 
     def sweep(self, listing: Listing, may_go: Callable[[StaleFile], bool]) -> list[str]:
         """Remove tables that are neither listed nor kept for readers any more."""
-        base = _installed(listing)
+        base = installed(listing)
         kept, expired = split_retired(base.head, time.time())
         named = {*base.head.names, *(one.name for one in kept)}
         gone = {one.name for one in expired}
@@ -331,7 +224,7 @@ class BucketStorage:
         ]
         if not doomed and not expired:
             return []
-        self.swap(base, retired=kept, epoch=base.head.epoch + 1)
+        self.current.swap(base, retired=kept, epoch=base.head.epoch + 1)
         self.bucket.delete([table_key(name) for name in doomed])
         return doomed
 
@@ -345,15 +238,3 @@ class _BucketClaim:
         claim, self._claim = self._claim, None
         if claim is not None:
             self._storage.release_claim(claim)
-
-
-def _installed(listing: Listing) -> Installed:
-    return cast("Installed", listing.token)
-
-
-def _head(listing: Listing) -> Head:
-    return _installed(listing).head
-
-
-def _is_same(one: Head, other: Head) -> bool:
-    return one is other or (one.serial == other.serial and one.nonce == other.nonce)

@@ -113,8 +113,8 @@ def test_who_wins_gives_way_to_others(bucket: Bucket, monkeypatch: pytest.Monkey
     add(stack, [11])
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    assert storage._gives_way_until > float("-inf")
-    storage._give_way(storage.latest().head, 0.1)
+    assert storage.current._gives_way_until > float("-inf")
+    storage.current._give_way(storage.current.latest().head, 0.1)
     pauses.clear()
     add(stack, [13])
     assert any(pause >= 0.1 for pause in pauses)
@@ -260,7 +260,7 @@ def test_hashes_of_32_bytes(bucket: Bucket) -> None:
     with stack.addition() as addition:
         addition.write([RefRecord(b"refs/heads/x", addition.next_update_index, b"x" * 32)], [])
         addition.commit()
-    assert BucketStorage(bucket).latest().head.hash_id == "s256"
+    assert BucketStorage(bucket).current.latest().head.hash_id == "s256"
 
 
 def test_stacks_below_different_prefixes(bucket: Bucket, stack: Stack) -> None:
@@ -335,7 +335,7 @@ def test_what_was_retired_long_ago_goes_with_a_later_compaction(bucket: Bucket) 
     for value in range(4):
         add(stack, range(2000), value=value)
         stack.compact()
-    head = BucketStorage(bucket).latest().head
+    head = BucketStorage(bucket).current.latest().head
     assert len(head.retired) <= 2
     assert len(tables_of(bucket)) <= 3
 
@@ -417,11 +417,11 @@ def test_a_claim_keeps_other_compactors_away(bucket: Bucket, stack: Stack) -> No
     other.storage.claim(names[2:]).release()
     claim.release()
     claim.release()
-    assert BucketStorage(bucket).latest().head.claims == ()
+    assert BucketStorage(bucket).current.latest().head.claims == ()
     other.compact()
     assert numbers_in(stack) == [0, 1, 2]
     assert len(stack.snapshot().listing.names) == 1
-    assert BucketStorage(bucket).latest().head.claims == ()
+    assert BucketStorage(bucket).current.latest().head.claims == ()
 
 
 def test_a_claim_lapses(bucket: Bucket, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,15 +39,15 @@ MUTATIONS = (
     ),
     Mutation(
         "bucket-lost-head-forgotten",
-        "bucket/storage.py",
-        "            self.take(error.found, begun)\n",
+        "bucket/current.py",
+        "            self._take(error.found, begun)\n",
         "",
         "each lost update reads the head once more",
         ("bucket/test_storage.py",),
     ),
     Mutation(
         "bucket-winner-goes-on",
-        "bucket/storage.py",
+        "bucket/current.py",
         "        self._give_way(found.head, time.monotonic() - begun)\n",
         "",
         "one process wins all the time, and others wait for seconds",
