@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .compat import UnsupportedDulwichError
+from .compat.errors import BadRefNameError
 from .engine.errors import (
     ConfigurationError,
     CorruptTableError,
@@ -19,14 +20,13 @@ from .engine.errors import (
     TransactionError,
 )
 from .refs.container import ReftableRefsContainer
-from .refs.errors import BadRefNameError
 from .refs.reader import RefsSnapshot
 from .refs.transaction import Transaction
 from .verification import Finding
 
 if TYPE_CHECKING:
     from .migration import Migration, MigrationError, migrate
-    from .patches.installation import install, installed, uninstall
+    from .patching.installation import install, installed, uninstall
     from .repo.repo import Repo
 
 __all__ = [
@@ -62,10 +62,10 @@ _LATER = {
     "Migration": ".migration",
     "MigrationError": ".migration",
     "Repo": ".repo.repo",
-    "install": ".patches.installation",
-    "installed": ".patches.installation",
+    "install": ".patching.installation",
+    "installed": ".patching.installation",
     "migrate": ".migration",
-    "uninstall": ".patches.installation",
+    "uninstall": ".patching.installation",
 }
 """Names that are imported on first use: they import much of dulwich, or need more of it."""
 

@@ -20,8 +20,8 @@ import pytest
 import dulwich_reftable as dr
 from dulwich_reftable import compat
 from dulwich_reftable.compat import CONTAINER, REPO, SERVER, Requirement, UnsupportedDulwichError
-from dulwich_reftable.patches.patch_set import Patch, PatchSet
-from dulwich_reftable.patches.table import AROUND_REPO, STOCK
+from dulwich_reftable.patching.patch_set import Patch, PatchSet
+from dulwich_reftable.patching.table import AROUND_REPO, STOCK
 
 ROOT = Path(dr.__file__ or "").parent
 # Below that, the server cannot be imported.

@@ -1,9 +1,7 @@
 """The order of the house: who may import whom. Imports point one way, without a circle.
 
 A room is a package of :data:`ROOMS`. A module may import from its own room and from those before
-it. What is imported inside of a function, or for types only, is held to the same order;
-:data:`LATE` names the few imports that are kept for later, to spare those who do not need them the
-time.
+it. What is imported inside of a function, or for types only, is held to the same order.
 """
 
 from __future__ import annotations
@@ -28,12 +26,12 @@ ROOMS = (
     "compat",
     "objects",
     "config",
-    "refs",
-    "expiry",
+    "naming",
     "inspection",
     "verification",
-    "patches.patch_set",
-    "patches.table",
+    "refs",
+    "expiry",
+    "patching",
     "repo",
     "bucket",
     "patches",
@@ -57,12 +55,6 @@ FACADES = {"", "server"}
 
 APART = {"server.upload_pack", "server.receive_pack"}
 """Rooms that do not know each other."""
-
-LATE = {
-    ("refs.container", "verification"),  # few ask for it
-}
-"""Imports that point up."""
-
 
 CONTAINERS = {"refs", "_refs", "container"}
 """What a refs container is called where it is used."""
@@ -131,12 +123,12 @@ def test_every_module_has_its_room() -> None:
 
 
 def test_no_import_points_up() -> None:
-    up = {
+    up = [
         found
         for found in IMPORTS
         if ROOMS.index(room_of(found.imported)) > ROOMS.index(room_of(found.module))
-    }
-    assert up == LATE
+    ]
+    assert not up
 
 
 def test_rooms_that_stand_apart_do_not_import_each_other() -> None:

@@ -120,7 +120,7 @@ class _Original:
     Attributes:
       function: of dulwich
       replacement: what is called in its place while it is patched, also by those who have imported
-        the stand-in by its name; ``dulwich_reftable.patches.patch_set`` sets it
+        the stand-in by its name; ``dulwich_reftable.patching.patch_set`` sets it
     """
 
     def __init__(self, function: "Any") -> None:
@@ -306,7 +306,7 @@ def _install() -> None:
         try:
             package = import_module("dulwich_reftable")
             if package.__file__ is not None:  # else its directory has outlived it
-                import_module("dulwich_reftable.patches.installation").install_for_good()
+                import_module("dulwich_reftable.patching.installation").install_for_good()
         except ModuleNotFoundError as error:
             if error.name != "dulwich_reftable":  # else it was uninstalled
                 _warn(error)

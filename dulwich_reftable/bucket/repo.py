@@ -33,8 +33,8 @@ from ..config.ref_format import OBJECT_FORMATS, hash_size_of, ref_format_of
 from ..config.settings import Settings
 from ..config.values import GitConfigFile, GitStackedConfig
 from ..engine.errors import ConfigurationError, ReftableError, StaleListError, StorageError
+from ..naming.names import is_legal
 from ..refs.container import ReftableRefsContainer
-from ..refs.names import is_legal
 from ..refs.store import RefStore
 from ..refs.worktrees import SingleStorage
 from ..repo.tags import RepoPeeler

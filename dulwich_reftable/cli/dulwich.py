@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     from dulwich import cli
 
-    from ..patches.installation import installed
+    from ..patching.installation import installed
 
     with installed():
         return cli.main(parsed.arguments) or 0

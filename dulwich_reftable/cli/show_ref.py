@@ -11,9 +11,9 @@ from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF, Ref, SymrefLoop
 
 from ..engine.errors import ReftableError
+from ..naming.symrefs import is_symref
 from ..objects.reader import ObjectReader
 from ..refs.container import ReftableRefsContainer
-from ..refs.symrefs import is_symref
 from ..repo.tags import tag_chain
 from .repository import AnyRepo, add_directory, object_id, opened, write
 from .stores import store_options

@@ -19,7 +19,7 @@ from ..engine.format.layout import INDEX, LOG, OBJ, REF
 from ..engine.stack.compaction import merge
 from ..engine.stack.stack import Stack
 from ..inspection import Inspection
-from ..refs.symrefs import is_symref
+from ..naming.symrefs import is_symref
 from .columns import aligned
 from .repository import add_repository, opened, printable
 from .stores import store_options

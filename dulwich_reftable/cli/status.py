@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..patches.table import AROUND_REPO, STOCK
+    from ..patching.table import AROUND_REPO, STOCK
 
     places = [] if parsed.user else [SiteFiles.of_environment(__version__)]
     if parsed.user or site.ENABLE_USER_SITE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..refs.symrefs import symref_to
+from ..naming.symrefs import symref_to
 from .repository import printable
 from .update_hooks import HookedTransaction
 from .update_words import CommandError, Words

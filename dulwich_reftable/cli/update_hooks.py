@@ -15,9 +15,9 @@ from contextlib import suppress
 from dulwich.refs import Ref, SymrefLoop
 
 from ..engine.errors import ReftableError
+from ..naming.symrefs import symref_target
 from ..refs.container import ReftableRefsContainer
 from ..refs.signature import Signature
-from ..refs.symrefs import symref_target
 from ..refs.transaction import Transaction
 from ..repo.hook_scripts import TRANSACTION_HOOK, HookScripts, Line
 

@@ -20,10 +20,10 @@ from dulwich.objects import Commit
 from ..compat import approximate_time, hex_size_of
 from ..config.values import find_reflog_policy
 from ..engine.errors import ReftableError
+from ..naming.names import is_logged_by_default
+from ..naming.symrefs import is_symref
 from ..refs.container import ReftableRefsContainer
-from ..refs.names import is_logged_by_default
 from ..refs.signature import Signature
-from ..refs.symrefs import is_symref
 from ..refs.transaction import is_zero
 from ..repo.hook_scripts import HookScripts
 from .repository import AnyRepo, add_directory, object_id, opened

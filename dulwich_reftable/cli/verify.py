@@ -27,7 +27,7 @@ def run(parsed: argparse.Namespace) -> int:
     counted = {ERROR, WARNING} if parsed.strict else {ERROR}
     code = 0
     with opened(parsed.repository, options=store_options(parsed)) as (_, refs):
-        for finding in find_faults(refs.store):
+        for finding in find_faults(refs.store.all_stacks(), refs.store.common_dir):
             if finding.severity in counted:
                 code = 1
             if not (parsed.quiet and finding.severity == INFO):

@@ -9,7 +9,7 @@ of a push, and no override is silently left uncalled. Some parts ask for a
 newer version when they are imported.
 
 What :func:`dulwich_reftable.install` replaces is listed in
-:mod:`dulwich_reftable.patches.table`. It is checked by the same functions, before the first
+:mod:`dulwich_reftable.patching.table`. It is checked by the same functions, before the first
 attribute is replaced.
 
 ``shapes`` has one name for each thing that is private, or is not the same in all versions.

@@ -3,7 +3,7 @@
 
 Parameters are those of the installed version: a name that came later is in the list from that
 version on. What :func:`dulwich_reftable.install` replaces is listed in
-:mod:`dulwich_reftable.patches.table`.
+:mod:`dulwich_reftable.patching.table`.
 """
 
 from __future__ import annotations

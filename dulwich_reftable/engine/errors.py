@@ -3,7 +3,7 @@
 
 Each kind says *which file, where and what* in its message and keeps the same facts as
 attributes, so that a server can report them without parsing text. Nothing here knows dulwich;
-:mod:`dulwich_reftable.refs.errors` adds the kinds that are also dulwich's.
+:mod:`dulwich_reftable.compat.errors` adds the kinds that are also dulwich's.
 """
 
 from __future__ import annotations

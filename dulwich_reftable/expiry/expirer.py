@@ -17,10 +17,10 @@ from dulwich.reflog import Entry
 from dulwich.refs import Ref
 from dulwich.repo import BaseRepo
 
+from ..naming.names import place_of
+from ..naming.symrefs import is_symref
 from ..refs import reflog
 from ..refs.container import ReftableRefsContainer
-from ..refs.names import place_of
-from ..refs.symrefs import is_symref
 from ..refs.transaction import is_zero
 from .ancestry import Ancestors, Commits
 from .rule import ExpirySettings, expired

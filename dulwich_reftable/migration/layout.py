@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
+from ..compat.errors import RefLockedError
 from ..engine.stack.stale_files import LOCK_SUFFIX
-from ..refs.errors import RefLockedError
-from ..refs.names import Owner, is_root_ref, place_of
+from ..naming.names import Owner, is_root_ref, place_of
 from ..refs.worktrees import worktree_ids
 from .report import MigrationError
 

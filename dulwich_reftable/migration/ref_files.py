@@ -18,8 +18,8 @@ from ..engine.errors import CorruptTableError
 from ..engine.format.records import RefRecord
 from ..engine.stack.files import open_plain
 from ..engine.stack.stale_files import LOCK_SUFFIX
-from ..refs.names import is_legal
-from ..refs.symrefs import symref_target, symref_to
+from ..naming.names import is_legal
+from ..naming.symrefs import symref_target, symref_to
 from .layout import GitDir, root_files, walk
 from .report import MigrationError, Tally
 

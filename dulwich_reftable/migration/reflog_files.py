@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..engine.format.records import LogRecord, LogUpdate
-from ..refs.names import is_legal, is_well_formed
+from ..naming.names import is_legal, is_well_formed
 from ..refs.signature import message_line
 from .layout import GitDir, walk
 from .report import MigrationError, Tally

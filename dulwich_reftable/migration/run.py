@@ -21,6 +21,7 @@ from dulwich.config import ConfigFile
 from dulwich.repo import Repo as DulwichRepo
 
 from ..compat import read_config
+from ..compat.errors import as_dulwich
 from ..config.files import own_config
 from ..config.ref_format import EXTENSIONS_OF_VERSION_0, hash_size_of, ref_format_of
 from ..config.settings import Settings
@@ -28,7 +29,6 @@ from ..engine.errors import ConfigurationError, ReftableError, StorageError
 from ..engine.stack.files import open_directory, sync, write_all
 from ..engine.stack.locks import LockFile
 from ..refs.container import ReftableRefsContainer
-from ..refs.errors import as_dulwich
 from ..repo.repo import Repo
 from ..repo.tags import RepoPeeler
 from .config_text import set_variable, unset_variable

@@ -24,9 +24,9 @@ from ..engine.stack.locks import LockFile
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stale_files import LIST
 from ..engine.table.merged import Merged
-from ..refs.conflicts import ConflictFinder
-from ..refs.names import PER_WORKTREE, is_legal
-from ..refs.symrefs import symref_to
+from ..naming.conflicts import ConflictFinder
+from ..naming.names import PER_WORKTREE, is_legal
+from ..naming.symrefs import symref_to
 from .layout import GitDir, git_dirs
 from .migrator import Migrator, open_stack
 from .ref_files import Peel

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from ..engine.format.records import RefRecord
 from ..engine.stack.locks import LockFile
 from ..engine.stack.stack import Stack
-from ..refs.conflicts import ConflictFinder
+from ..naming.conflicts import ConflictFinder
 from ..repo.stubs import write_stubs
 from .layout import Fingerprint, GitDir, fingerprint
 from .migrator import Migrator, open_stack

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""Patches of dulwich: one table of them, and one module a topic with the functions."""
+"""What is put in the place of dulwich's functions: one module a topic."""

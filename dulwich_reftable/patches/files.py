@@ -20,8 +20,8 @@ from contextvars import ContextVar
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from ..naming.symrefs import is_symref
 from ..refs.container import ReftableRefsContainer
-from ..refs.symrefs import is_symref
 
 __all__ = ["refs_as_files"]
 

@@ -12,8 +12,8 @@ from dulwich.refs import HEADREF, Ref
 from dulwich.repo import Repo
 from dulwich.worktree import WorkTree, WorkTreeInfo
 
+from ..naming.symrefs import symref_target
 from ..refs.container import ReftableRefsContainer
-from ..refs.symrefs import symref_target
 from ..refs.worktrees import worktree_ids
 from .subclassing import reclass
 

@@ -15,8 +15,8 @@ from dulwich.refs import HEADREF
 from dulwich.repo import Repo
 
 from ..config.settings import shared_mode
+from ..naming.symrefs import is_symref
 from ..refs.container import ReftableRefsContainer
-from ..refs.symrefs import is_symref
 from ..repo.repo import Repo as OurRepo
 from ..repo.stubs import write_stubs
 from .subclassing import is_reftable

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..compat.errors import as_dulwich
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
-from .errors import as_dulwich
 from .prepared_update import PreparedUpdate
 from .ref_updates import RefUpdate
 from .signature import Signature

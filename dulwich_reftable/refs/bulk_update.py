@@ -16,10 +16,10 @@ from ..engine.errors import ReftableError, TransactionError
 from ..engine.format.records import LogRecord, RefRecord
 from ..engine.stack.addition import Addition
 from ..engine.table.merged import Merged
+from ..naming.symrefs import is_symref
 from .peeling import Peeler
 from .ref_updates import PlainUpdate
 from .signature import Signature
-from .symrefs import is_symref
 
 __all__ = ["BulkUpdate", "is_branch"]
 

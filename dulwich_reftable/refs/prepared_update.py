@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ..compat.errors import BadRefNameError
 from ..engine.errors import RefConflictError, ReftableError, TransactionError
 from ..engine.format.records import LogRecord, RefRecord, log_key
 from ..engine.stack.addition import Addition, next_update_indexes
@@ -29,20 +30,19 @@ from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
 from ..engine.table.overlay import Overlay
 from ..engine.table.writer import WriteOptions
-from .bulk_update import BulkUpdate, is_branch
-from .conflicts import (
+from ..naming.conflicts import (
     ExistingRefs,
     RefsOfStack,
     find_conflicts,
     refuse_conflicts,
-    split_by_worktree,
 )
-from .errors import BadRefNameError
-from .names import check_name
+from ..naming.names import check_name
+from ..naming.symrefs import is_symref, resolve, resolved_id, symref_target
+from .bulk_update import BulkUpdate, is_branch
 from .ref_updates import RefUpdate, RefUpdates
+from .seen_refs import split_by_worktree
 from .signature import Signature
 from .store import RefStore
-from .symrefs import is_symref, resolve, resolved_id, symref_target
 
 __all__ = ["PreparedUpdate", "UnlockedStackError"]
 

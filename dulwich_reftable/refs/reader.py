@@ -23,8 +23,7 @@ from ..engine.format.records import RefRecord
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Chunk, Merged, merge_chunks
-from . import reflog
-from .names import (
+from ..naming.names import (
     FILE_REFS,
     PER_WORKTREE,
     collapse,
@@ -34,8 +33,7 @@ from .names import (
     prefix_end,
     ranges_below,
 )
-from .store import Moment, RefStore
-from .symrefs import (
+from ..naming.symrefs import (
     MAX_SYMREF_DEPTH,
     is_symref,
     resolve,
@@ -43,6 +41,8 @@ from .symrefs import (
     symref_target,
     symref_to,
 )
+from . import reflog
+from .store import Moment, RefStore
 
 __all__ = ["RefsReader", "RefsSnapshot", "SnapshotOf"]
 

@@ -15,14 +15,15 @@ from typing import TypeVar
 
 from dulwich.reflog import Entry
 
+from ..compat.errors import as_dulwich
 from ..engine.errors import TransactionError
 from ..engine.format.records import LogRecord, LogUpdate, RefRecord, log_key
 from ..engine.stack.addition import Addition
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
-from .conflicts import refuse_conflicts, split_by_worktree
-from .errors import as_dulwich
-from .names import PER_WORKTREE, check_name, is_legal
+from ..naming.conflicts import refuse_conflicts
+from ..naming.names import PER_WORKTREE, check_name, is_legal
+from .seen_refs import split_by_worktree
 from .signature import Signature, entry_of
 from .store import RefStore
 

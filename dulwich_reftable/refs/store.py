@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from ..config.settings import Settings
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
-from .names import Owner, place_of
+from ..naming.names import Owner, place_of
 from .peeling import Peeler, as_peeler
 from .unpeeled import UnpeeledTags
 from .worktrees import StackStorages

@@ -18,18 +18,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
+from ..compat.errors import as_dulwich
 from ..engine.errors import RecordError, RefConflictError, ReftableError, TransactionError
 from ..engine.stack.addition import Addition, commit_all
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
-from .errors import as_dulwich
+from ..naming.names import check_name
+from ..naming.symrefs import symref_target, symref_to
 from .group import Request, commit_in_group
-from .names import check_name
 from .prepared_update import PreparedUpdate, UnlockedStackError
 from .ref_updates import RefUpdate, RefUpdates
 from .signature import Signature
 from .store import RefStore
-from .symrefs import symref_target, symref_to
 
 __all__ = ["Transaction", "check_size", "check_value", "is_zero"]
 

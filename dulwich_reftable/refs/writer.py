@@ -15,16 +15,16 @@ from threading import get_ident
 from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF, Ref
 
+from ..compat.errors import as_dulwich
 from ..engine.errors import ReftableError, TransactionError
 from ..engine.stack.addition import Addition
+from ..naming.names import check_name, collapse
+from ..naming.symrefs import symref_to
 from . import reflog
 from .batch import Batch
-from .errors import as_dulwich
-from .names import check_name, collapse
 from .reader import RefsReader
 from .signature import Signature
 from .store import RefStore
-from .symrefs import symref_to
 from .transaction import Transaction, check_size, check_value
 
 __all__ = ["Logger", "RefsWriter"]

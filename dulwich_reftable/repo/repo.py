@@ -7,7 +7,7 @@ container in place when it is first called. That is before conditional includes 
 before dulwich creates files in a repository that is only read.
 
 Methods here answer where dulwich asks the repository object. Where dulwich reads files instead, its
-functions are patched while such a repository is open (:mod:`dulwich_reftable.patches.table`).
+functions are patched while such a repository is open (:mod:`dulwich_reftable.patching.table`).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from ..config.ref_format import check_environment, hash_size_of, ref_format_of, 
 from ..config.settings import Settings, shared_mode
 from ..config.values import GitConfigFile
 from ..engine.table.writer import WriteOptions
-from ..patches.table import AROUND_REPO
+from ..naming.names import is_legal
+from ..patching.table import AROUND_REPO
 from ..refs.container import ReftableRefsContainer
-from ..refs.names import is_legal
 from .files_refs import WatchedFilesRefs
 from .first_config import check_choice, write_first_config
 from .stubs import write_stubs

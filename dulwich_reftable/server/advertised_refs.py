@@ -20,10 +20,10 @@ from dulwich.objects import Tag, valid_hexsha
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from ..engine.format.records import RefRecord
+from ..naming.names import is_legal
+from ..naming.symrefs import MAX_SYMREF_DEPTH, is_symref, resolve
 from ..objects.reader import ObjectReader
 from ..refs.container import ReftableRefsContainer
-from ..refs.names import is_legal
-from ..refs.symrefs import MAX_SYMREF_DEPTH, is_symref, resolve
 from .hidden_refs import HiddenRefs
 from .tag_peeler import TagPeeler
 

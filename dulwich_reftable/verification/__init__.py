@@ -9,12 +9,12 @@ one place does not stop the checks of the others, as far as they do not depend o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from ..compat.errors import BadRefNameError
+from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
-from ..refs.errors import BadRefNameError
-from ..refs.names import Owner, place_of
-from ..refs.store import RefStore
+from ..naming.names import Owner, place_of
 from .finding import ERROR, INFO, WARNING, Finding, limited
 from .refs import check_refs
 from .stack import StackCheck
@@ -22,29 +22,34 @@ from .stack import StackCheck
 __all__ = ["ERROR", "INFO", "WARNING", "Finding", "verify"]
 
 
-def verify(store: RefStore) -> Iterator[Finding]:
+def verify(
+    stacks: Iterable[tuple[bytes | None, Stack]], common_dir: str | None
+) -> Iterator[Finding]:
     """Check the refs of a repository and of all its worktrees.
 
     It writes nothing and takes no lock. Updates that others make meanwhile are not reported.
 
     Args:
-      store: the repository's refs
+      stacks: each with the id of the worktree that has it; None for the shared one
+      common_dir: the control directory; None if the stacks are in none
     Yields: the faults
     """
-    return limited(_verify(store))
+    return limited(_verify(stacks, common_dir))
 
 
-def _verify(store: RefStore) -> Iterator[Finding]:
+def _verify(
+    stacks: Iterable[tuple[bytes | None, Stack]], common_dir: str | None
+) -> Iterator[Finding]:
     merged: dict[bytes | None, Merged | None] = {}
-    for worktree, stack in store.all_stacks():
+    for worktree, stack in stacks:
         check = StackCheck(stack)
         yield from check.findings()
         merged[worktree] = check.merged
         if check.merged is None:
             message = "is damaged, so that its refs were not compared with each other"
             yield Finding(INFO, "refs", stack.storage.location, message)
-    if store.common_dir is not None:
-        yield from _check_files(store.common_dir)
+    if common_dir is not None:
+        yield from _check_files(common_dir)
     for worktree, seen in merged.items():
         if seen is not None:
             yield from check_refs(seen, worktree, _WorktreeView(merged, worktree).value_of)

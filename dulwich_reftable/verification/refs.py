@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Iterator
 
 from ..engine.table.merged import Merged
-from ..refs.conflicts import ConflictFinder
-from ..refs.names import PER_WORKTREE, is_legal, is_root_ref, is_well_formed
-from ..refs.symrefs import MAX_SYMREF_DEPTH, resolve, symref_target
+from ..naming.conflicts import ConflictFinder
+from ..naming.names import PER_WORKTREE, is_legal, is_root_ref, is_well_formed
+from ..naming.symrefs import MAX_SYMREF_DEPTH, resolve, symref_target
 from .finding import ERROR, INFO, WARNING, Finding
 
 __all__ = ["check_refs"]

@@ -16,7 +16,7 @@ from ..engine.format.block import Block
 from ..engine.format.layout import INDEX, LOG, OBJ, REF
 from ..engine.format.records import LogRecord, ObjRecord, RefRecord
 from ..inspection import Footer, Header, Inspection, LostBlock
-from ..refs.names import is_well_formed
+from ..naming.names import is_well_formed
 from .finding import ERROR, INFO, WARNING, Finding, corrupt
 from .index import IndexBlock, check_index
 

@@ -47,8 +47,8 @@ class Repo:
         return Config(self.root)
 """,
     "dulwich_reftable/__init__.py": "",
-    "dulwich_reftable/patches/__init__.py": "",
-    "dulwich_reftable/patches/installation.py": """
+    "dulwich_reftable/patching/__init__.py": "",
+    "dulwich_reftable/patching/installation.py": """
 from dulwich.repo import Repo
 
 def install_for_good():

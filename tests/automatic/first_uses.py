@@ -50,14 +50,14 @@ def forget() -> None:
     """Take the patches back, and wait for the next first use."""
     if not is_loaded():
         return
-    from dulwich_reftable.patches import installation
+    from dulwich_reftable.patching import installation
 
     installation._release(installation._FOR_GOOD)
     sys.modules["dulwich_reftable_stand_ins"]._is_waiting = True  # type: ignore[attr-defined]
 
 
 def is_installed() -> bool:
-    from dulwich_reftable.patches.table import STOCK
+    from dulwich_reftable.patching.table import STOCK
 
     return STOCK.is_held
 

@@ -11,7 +11,7 @@ from dulwich import porcelain
 import dulwich_reftable as dr
 from dulwich_reftable.automatic.dulwich_reftable_stand_ins import TARGETS
 from dulwich_reftable.automatic.site_files import SiteFiles
-from dulwich_reftable.patches.table import AROUND_REPO, STOCK
+from dulwich_reftable.patching.table import AROUND_REPO, STOCK
 
 from . import first_uses
 from .conftest import Environment

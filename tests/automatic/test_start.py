@@ -80,7 +80,7 @@ sys.meta_path.insert(0, Finder())
 
 
 def test_one_warning_if_the_package_fails(enabled: Environment) -> None:
-    fails = "import sys; sys.modules['dulwich_reftable.patches.installation'] = None"
+    fails = "import sys; sys.modules['dulwich_reftable.patching.installation'] = None"
     done = enabled.run("-c", fails + BOTH)
     assert (done.returncode, done.stdout.splitlines()) == (0, NONE)
     assert done.stderr.count("\n") == 1

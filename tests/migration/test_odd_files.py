@@ -12,7 +12,7 @@ from support.git import Git, LogEntry, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.migration import MigrationError
-from dulwich_reftable.refs.names import PER_WORKTREE
+from dulwich_reftable.naming.names import PER_WORKTREE
 
 from .scenes import Pools, Repository
 

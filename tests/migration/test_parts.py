@@ -13,7 +13,7 @@ from dulwich_reftable.engine.format.records import LogRecord, LogUpdate
 from dulwich_reftable.migration.layout import GitDir, fingerprint
 from dulwich_reftable.migration.reflog_files import ReflogFiles, format_entry
 from dulwich_reftable.migration.report import Tally
-from dulwich_reftable.refs.conflicts import ConflictFinder
+from dulwich_reftable.naming.conflicts import ConflictFinder
 
 names = st.lists(st.text("ab-/", min_size=1, max_size=6).map(str.encode), max_size=30)
 

@@ -16,7 +16,7 @@ from dulwich import cli as dulwich_cli
 from support.git import Git, requires_git
 
 from dulwich_reftable import cli
-from dulwich_reftable.patches.table import STOCK
+from dulwich_reftable.patching.table import STOCK
 
 from .sides import assert_no_strays, fix_identity
 

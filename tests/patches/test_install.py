@@ -25,7 +25,7 @@ from dulwich.stash import Stash
 from support.versions import needs_dulwich
 
 import dulwich_reftable as dr
-from dulwich_reftable.patches.table import AROUND_REPO, STOCK
+from dulwich_reftable.patching.table import AROUND_REPO, STOCK
 
 from .sides import WHO
 

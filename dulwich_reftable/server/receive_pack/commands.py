@@ -15,8 +15,8 @@ from dulwich.object_store import BaseObjectStore
 from dulwich.objects import Commit, ObjectID
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
-from ...refs.names import is_legal, is_logged_by_default
-from ...refs.symrefs import symref_target
+from ...naming.names import is_legal, is_logged_by_default
+from ...naming.symrefs import symref_target
 from ...refs.transaction import is_zero
 from ..history import is_ancestor
 from .settings import ReceiveSettings

@@ -25,10 +25,10 @@ from dulwich.errors import ObjectFormatException
 from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree, object_class
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
+from ...naming.symrefs import is_symref
 from ...objects.commits import CommitHeader, parse_commit
 from ...objects.reader import ObjectReader
 from ...refs.container import ReftableRefsContainer
-from ...refs.symrefs import is_symref
 from ..errors import PackError
 from ..history import History
 from .incoming import IncomingPack

@@ -18,7 +18,7 @@ from dulwich.objects import ZERO_SHA
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from ...refs.conflicts import ListedRefs, find_conflicts
+from ...naming.conflicts import ListedRefs, find_conflicts
 from ...refs.transaction import is_zero
 from .commands import Command, pending, refuse
 from .push_application import ATOMIC, FAILED, LOCKED, PushApplication, mismatch

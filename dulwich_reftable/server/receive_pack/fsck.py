@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from dulwich.objects import Blob, Commit, Tag, Tree
 
-from ...refs.names import is_legal
+from ...naming.names import is_legal
 from ..errors import PackError
 from .fsck_names import is_dotgit, special_file
 from .fsck_settings import FsckSettings

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 
+from ...compat.errors import BadRefNameError
 from ...engine.errors import (
     LockError,
     OutcomeUnknownError,
@@ -18,7 +19,6 @@ from ...engine.errors import (
     ReftableError,
     TransactionError,
 )
-from ...refs.errors import BadRefNameError
 from ...refs.signature import Signature
 from ...refs.transaction import Transaction
 from ..errors import printable

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from ...naming.symrefs import symref_target
 from ...refs.container import ReftableRefsContainer
-from ...refs.symrefs import symref_target
 from ...refs.worktrees import worktree_ids
 
 __all__ = ["WorkingTree", "checked_out"]

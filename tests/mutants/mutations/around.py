@@ -32,7 +32,7 @@ MUTATIONS = (
     ),
     Mutation(
         "bundle-command-goes-around-us",
-        "patches/table.py",
+        "patching/table.py",
         '            "dulwich.cli:create_bundle_from_repo",\n',
         '            "dulwich.bundle:create_bundle_from_repo",\n',
         "dulwich bundle create goes on calling dulwich's own function",
@@ -40,7 +40,7 @@ MUTATIONS = (
     ),
     Mutation(
         "original-is-not-put-back",
-        "patches/patch_set.py",
+        "patching/patch_set.py",
         "            setattr(self.place.owner, self.place.name, self.place.value)\n",
         "            pass\n",
         "uninstall() leaves our functions in dulwich",
@@ -48,7 +48,7 @@ MUTATIONS = (
     ),
     Mutation(
         "stand-in-is-not-told",
-        "patches/patch_set.py",
+        "patching/patch_set.py",
         "            self.stood_in_for.replacement = self.function\n",
         "            pass\n",
         "a function of dulwich that a program has imported by its name goes on to read files",
@@ -56,7 +56,7 @@ MUTATIONS = (
     ),
     Mutation(
         "stand-in-is-patched",
-        "patches/patch_set.py",
+        "patching/patch_set.py",
         "make(stood_in_for.function if stood_in_for else place.function)",
         "make(place.function)",
         "an enabled program calls patch and stand-in in turns, for ever",

@@ -7,7 +7,7 @@ from ..mutation import Mutation
 MUTATIONS = (
     Mutation(
         "harmless-bytes-make-any-name",
-        "refs/names.py",
+        "naming/names.py",
         'return b"//" not in name and name[-1:] != b"/"',
         "return True",
         "a ref can be made whose name no peer with files can store",
@@ -15,7 +15,7 @@ MUTATIONS = (
     ),
     Mutation(
         "rewritten-refs-are-shared",
-        "refs/names.py",
+        "naming/names.py",
         'PER_WORKTREE = (b"refs/bisect/", b"refs/rewritten/", b"refs/worktree/")',
         'PER_WORKTREE = (b"refs/bisect/", b"refs/worktree/")',
         "a rebase in one worktree disturbs that in another",
@@ -23,7 +23,7 @@ MUTATIONS = (
     ),
     Mutation(
         "worktree-outside",
-        "refs/names.py",
+        "naming/names.py",
         'if worktree in (b"", b".", b"..") or',
         'if worktree in (b"",) or',
         "a name such as worktrees/../HEAD reaches directories that are no worktree",
@@ -31,7 +31,7 @@ MUTATIONS = (
     ),
     Mutation(
         "prefix-of-highest-bytes",
-        "refs/names.py",
+        "naming/names.py",
         'stem = prefix.rstrip(b"\\xff")',
         "stem = prefix",
         "a list below a prefix that ends in the byte 255 raises ValueError",
@@ -47,15 +47,15 @@ MUTATIONS = (
     ),
     Mutation(
         "conflict-within-a-transaction",
-        "refs/conflicts.py",
+        "naming/conflicts.py",
         "        for other in find(name):\n            raise RefConflictError(name, other)\n",
         "        find(name)\n",
         "one transaction makes both q and q/deep",
-        ("refs/test_transaction.py", "refs/test_conflicts.py"),
+        ("refs/test_transaction.py", "naming/test_conflicts.py"),
     ),
     Mutation(
         "deleted-refs-are-in-the-way",
-        "refs/conflicts.py",
+        "naming/conflicts.py",
         "if not first.is_deletion and first.name not in self._deleted:",
         "if not first.is_deletion:",
         "a transaction cannot replace q by q/deep",
@@ -63,19 +63,19 @@ MUTATIONS = (
     ),
     Mutation(
         "deleted-refs-below-are-in-the-way",
-        "refs/conflicts.py",
+        "naming/conflicts.py",
         "                if name not in self._deleted:\n",
         "                if True:\n",
         "a transaction cannot replace many refs below q by q",
-        ("refs/test_conflicts.py",),
+        ("naming/test_conflicts.py",),
     ),
     Mutation(
         "living-refs-behind-a-deleted-one",
-        "refs/conflicts.py",
+        "naming/conflicts.py",
         '            at = first.name + b"\\0"\n',
         "            return None\n",
         "q is made beside q/other, where the transaction deletes q/deep",
-        ("refs/test_transaction.py", "refs/test_conflicts.py"),
+        ("refs/test_transaction.py", "naming/test_conflicts.py"),
     ),
     Mutation(
         "batch-forgets-an-expectation",
@@ -266,11 +266,11 @@ MUTATIONS = (
     ),
     Mutation(
         "worktree-conflicts-in-one-stack",
-        "refs/conflicts.py",
+        "refs/seen_refs.py",
         "    if store.is_linked:\n",
         "    if False:\n",
         "a linked worktree makes refs/worktree beside its own refs/worktree/a",
-        ("refs/test_conflicts.py",),
+        ("naming/test_conflicts.py",),
     ),
     Mutation(
         "peeling-follows-without-end",
@@ -282,7 +282,7 @@ MUTATIONS = (
     ),
     Mutation(
         "excluded-prefixes-are-read",
-        "refs/names.py",
+        "naming/names.py",
         "            return\n        start = behind\n",
         "            return\n        start = cut\n",
         "a list shows the refs below an excluded prefix",
@@ -334,7 +334,7 @@ MUTATIONS = (
         "is_suspect = may_be_illegal(names)",
         "is_suspect = False",
         "a hostile table makes clients write outside of their repositories",
-        ("refs/test_illegal_names.py",),
+        ("naming/test_illegal_names.py",),
     ),
     Mutation(
         "migrated-repository-is-empty",

@@ -63,7 +63,7 @@ MUTATIONS = (
         " or (gap[1] is not None and start > gap[1].name)",
         "",
         "of several refs that are made together, one is made beside another below it",
-        ("engine/table/test_merged.py", "refs/test_conflicts.py"),
+        ("engine/table/test_merged.py", "naming/test_conflicts.py"),
     ),
     Mutation(
         "scan-goes-one-too-far",

@@ -189,7 +189,7 @@ MUTATIONS = (
     ),
     Mutation(
         "verify-overlooks-conflicts",
-        "refs/conflicts.py",
+        "naming/conflicts.py",
         'found = [other for other in prefixes if name[len(other) : len(other) + 1] == b"/"]',
         "found = []",
         "neither verify nor a migration tells of refs in each other's way",

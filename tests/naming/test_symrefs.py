@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dulwich_reftable.refs.symrefs import (
+from dulwich_reftable.naming.symrefs import (
     MAX_SYMREF_DEPTH,
     is_symref,
     resolve,

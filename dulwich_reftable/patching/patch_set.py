@@ -22,6 +22,9 @@ from ..compat import Place, Requirement, find_function, is_older, version_text
 
 __all__ = ["Patch", "PatchSet"]
 
+_REPLACEMENTS = "..patches"
+"""The package of the functions that make replacements, as seen from this one."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -31,7 +34,7 @@ class Patch:
       target: ``"module:name"`` or ``"module:Class.name"``
       parameters: names that it takes, in order; dulwich may have more, if they have defaults: then
         only a call that gives one of these fails, and by a ``TypeError``
-      make: ``"module:function"`` in this package; the function takes the original one and returns
+      make: ``"module:function"`` in ``patches``; the function takes the original one and returns
         its replacement
       why: what the original does that makes it wrong for reftable
       relies_on: further attributes of dulwich that the replacement overrides or uses
@@ -62,7 +65,7 @@ class Patch:
         relied_on = [requirement.check() for requirement in self.relies_on]
         place = find_function(self.target, self.parameters)
         module, _, name = self.make.partition(":")
-        make = getattr(importlib.import_module(f".{module}", __package__), name)
+        make = getattr(importlib.import_module(f"{_REPLACEMENTS}.{module}", __package__), name)
         stood_in_for = getattr(place.function, "stands_in_for", None)
         function = make(stood_in_for.function if stood_in_for else place.function)
         return _Prepared(place, function, place.wrap(function), (place, *relied_on), stood_in_for)

@@ -14,7 +14,7 @@ from support.git import Git, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.format.records import LogRecord, LogUpdate, RefRecord, log_key
-from dulwich_reftable.refs.names import is_legal, may_be_illegal
+from dulwich_reftable.naming.names import is_legal, may_be_illegal
 
 A, B = b"a" * 40, b"b" * 40
 MAIN, SYM, BAD_SYM = b"refs/heads/main", b"refs/heads/sym", b"refs/heads/bad.lock"

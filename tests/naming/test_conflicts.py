@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
-from dulwich_reftable.refs.conflicts import ListedRefs, existing_conflicts
+from dulwich_reftable.naming.conflicts import ListedRefs, existing_conflicts
 
 A, B = b"a" * 40, b"b" * 40
 ZERO = b"0" * 40

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from .errors import BadRefNameError
+from ..compat.errors import BadRefNameError
 
 __all__ = [
     "FILE_REFS",
