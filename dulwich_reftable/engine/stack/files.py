@@ -10,6 +10,7 @@ import errno
 import gc
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 
 from ..errors import CorruptTableError
@@ -17,6 +18,7 @@ from ..errors import CorruptTableError
 __all__ = [
     "IS_WINDOWS",
     "Descriptor",
+    "WriteRules",
     "collects_descriptors",
     "create",
     "open_directory",
@@ -158,3 +160,31 @@ def sync(directory: Descriptor | None) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_BE_SYNCED:
             raise
+
+
+class WriteRules:
+    """How the files of a repository are written.
+
+    Args:
+      fsync: whether they are synced
+      adjust_mode: called with the path of each file or directory that is created, to give it the
+        mode that the repository's sharing asks for
+    """
+
+    def __init__(self, fsync: bool, adjust_mode: Callable[[str], None] | None) -> None:
+        self._fsync = fsync
+        self._adjust_mode = adjust_mode
+
+    def adjust(self, path: str) -> None:
+        """Give a new file or directory its mode."""
+        if self._adjust_mode is not None:
+            self._adjust_mode(path)
+
+    def sync(self, fd: int) -> None:
+        """Sync a file."""
+        if self._fsync:
+            os.fsync(fd)
+
+    def open_to_sync(self, path: str) -> Descriptor | None:
+        """Open a directory for :func:`sync`; None if that shall do nothing."""
+        return open_directory(path) if self._fsync else None

@@ -22,6 +22,7 @@ from support.git import requires_git
 import dulwich_reftable.engine.stack.directory
 from dulwich_reftable.engine.errors import ReftableError
 from dulwich_reftable.engine.stack.directory import DirectoryStorage
+from dulwich_reftable.engine.stack.files import WriteRules
 from dulwich_reftable.engine.stack.stack import Stack
 
 from . import scenes
@@ -212,7 +213,7 @@ def leave_out(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]
         return call
 
     module = dulwich_reftable.engine.stack.directory
-    monkeypatch.setattr(DirectoryStorage, "_sync", all_but_one(DirectoryStorage._sync))
+    monkeypatch.setattr(WriteRules, "sync", all_but_one(WriteRules.sync))
     monkeypatch.setattr(module, "sync", all_but_one(module.sync))
     return lambda: count
 

@@ -338,7 +338,7 @@ MUTATIONS = (
     ),
     Mutation(
         "migrated-repository-is-empty",
-        "engine/stack/directory.py",
+        "engine/stack/table_list.py",
         "        self._confirm()\n        if self._was_there:",
         "        if self._was_there:",
         "whoever opened an empty repository that was migrated writes where nobody reads",
@@ -346,9 +346,9 @@ MUTATIONS = (
     ),
     Mutation(
         "stack-that-is-gone-is-empty",
-        "engine/stack/directory.py",
+        "engine/stack/table_list.py",
         "        if self._was_there:",
-        "        if not self._list_path:",
+        "        if not self.path:",
         "refs whose directory is gone are no refs, and a new stack is begun",
         ("migration/test_open_repositories.py",),
     ),

@@ -32,14 +32,14 @@ MUTATIONS = (
     Mutation(
         "written-where-nobody-reads",
         "engine/stack/directory.py",
-        "        try:\n            self._confirm()\n            self._adjust(lock.path)\n",
-        "        try:\n            self._adjust(lock.path)\n",
+        "        try:\n            self._confirm()\n            self.rules.adjust(lock.path)\n",
+        "        try:\n            self.rules.adjust(lock.path)\n",
         "after a migration, writes go to a stack that nobody reads",
         ("migration/test_open_repositories.py",),
     ),
     Mutation(
         "stack-that-vanished-is-empty",
-        "engine/stack/directory.py",
+        "engine/stack/table_list.py",
         "        self._confirm()\n        if self._was_there:\n",
         "        self._confirm()\n        if False:\n",
         "a repository whose stack somebody removed shows no refs",
@@ -131,7 +131,7 @@ MUTATIONS = (
     ),
     Mutation(
         "list-without-its-inode",
-        "engine/stack/directory.py",
+        "engine/stack/table_list.py",
         "return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size",
         "return found.st_dev, found.st_mtime_ns, found.st_size",
         "a reader does not see an update that came in the same tick of the clock",
@@ -139,7 +139,7 @@ MUTATIONS = (
     ),
     Mutation(
         "inode-may-come-back",
-        "engine/stack/directory.py",
+        "engine/stack/table_list.py",
         "        if files.IS_WINDOWS:\n",
         "        if True:\n",
         "a reader takes a new list for the old one, and does not see an update",
@@ -147,8 +147,8 @@ MUTATIONS = (
     ),
     Mutation(
         "table-not-synced",
-        "engine/stack/directory.py",
-        "            self._storage._sync(self._fd)\n",
+        "engine/stack/table_file.py",
+        "            self._rules.sync(self._fd)\n",
         "",
         "after a power cut, a listed table is empty",
         ("engine/stack/test_power_cut.py",),
@@ -156,7 +156,7 @@ MUTATIONS = (
     Mutation(
         "list-not-synced",
         "engine/stack/directory.py",
-        "            storage._sync(lock.fd)\n",
+        "            storage.rules.sync(lock.fd)\n",
         "",
         "after a power cut, the list is empty: all refs are gone",
         ("engine/stack/test_power_cut.py",),
@@ -179,7 +179,7 @@ MUTATIONS = (
     ),
     Mutation(
         "table-anywhere",
-        "engine/stack/directory.py",
+        "engine/stack/table_list.py",
         'if "/" in name or "\\0" in name or name in (".", ".."):',
         'if "\\0" in name or name in (".", ".."):',
         "a repository that somebody prepared has us read, and remove, files elsewhere",
