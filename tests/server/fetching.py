@@ -217,6 +217,9 @@ class Pair:
     def __init__(self, scratch: Path, urls: tuple[str, str], config: list[str]) -> None:
         self._places = [scratch / "ours", scratch / "theirs"]
         self._urls = urls
+        # Since git 2.54, a repack in the background may prune the shallow file while the next fetch
+        # reads it, which then fails; and it may still write when the clone is to be removed.
+        config = ["maintenance.auto=false", *config]
         self._config = [word for setting in config for word in ("-c", setting)]
 
     def clone(self, flags: list[str]) -> list[Outcome]:

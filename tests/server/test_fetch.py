@@ -160,13 +160,21 @@ def test_shallow(url: str, origin: Git, work: Git, tmp_path: Path, version: int)
 def test_the_end_of_a_shallow_repository(
     root: Path, origin: Git, server: Server, tmp_path: Path, version: int
 ) -> None:
-    """A client that asks for more history is not told that it has all: the server has no more."""
-    here, got = Git(tmp_path), Git(tmp_path / "got")
-    here.run("clone", "-q", "--bare", "--depth=2", f"file://{origin.path}", str(root / "cut.git"))
-    here.run(*speaking(version), "clone", "-q", server.url + "cut.git", str(got.path))
+    """A client that asks for more history is not told that it has all: the server has no more.
+
+    A client that does not ask for more keeps its own end.
+    """
+    here, cut = Git(tmp_path), Git(root / "cut.git")
+    here.run("clone", "-q", "--bare", "--depth=2", f"file://{origin.path}", str(cut.path))
+    url, (got, short) = server.url + "cut.git", (Git(tmp_path / name) for name in ("got", "short"))
+    here.run(*speaking(version), "clone", "-q", url, str(got.path))
+    here.run(*speaking(version), "clone", "-q", "--no-tags", "--depth=1", url, str(short.path))
     got.run(*speaking(version), "fetch", "-q", "--depth=100")
     assert count(got) == 2
     assert got.complaints() == b""
+    cut.run("tag", "-a", "-m", "new", "new", "main")
+    short.run(*speaking(version), "fetch", "-q", "origin", "tag", "new")
+    assert count(short, "new") == 1
 
 
 @pytest.mark.parametrize("version", [0, 2], indirect=True)

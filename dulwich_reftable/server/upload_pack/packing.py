@@ -102,8 +102,10 @@ class Fetch:
         self.roots = own | self.client_shallow
         if not self.is_cut and not (at_own and own):
             return [], []
-        history = History(objects, own)
-        edge, inner = self._parted(history, own)
+        # A client that does not ask for a cut keeps its own ends, too.
+        ends = own if self.is_cut else self.roots
+        history = History(objects, ends)
+        edge, inner = self._parted(history, ends)
         unshallow = inner & self.client_shallow
         for oid in unshallow:
             self.wants.update(dict.fromkeys(history.parents(oid)))
@@ -111,14 +113,14 @@ class Fetch:
         self.roots |= edge
         return sorted(edge - self.client_shallow), sorted(unshallow)
 
-    def _parted(self, history: History, own: set[bytes]) -> Cut:
+    def _parted(self, history: History, ends: set[bytes]) -> Cut:
         if self.is_cut_by_revisions:
             return cut_by_revisions(history, self.wants, self.since, self.without)
         depth = INFINITE_DEPTH if self.depth is None else self.depth
-        if depth >= INFINITE_DEPTH and not own:
+        if depth >= INFINITE_DEPTH and not ends:
             return Cut(set(), self.client_shallow)
         relative_to = self.client_shallow if self.is_relative else None
-        return cut_by_depth(history, self.wants, depth, roots=own, relative_to=relative_to)
+        return cut_by_depth(history, self.wants, depth, roots=ends, relative_to=relative_to)
 
 
 def send_pack(
