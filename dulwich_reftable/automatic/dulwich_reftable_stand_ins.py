@@ -338,6 +338,7 @@ TARGETS: "dict[str, dict[str, Callable[[_Original], Any]]]" = {
         "Repo._init_new_working_directory": _plain,
         "Repo.get_config": _configuring,
     },
+    "dulwich.server": {"_ProtocolGraphWalker.determine_wants": _plain},
     "dulwich.stash": {"Stash.__init__": _plain},
     "dulwich.worktree": {"add_worktree": _plain, "list_worktrees": _plain},
 }

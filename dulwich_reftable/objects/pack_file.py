@@ -10,7 +10,7 @@ else is read here, from a map of the pack (``gitformat-pack``, "Object represent
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -129,21 +129,45 @@ class PackFile:
             return self._own_index.find(oid)
         return self._index.object_offset(cast("RawObjectID", oid))
 
-    def find_all(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+    def find_all(self, oids: Iterable[bytes]) -> dict[bytes, int]:
         """Find many objects.
 
         Args:
-          oids: binary object ids, sorted
-        Yields: those that are in the pack, and their offsets there
+          oids: binary object ids, in any order
+        Returns: by their ids, the offsets of those that are in the pack
+        Raises:
+          BROKEN: if the index is broken
         """
         if self._own_index is not None:
             return self._own_index.find_all(oids)
-        return self._find_each(oids)
-
-    def _find_each(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+        found: dict[bytes, int] = {}
         for oid in oids:
             with suppress(KeyError):
-                yield oid, self.find(oid)
+                found[oid] = self.find(oid)
+        return found
+
+    def types_of(self, oids: Iterable[bytes]) -> dict[bytes, int]:
+        """Find the types of many objects.
+
+        Args:
+          oids: binary object ids, in any order
+        Returns: by their ids, the numbers of the types of those that are in the pack; 0 for a type
+          that cannot be told
+        Raises:
+          BROKEN: if the index is broken
+        """
+        data, found = self._map, self.find_all(oids)
+        try:
+            # One expression for all: most are no deltas, and have their type in the first byte.
+            types = {oid: data[offset] >> 4 & 7 for oid, offset in found.items()}
+        except IndexError:
+            types = dict.fromkeys(found, OFS_DELTA)
+        for oid in [oid for oid, kind in types.items() if kind in (OFS_DELTA, REF_DELTA)]:
+            try:
+                types[oid] = self.type_at(found[oid])
+            except BROKEN:
+                types[oid] = 0
+        return types
 
     def offsets(self) -> Iterator[int]:
         """List the offsets of all entries, and the end of the last one, in any order."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """The index of a pack: where in the pack each object is.
 
-dulwich's index finds one object at a time, in Python from end to end. Here one search is a
-bisection in C over the bytes, mostly a map of a file. Many searches come sorted, and go bucket by
-bucket of the fan-out table: if many objects of a bucket are asked for, a dictionary of it is
-cheaper.
+dulwich's index finds one object at a time, by a bisection in Python. Ids are hashes, which are
+spread evenly: the bytes of an id tell about where it stands. So here it is searched for around that
+place, in C; bisection finds the few that stand elsewhere. Many objects are looked for bucket by
+bucket of the fan-out table. If many of a bucket are asked for, a dictionary of it is cheaper.
 
 Only version 2 is read here (``gitformat-pack``, "Version 2 pack-*.idx files"). It is the one that
 everybody writes; dulwich finds the objects of packs with another one.
@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import mmap as mmap_module
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import groupby
+from math import isqrt
 from mmap import ACCESS_READ, mmap
-from operator import itemgetter
-from struct import Struct
+from struct import Struct, unpack
 
 from ..engine.format.layout import Buffer
 
-__all__ = ["PackIndex", "drop_pages"]
+__all__ = ["PackIndex", "by_first_byte", "drop_pages"]
 
 _MAGIC = b"\xfftOc\0\0\0\2"
 _FAN_OUT = Struct(">256I")
@@ -31,7 +30,7 @@ _NAMES = len(_MAGIC) + _FAN_OUT.size
 _LARGE = 1 << 31
 """The bit that says that an offset stands in the table of large offsets."""
 
-_WORTH_A_DICTIONARY = 1 / 16
+_WORTH_A_DICTIONARY = 1 / 8
 """Share of a bucket's objects that cost as much to search as a dictionary of all of them."""
 
 
@@ -100,33 +99,65 @@ class PackIndex:
         Raises:
           KeyError: if it is not in the pack
         """
-        place = self._first(oid)
-        if place == len(self) or self._name(place) != oid:
-            raise KeyError(oid)
-        return self._offset(place)
+        found: dict[bytes, int] = {}
+        self._search([oid], *self._bucket(oid[0]), found)
+        return found[oid]
 
-    def find_all(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+    def find_all(self, oids: Iterable[bytes]) -> dict[bytes, int]:
         """Find many objects.
 
         Args:
-          oids: binary object ids, sorted
-        Yields: those that are in the pack, and their offsets there
+          oids: binary object ids, in any order
+        Returns: by their ids, the offsets of those that are in the pack
         """
-        size = self._hash_size
-        for first, group in groupby(oids, key=itemgetter(0)):
-            wanted = list(group)
-            low, high = self._bucket(first)
-            if len(wanted) < (high - low) * _WORTH_A_DICTIONARY:
-                for oid in wanted:
-                    with suppress(KeyError):
-                        yield oid, self.find(oid)
+        found: dict[bytes, int] = {}
+        for wanted in by_first_byte(oids):
+            low, high = self._bucket(wanted[0][0])
+            if len(wanted) >= (high - low) * _WORTH_A_DICTIONARY:
+                offsets = self._offsets_of(low, high)
+                found.update((oid, offsets[oid]) for oid in wanted if oid in offsets)
                 continue
-            names = self._data[_NAMES + low * size : _NAMES + high * size]
-            places = {names[i : i + size]: i for i in range(0, len(names), size)}
-            for oid in wanted:
-                place = places.get(oid)
-                if place is not None:
-                    yield oid, self._offset(low + place // size)
+            self._search(wanted, low, high, found)
+        return found
+
+    def _search(self, oids: list[bytes], low: int, high: int, found: dict[bytes, int]) -> None:
+        """Look for objects one by one.
+
+        Args:
+          oids: ids that begin with the same byte
+          low: the place of the first such id in the table of ids
+          high: the place behind the last one
+          found: the offsets of those that are there are added to it
+        """
+        data, size, count = self._data, self._hash_size, high - low
+        names, offsets = _NAMES + low * size, self._offsets
+        reach = isqrt(count) + 1  # two standard deviations, or more
+        for oid in oids:
+            guess = count * (oid[1] << 8 | oid[2]) >> 16
+            first = guess - reach if guess > reach else 0
+            end = guess + reach if guess + reach < count else count
+            at = data[names + first * size : names + end * size].find(oid)
+            if at >= 0 and not at % size and len(oid) == size:
+                place = low + first + at // size
+            else:
+                place = self._first(oid)
+                if place == high or self._name(place) != oid:
+                    continue
+            at = offsets + 4 * place
+            offset = int.from_bytes(data[at : at + 4], "big")
+            found[oid] = offset if offset < _LARGE else self._offset(place)
+
+    def _offsets_of(self, low: int, high: int) -> dict[bytes, int]:
+        """Give the offsets of the objects from one place until before another one."""
+        size = self._hash_size
+        names = self._data[_NAMES + low * size : _NAMES + high * size]
+        count = high - low
+        at = self._offsets + 4 * low
+        offsets = unpack(f">{count}I", self._data[at : at + 4 * count])
+        if max(offsets, default=0) >= _LARGE:
+            offsets = tuple(map(self._offset, range(low, high)))
+        ids = [names[i : i + size] for i in range(0, len(names), size)]
+        return dict(zip(ids, offsets, strict=True))
 
     def _first(self, oid: bytes) -> int:
         """Find the place of the first object that is not before an id, or part of one."""
@@ -150,6 +181,14 @@ class PackIndex:
         if at + 8 > len(self._data) - 2 * self._hash_size:
             raise ValueError("an offset that is not in the index")
         return int.from_bytes(self._data[at : at + 8], "big")
+
+
+def by_first_byte(oids: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Divide binary object ids by their first byte, as an index does."""
+    buckets: list[list[bytes]] = [[] for _ in range(256)]
+    for oid in oids:
+        buckets[oid[0]].append(oid)
+    return filter(None, buckets)
 
 
 def drop_pages(data: mmap) -> None:

@@ -15,10 +15,8 @@ from __future__ import annotations
 import os
 import time
 from binascii import a2b_hex, b2a_hex
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from itertools import groupby
-from operator import itemgetter
 from types import TracebackType
 from typing import Protocol
 
@@ -27,6 +25,7 @@ from dulwich.objects import ObjectID, Tag
 
 from .loose import loose_objects, loose_type
 from .pack_file import BROKEN, PackFile
+from .pack_index import by_first_byte
 
 __all__ = ["ObjectReader", "RawObjects"]
 
@@ -181,58 +180,71 @@ class ObjectReader:
                 return kind
         return None
 
-    def packed_among(self, oids: Iterable[bytes], typed: Container[bytes]) -> dict[bytes, int]:
+    def packed_among(self, oids: Collection[bytes]) -> dict[bytes, int]:
         """Find the objects that are in packs, among many.
 
         Args:
-          oids: hex object ids, each once
-          typed: those of them whose type is to be told
-        Returns: hex ids of objects that exist, with the number of the type, or 0 if it was not
-          asked for or cannot be told; an object that is not there may exist outside of packs
+          oids: binary object ids, in any order
+        Returns: by their binary ids, the numbers of the types of those that are in packs, or 0 if
+          the type cannot be told; an object that is not there may exist outside of packs
         """
-        kinds: dict[bytes, int] = {}
-        left = sorted(map(a2b_hex, oids))
+        types: dict[bytes, int] = {}
+        left = oids
         for pack in self._packs:
             if not left:
                 break
             try:
-                for oid, offset in pack.find_all(left):
-                    name = b2a_hex(oid)
-                    kinds[name] = pack.type_at(offset) if name in typed else 0
+                found = pack.types_of(left)
             except BROKEN:
                 continue
-            left = [oid for oid in left if b2a_hex(oid) not in kinds]
-        return kinds
+            types = {**types, **found} if types else found
+            left = [oid for oid in left if oid not in found] if len(found) < len(left) else []
+        return types
 
-    def tags_among(self, oids: Iterable[bytes]) -> list[bytes]:
+    def tags_among(self, oids: Iterable[bytes]) -> set[bytes]:
         """Find the annotated tags among many objects.
 
         Args:
           oids: hex object ids; one that does not exist is no tag
         Returns: hex object ids
         """
+        return self.tags_and_missing(oids)[0]
+
+    def tags_and_missing(self, oids: Iterable[bytes]) -> tuple[set[bytes], set[bytes]]:
+        """Find, among many objects, the annotated tags and those that do not exist.
+
+        Args:
+          oids: hex object ids
+        Returns: the hex ids of the former, and of the latter
+        """
         self.refresh()
-        tags: list[bytes] = []
+        tags: set[bytes] = set()
+        missing: set[bytes] = set()
         looked_up = 0  # since pages were dropped
         is_large = False
         # By the first byte, as indexes of packs and directories of loose objects are divided.
-        for prefix, group in groupby(sorted(oids), key=itemgetter(slice(2))):
-            left = list(map(a2b_hex, group))
-            looked_up += len(left)
-            for pack in self._packs:
-                if left:
-                    left = _tags_in(pack, left, tags)
-            unknown = [b2a_hex(oid) for oid in left]
+        for some in by_first_byte(map(a2b_hex, oids)):
+            looked_up += len(some)
+            types = self.packed_among(some)
+            tags.update(b2a_hex(oid) for oid, kind in types.items() if kind == Tag.type_num)
+            unknown = {b2a_hex(oid) for oid in some if not types.get(oid)}
             if len(unknown) >= _WORTH_A_LIST and self._has_all:
+                prefix = b2a_hex(some[0][:1])
                 there = frozenset().union(*(loose_objects(disk, prefix) for disk in self._disks))
-                unknown = [oid for oid in unknown if oid in there]
-            tags += (oid for oid in unknown if self.type_of(oid) == Tag.type_num)
+                missing |= {oid for oid in unknown if not (oid in there or a2b_hex(oid) in types)}
+                unknown -= missing
+            for oid in unknown:
+                kind = self.type_of(oid)
+                if kind is None:
+                    missing.add(oid)
+                elif kind == Tag.type_num:
+                    tags.add(oid)
             if looked_up >= _MANY_PAGES:
                 self._drop_pages()
                 looked_up, is_large = 0, True
         if is_large:
             self._drop_pages()
-        return tags
+        return tags, missing
 
     def _drop_pages(self) -> None:
         for pack in self._packs:
@@ -271,30 +283,6 @@ class ObjectReader:
             except BROKEN:
                 pass
         return self.store.get_raw(ObjectID(oid))
-
-
-def _tags_in(pack: PackFile, oids: list[bytes], tags: list[bytes]) -> list[bytes]:
-    """Look for tags in a pack.
-
-    Args:
-      pack: where to look
-      oids: binary object ids, sorted
-      tags: the hex ids of those that are tags are added to it
-    Returns: the objects that are not there, or whose type cannot be told
-    """
-    try:
-        found = dict(pack.find_all(oids))
-    except BROKEN:
-        return oids
-    type_at = pack.type_at
-    left = []
-    for oid in oids:
-        try:
-            if type_at(found[oid]) == Tag.type_num:
-                tags.append(b2a_hex(oid))
-        except BROKEN:
-            left.append(oid)
-    return left
 
 
 class _PackNames:

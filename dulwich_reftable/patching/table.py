@@ -114,6 +114,16 @@ AROUND_REPO = PatchSet(
             "the peeled value of an annotated tag, if known, is taken for the value of the ref",
             since=(0, 24),
         ),
+        Patch(
+            "dulwich.server:_ProtocolGraphWalker.determine_wants",
+            ("self", "heads", "depth"),
+            "advertising:determine_wants",
+            "each ref is peeled by reading its object, and is written by itself: minutes for many",
+            relies_on=(
+                Requirement("dulwich.protocol:format_ref_line", ("ref", "sha", "capabilities")),
+                Requirement("dulwich.protocol:symref_capabilities", ("symrefs",)),
+            ),
+        ),
     )
 )
 """Where dulwich bypasses the repository object; each patch asks the object that it is given."""

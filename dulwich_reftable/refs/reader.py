@@ -20,6 +20,7 @@ from dulwich.reflog import Entry
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
 
 from ..engine.format.records import RefRecord
+from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Chunk, Merged, merge_chunks
@@ -342,8 +343,10 @@ class RefsReader(RefsContainer):
     def get_symrefs(self) -> dict[Ref, Ref]:
         """Give all symrefs and the names of the refs that they point to."""
         return {
-            name: Ref(symref_target(value) or b"")
-            for name, value in self.iter_refs()
+            Ref(name): Ref(symref_target(value) or b"")
+            for names, values in self._scan(b"", None, self._moment())
+            if SYMREF_PREFIX in b"".join(values)  # few blocks have one
+            for name, value in zip(names, values, strict=True)
             if is_symref(value)
         }
 

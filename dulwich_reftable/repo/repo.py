@@ -49,6 +49,7 @@ from ..patching.table import AROUND_REPO
 from ..refs.container import ReftableRefsContainer
 from .files_refs import WatchedFilesRefs
 from .first_config import check_choice, write_first_config
+from .present_refs import find_missing_objects
 from .stubs import write_stubs
 from .tags import RepoPeeler
 
@@ -228,6 +229,12 @@ class Repo(DulwichRepo):
         return RepoPeeler(self)
 
     # Reflogs
+
+    def find_missing_objects(self, determine_wants: Any, *args: Any, **kwargs: Any) -> Any:
+        """Find the objects that a fetch has to send; see dulwich's."""
+        if not isinstance(self.refs, ReftableRefsContainer):
+            return super().find_missing_objects(determine_wants, *args, **kwargs)
+        return find_missing_objects(self, determine_wants, *args, **kwargs)
 
     def read_reflog(self, ref: bytes) -> Generator[Entry, None, None]:
         """Read reflog entries for a reference.

@@ -10,11 +10,11 @@ no snapshot.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from binascii import b2a_hex
+from binascii import a2b_hex, b2a_hex
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dulwich.objects import Tag, valid_hexsha
 from dulwich.refs import HEADREF, Ref, RefsContainer, SymrefLoop
@@ -51,6 +51,10 @@ class AdvertisedRef(NamedTuple):
     oid: bytes
     peeled: bytes | None = None
     target: bytes | None = None
+
+
+# Makes one of a tuple of all fields; calling the class takes longer.
+_make_ref: Callable[[type[AdvertisedRef], tuple[Any, ...]], AdvertisedRef] = tuple.__new__
 
 
 class AdvertisedRefs(ABC):
@@ -135,20 +139,53 @@ class AdvertisedRefs(ABC):
         existing.add(oid)
         return True
 
-    def _look_ahead(self, oids: set[bytes], unpeeled: set[bytes]) -> None:
-        """Look up many objects at once, which costs less than one by one.
+    def _chunk(
+        self,
+        names: Sequence[bytes],
+        oids: Sequence[bytes | None],
+        peeled: Sequence[bytes | None],
+    ) -> list[AdvertisedRef]:
+        """Make a chunk of refs whose objects exist; many objects are looked up at once.
 
         Args:
-          oids: hex ids of objects that must exist
-          unpeeled: those of them that may be tags
+          names: of the refs
+          oids: beside each its object id in bytes; None for a symref
+          peeled: beside each what it peels to, in bytes, if that is known
         """
-        kinds = self._objects.packed_among(oids, unpeeled)
-        if len(self._existing) + len(kinds) > _EXISTING_KEPT:
-            self._existing.clear()
-        self._existing.update(kinds)
-        self._peeler.remember_no_tags(
-            [oid for oid in unpeeled if kinds.get(oid) not in (None, 0, Tag.type_num)]
-        )
+        kinds = self._objects.packed_among({oid for oid in oids if oid is not None})
+        kind_of: Any = kinds.get
+        make, tag = _make_ref, Tag.type_num
+        chunk = [
+            make(AdvertisedRef, (name, b2a_hex(oid), None, None))
+            if oid and kind and kind != tag and final is None  # as most are
+            else self._ref(name, oid, final, kind)
+            for name, oid, final, kind in zip(names, oids, peeled, map(kind_of, oids), strict=True)
+        ]
+        hidden = self._hidden
+        if hidden:
+            return [ref for ref in chunk if ref is not None and ref.name not in hidden]
+        return list(filter(None, chunk))
+
+    def _ref(
+        self, name: bytes, oid: bytes | None, peeled: bytes | None, kind: int | None
+    ) -> AdvertisedRef | None:
+        """Make one ref of what :meth:`_chunk` knows; None if it is not advertised.
+
+        Args:
+          name: of the ref
+          oid: its object id in bytes; None for a symref
+          peeled: what it peels to, in bytes, if that is known
+          kind: number of the object's type; 0 or None if only the object store can tell
+        """
+        if oid is None:
+            return self._resolve(name)
+        digits = b2a_hex(oid)
+        if kind is None and not self._exists(digits):
+            return None
+        if peeled is not None:
+            return AdvertisedRef(name, digits, b2a_hex(peeled))
+        is_tag = kind in (None, 0, Tag.type_num)
+        return AdvertisedRef(name, digits, self._peel_object(name, digits) if is_tag else None)
 
     def _peel_ref(self, name: bytes, oid: bytes) -> bytes | None:
         """Peel the object of a ref that is no symref."""
@@ -198,33 +235,12 @@ class SnapshotRefs(AdvertisedRefs):
         """List the refs below ``refs/``, in order of their names."""
         scan = self._refs.ref_records(prefix, self._hidden.prefixes or ())
         for names, records in _larger(scan):
-            self._look_ahead(
-                {b2a_hex(record.value) for record in records if record.value is not None},
-                {
-                    b2a_hex(record.value)
-                    for name, record in zip(names, records, strict=True)
-                    if record.value is not None
-                    and record.peeled is None
-                    and not name.startswith(_BRANCHES)
-                },
-            )
-            chunk = []
-            for name, record in zip(names, records, strict=True):
-                if self._hidden and name in self._hidden:
-                    continue
-                if record.value is None:
-                    ref = self._resolve(name) if record.target is not None else None
-                    if ref is not None:
-                        chunk.append(ref)
-                    continue
-                oid = b2a_hex(record.value)
-                if not self._exists(oid):
-                    continue
-                peeled = None if record.peeled is None else b2a_hex(record.peeled)
-                if peeled is None:
-                    peeled = self._peel_object(name, oid)
-                chunk.append(AdvertisedRef(name, oid, peeled))
-            yield chunk
+            oids = [record.value for record in records]
+            if None in oids:
+                records = [record for record in records if not record.is_deletion]
+                names = [record.name for record in records]
+                oids = [record.value for record in records]
+            yield self._chunk(names, oids, [record.peeled for record in records])
 
     def is_tip(self, oid: bytes, *, hidden_too: bool = False) -> bool:
         """Tell whether a ref points to an object."""
@@ -266,11 +282,9 @@ class CopiedRefs(AdvertisedRefs):
             if not names[start].startswith(prefix):
                 break
             some = [name for name in names[start : start + _CHUNK] if name.startswith(prefix)]
-            values = {name: self._values[name] for name in some if name not in self._hidden}
-            direct = {oid for oid in values.values() if not is_symref(oid)}
-            others = (oid for name, oid in values.items() if not name.startswith(_BRANCHES))
-            self._look_ahead(direct, direct.intersection(others))
-            yield [ref for name in values if (ref := self._resolve(name)) is not None]
+            values = [self._values[name] for name in some]
+            oids = [None if is_symref(value) else a2b_hex(value) for value in values]
+            yield self._chunk(some, oids, [None] * len(some))
 
     @cached_property
     def _tips(self) -> dict[bytes, bool]:

@@ -8,6 +8,7 @@ a whole chunk of refs, and a :class:`~.pkt_lines.WriteBuffer` writes the result 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 from dulwich.protocol import CAPABILITIES_REF, Protocol, pkt_line
 
@@ -22,7 +23,8 @@ _LONGEST_NAME = 65000
 
 def _fitting(chunks: Iterable[list[AdvertisedRef]]) -> Iterator[list[AdvertisedRef]]:
     for chunk in chunks:
-        yield [ref for ref in chunk if len(ref.name) <= _LONGEST_NAME]
+        is_fitting = max(map(len, map(itemgetter(0), chunk)), default=0) <= _LONGEST_NAME
+        yield chunk if is_fitting else [ref for ref in chunk if len(ref.name) <= _LONGEST_NAME]
 
 
 def advertise(

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from dulwich.objects import Tag
 
 from ..objects.reader import ObjectReader
@@ -42,16 +40,6 @@ class TagPeeler:
                 self._peeled.clear()
             self._follow(oid)
         return self._peeled[oid]
-
-    def remember_no_tags(self, oids: Collection[bytes]) -> None:
-        """Remember objects of which somebody else has found out that they are no tags.
-
-        Args:
-          oids: hex object ids
-        """
-        if len(self._peeled) + len(oids) > _KEPT:
-            self._peeled.clear()
-        self._peeled.update(dict.fromkeys(oids))
 
     def _follow(self, oid: bytes) -> None:
         """Remember the answer for a tag and for each tag on the way."""

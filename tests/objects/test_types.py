@@ -100,7 +100,8 @@ def test_types_are_told_without_reading(
         for asked in (list(types), list(types)[::7], [*types, *absent(3000)], absent(3), []):
             random.Random(1).shuffle(asked)
             tags = [oid for oid in asked if types.get(oid) == Tag.type_num]
-            assert sorted(reader.tags_among(asked)) == sorted(tags)
+            missing = {oid for oid in asked if oid not in types}
+            assert reader.tags_and_missing(asked) == (set(tags), missing)
 
 
 def test_pages_are_dropped_and_read_again(
@@ -111,7 +112,7 @@ def test_pages_are_dropped_and_read_again(
     tags = [oid for oid, kind in types.items() if kind == Tag.type_num]
     with ObjectReader(repo.object_store) as reader:
         for _ in range(2):
-            assert sorted(reader.tags_among(types)) == sorted(tags)
+            assert reader.tags_among(types) == set(tags)
         assert {oid: reader.get_raw(oid)[0] for oid in types} == types
 
 
@@ -127,7 +128,7 @@ def test_what_does_not_exist_is_not_looked_for_in_lists(
         monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
         assert {reader.type_of(oid) for oid in absent(50)} == {None}
         assert listed == []
-        assert reader.tags_among(absent(20_000)) == []
+        assert reader.tags_among(absent(20_000)) == set()
         assert len(listed) <= 2 * 256
 
 
@@ -180,4 +181,4 @@ def test_more_packs_than_are_opened(
     with ObjectReader(repo.object_store) as reader:
         assert {oid: reader.type_of(oid) for oid in types} == types
         tags = {oid for oid, kind in types.items() if kind == Tag.type_num}
-        assert set(reader.tags_among([*types, *absent(500)])) == tags
+        assert reader.tags_among([*types, *absent(500)]) == tags

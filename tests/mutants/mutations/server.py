@@ -118,8 +118,8 @@ MUTATIONS = (
     Mutation(
         "hidden-refs-are-shown",
         "server/advertised_refs.py",
-        "                if self._hidden and name in self._hidden:\n",
-        "                if False:\n",
+        "        if hidden:\n",
+        "        if False:\n",
         "uploadpack.hideRefs hides nothing that a pattern alone names",
         ("server/test_fetch.py", "server/test_advertised_refs.py"),
     ),
@@ -134,8 +134,8 @@ MUTATIONS = (
     Mutation(
         "unpeeled-records-are-believed",
         "server/advertised_refs.py",
-        "                if peeled is None:\n",
-        "                if False:\n",
+        "        is_tag = kind in (None, 0, Tag.type_num)\n",
+        "        is_tag = False\n",
         "a tag that git's own migration left unpeeled is advertised without its commit",
         ("server/test_peeled.py",),
     ),
