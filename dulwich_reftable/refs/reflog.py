@@ -8,7 +8,7 @@ the old record. A reflog that loses its last entry keeps a marker: a record whos
 
 from __future__ import annotations
 
-from binascii import a2b_hex, b2a_hex
+from binascii import a2b_hex
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TypeVar
@@ -17,7 +17,8 @@ from dulwich.reflog import Entry
 
 from ..compat.errors import as_dulwich
 from ..engine.errors import TransactionError
-from ..engine.format.records import LogRecord, LogUpdate, RefRecord, log_key
+from ..engine.format.log_scan import LogText, is_existence_marker
+from ..engine.format.records import LogRecord, LogUpdate, RefRecord, log_index, log_key
 from ..engine.stack.addition import Addition
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
@@ -53,17 +54,27 @@ def entries(snapshot: Merged, name: bytes, *, newest_first: bool) -> Iterator[En
       name: of the ref, there
       newest_first: the order; oldest first has to read all entries before it yields the first
     """
-    records: Iterable[LogRecord] = snapshot.logs_of(name)
-    if not newest_first:
-        records = reversed(list(records))
-    for record in records:
-        if record.update is not None and not record.update.is_existence_marker:
-            yield entry_of(record.update)
+    read: list[LogText] = []
+    for _, found in snapshot.log_entries(name):
+        living = [one for one in found if one is not None and not is_existence_marker(one)]
+        if newest_first:
+            yield from map(entry_of, living)
+        else:
+            read += living
+    yield from map(entry_of, reversed(read))
+
+
+def _texts(snapshot: Merged, name: bytes) -> Iterator[tuple[bytes, LogText]]:
+    """Read a reflog as text, newest first; gives the end of each key, too."""
+    for keys, found in snapshot.log_entries(name):
+        for key, entry in zip(keys, found, strict=True):
+            if entry is not None and not is_existence_marker(entry):
+                yield key, entry
 
 
 def exists(snapshot: Merged, name: bytes) -> bool:
     """Tell whether a ref has a reflog; it may be empty."""
-    return any(True for _ in snapshot.logs_of(name))
+    return any(entry is not None for _, found in snapshot.log_entries(name) for entry in found)
 
 
 def names(shared: Merged, current: Merged | None) -> Iterator[bytes]:
@@ -152,7 +163,12 @@ def delete(store: RefStore, name: bytes) -> None:
     """
 
     def work(addition: Addition, local: bytes) -> None:
-        tombstones = [_tombstone(log) for log in addition.snapshot.logs_of(local)]
+        tombstones = [
+            _tombstone_of(local, key)
+            for keys, found in addition.snapshot.log_entries(local)
+            for key, entry in zip(keys, found, strict=True)
+            if entry is not None
+        ]
         if tombstones:
             addition.write([], tombstones)
 
@@ -216,22 +232,25 @@ def expire(
     stack, local = store.find(name)
     with as_dulwich():
         snapshot = stack.snapshot()
-        logs = _live(snapshot, local)[::-1]
-    choice = choose([entry_of(log.update) for log in logs if log.update is not None])
-    chosen = {log.update_index: log for log, goes in zip(logs, choice, strict=True) if goes}
+        texts = [*_texts(snapshot, local)][::-1]
+    choice = choose([entry_of(text) for _, text in texts])
+    chosen = {key: text for (key, text), goes in zip(texts, choice, strict=True) if goes}
     if dry_run or not (chosen or rewrite or update_ref):
         return len(chosen)
 
     def work(addition: Addition, local: bytes) -> int:
-        found = logs
+        found = texts
         if addition.snapshot.tables != snapshot.tables:
-            found = _live(addition.snapshot, local)[::-1]
-        kept = [log for log in found if chosen.get(log.update_index) != log]
-        changed = [_tombstone(log) for log in found if chosen.get(log.update_index) == log]
+            found = [*_texts(addition.snapshot, local)][::-1]
+        kept = [(key, text) for key, text in found if chosen.get(key) != text]
+        changed = [_tombstone_of(local, key) for key, text in found if chosen.get(key) == text]
         count = len(changed)
         if rewrite:
-            changed += _chained(kept)
-        refs = _ref_at(store, addition, local, kept[-1:]) if update_ref else []
+            indexes = {log_index(key) for key, _ in kept}
+            logs = [log for log in _live(addition.snapshot, local) if log.update_index in indexes]
+            changed += _chained(logs[::-1])
+        newest = kept[-1][1] if kept else None
+        refs = _ref_at(store, addition, local, newest) if update_ref and newest else []
         if changed or refs:
             _write(store, addition, local, changed, refs, is_emptied=bool(found) and not kept)
         return count
@@ -252,22 +271,15 @@ def _chained(logs: list[LogRecord]) -> Iterator[LogRecord]:
                 yield log._replace(update=update)
 
 
-def _ref_at(
-    store: RefStore, addition: Addition, name: bytes, newest: list[LogRecord]
-) -> list[RefRecord]:
+def _ref_at(store: RefStore, addition: Addition, name: bytes, newest: LogText) -> list[RefRecord]:
     """Give the record that sets a ref to the new id of its newest entry; none if it is there."""
     ref = addition.snapshot.lookup_ref(name)
-    update = newest[0].update if newest else None
-    if ref is None or ref.value is None or update is None or not any(update.new_id):
+    new = newest[1]
+    value = a2b_hex(new)
+    if ref is None or ref.value is None or not any(value) or ref.value == value:
         return []
-    if ref.value == update.new_id:
-        return []
-    peeled = None if name.startswith(b"refs/heads/") else store.peel(b2a_hex(update.new_id))
-    return [
-        RefRecord(
-            name, addition.next_update_index, update.new_id, a2b_hex(peeled) if peeled else None
-        )
-    ]
+    peeled = None if name.startswith(b"refs/heads/") else store.peel(new)
+    return [RefRecord(name, addition.next_update_index, value, a2b_hex(peeled) if peeled else None)]
 
 
 def move(
@@ -380,6 +392,11 @@ def _sorted(logs: list[LogRecord]) -> list[LogRecord]:
 
 def _tombstone(log: LogRecord) -> LogRecord:
     return log._replace(update=None)
+
+
+def _tombstone_of(name: bytes, key: bytes) -> LogRecord:
+    """Make a tombstone of a ref's name and the end of a key."""
+    return LogRecord(name, log_index(key))
 
 
 def _marker(store: RefStore, name: bytes, update_index: int) -> LogRecord:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 import time
-from binascii import a2b_hex, b2a_hex
+from binascii import a2b_hex
+from functools import lru_cache
 from typing import NamedTuple
 
 from dulwich.reflog import Entry
 from dulwich.repo import check_user_identity
 
+from ..engine.format.log_scan import LogText
 from ..engine.format.records import LogUpdate
 from .store import RefStore
 
@@ -101,16 +103,10 @@ def message_line(message: bytes, block_size: int) -> bytes:
     return text[: block_size // 2] + b"\n"
 
 
-def entry_of(update: LogUpdate) -> Entry:
+def entry_of(text: LogText) -> Entry:
     """Give an entry in dulwich's form."""
-    return Entry(
-        b2a_hex(update.old_id),
-        b2a_hex(update.new_id),
-        update.name + b" <" + update.email + b">",
-        update.time,
-        _from_hhmm(update.tz_offset),
-        update.message.removesuffix(b"\n"),
-    )
+    old, new, committer, seconds, zone, message = text
+    return Entry(old, new, committer, seconds, _from_hhmm(zone), message)
 
 
 def _local_zone(timestamp: float) -> int:
@@ -127,6 +123,7 @@ def _to_hhmm(seconds: int) -> int:
     return sign * (minutes // 60 * 100 + minutes % 60)
 
 
+@lru_cache(maxsize=64)
 def _from_hhmm(hhmm: int) -> int:
     sign = -1 if hhmm < 0 else 1
     hours, minutes = divmod(abs(hhmm), 100)

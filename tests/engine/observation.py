@@ -99,6 +99,8 @@ def observe(data: bytes, known: Known) -> Observation:
     table = fresh()
     for key in known.log_keys:
         seen.ask(("log", key), lambda key=key: flat(table.log_records(key, key + b"\0")))
+    for name in {key[:-9] for key in known.log_keys}:
+        seen.ask(("reflog", name), lambda name=name: pairs(table.log_entries(name)))
     for object_id in (*known.ids, bytes(len(known.ids[0]) if known.ids else 20)):
         seen.ask(("object", object_id), lambda o=object_id: table.refs_with_object(o))
     return seen

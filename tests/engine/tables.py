@@ -13,6 +13,7 @@ from typing import TypeVar
 from dulwich_reftable.engine.format.block import Block
 from dulwich_reftable.engine.format.block_writer import BlockWriter
 from dulwich_reftable.engine.format.layout import REF, Layout
+from dulwich_reftable.engine.format.log_scan import LogText
 from dulwich_reftable.engine.format.records import (
     LogRecord,
     LogUpdate,
@@ -158,3 +159,18 @@ def ref_block(
     return Block(
         layout_of(data, hash_size=size, header_size=24, min_update_index=base), 0
     )  # fmt: skip
+
+
+def log_text(record: LogRecord) -> LogText | None:
+    """What an entry is as text; None for a tombstone."""
+    update = record.update
+    if update is None:
+        return None
+    return (
+        update.old_id.hex().encode(),
+        update.new_id.hex().encode(),
+        update.name + b" <" + update.email + b">",
+        update.time,
+        update.tz_offset,
+        update.message.removesuffix(b"\n"),
+    )

@@ -18,6 +18,7 @@ from typing import TypeVar
 from ..errors import CorruptTableError
 from .coding import decode_uint24, decode_varint
 from .layout import INDEX, LOG, OBJ, REF, TYPES, Layout
+from .log_scan import LogText, log_entries
 from .records import (
     LogRecord,
     ObjRecord,
@@ -298,6 +299,20 @@ class Block:
                 keys.append(key)
                 records.append(record)
         return keys, records, False
+
+    def log_entries(
+        self, name: bytes, *, is_inside: bool = False
+    ) -> tuple[list[bytes], list[LogText | None], bool]:
+        """Decode the log records of one ref as text; see :func:`.log_scan.log_entries`.
+
+        Args:
+          name: of the ref
+          is_inside: whether the block before had records of the ref, or smaller ones: then there
+            is nothing to be searched for
+        """
+        start = self.first if is_inside else self._restart_before(name + b"\0")
+        end = self.restart_offset
+        return log_entries(self.layout, self.data, start, end, self.position, name)
 
     def _decode_log(self, key: bytes, extra: int, data: bytes, pos: int) -> tuple[LogRecord, int]:
         return decode_log(key, extra, data, pos, self.layout.hash_size)

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 from .coding import MAX_UINT64, decode_varint, encode_varint
 
 __all__ = [
+    "LOG_DELETION",
+    "LOG_UPDATE",
     "REF_DELETION",
     "REF_SYMREF",
     "REF_VAL1",
@@ -29,9 +31,11 @@ __all__ = [
     "decode_log_key",
     "decode_obj",
     "decode_ref",
+    "decode_string",
     "encode_log",
     "encode_obj",
     "encode_ref",
+    "log_index",
     "log_key",
     "make_record",
     "skip_log",
@@ -44,8 +48,9 @@ REF_VAL1 = 1
 REF_VAL2 = 2
 REF_SYMREF = 3
 
-_LOG_DELETION = 0
-_LOG_UPDATE = 1
+# Types of a log record (format: "log record").
+LOG_DELETION = 0
+LOG_UPDATE = 1
 
 _UINT64 = struct.Struct(">Q")
 _INT16 = struct.Struct(">h")
@@ -191,7 +196,7 @@ def decode_ref(
         value, peeled = _take(data, pos, middle), _take(data, middle, end)
         return RefRecord(name, index, value, peeled), end
     if value_type == REF_SYMREF:
-        target, end = _decode_string(data, pos)
+        target, end = decode_string(data, pos)
         return RefRecord(name, index, None, None, target), end
     if value_type == REF_DELETION:
         return RefRecord(name, index), pos
@@ -219,6 +224,16 @@ def log_key(name: bytes, update_index: int) -> bytes:
     return name + b"\0" + _UINT64.pack(MAX_UINT64 - update_index)
 
 
+def log_index(key: bytes) -> int:
+    """Give the update index that a log record's key ends in.
+
+    Args:
+      key: eight bytes or more
+    """
+    index: int = MAX_UINT64 - _UINT64.unpack(key[-8:])[0]
+    return index
+
+
 def decode_log_key(key: bytes) -> tuple[bytes, int]:
     """Split a log record's key into ref name and update index.
 
@@ -227,7 +242,7 @@ def decode_log_key(key: bytes) -> tuple[bytes, int]:
     """
     if len(key) < 10 or key[-9] != 0:
         raise ValueError("malformed log record key")
-    return key[:-9], MAX_UINT64 - _UINT64.unpack(key[-8:])[0]
+    return key[:-9], log_index(key)
 
 
 def encode_log(record: LogRecord) -> tuple[int, bytes]:
@@ -237,8 +252,8 @@ def encode_log(record: LogRecord) -> tuple[int, bytes]:
     """
     update = record.update
     if update is None:
-        return _LOG_DELETION, b""
-    return _LOG_UPDATE, b"".join(
+        return LOG_DELETION, b""
+    return LOG_UPDATE, b"".join(
         (
             update.old_id,
             update.new_id,
@@ -270,20 +285,20 @@ def decode_log(
       IndexError, ValueError: if key or value are malformed
     """
     name, update_index = decode_log_key(key)
-    if log_type == _LOG_DELETION:
+    if log_type == LOG_DELETION:
         return LogRecord(name, update_index), pos
-    if log_type != _LOG_UPDATE:
+    if log_type != LOG_UPDATE:
         raise ValueError(f"unknown log type {log_type}")
     middle, end = pos + hash_size, pos + 2 * hash_size
     old_id, new_id = data[pos:middle], data[middle:end]
     # If the block ends before all of this, the strings behind it are refused.
-    who, pos = _decode_string(data, end)
-    email, pos = _decode_string(data, pos)
+    who, pos = decode_string(data, end)
+    email, pos = decode_string(data, pos)
     time, pos = decode_varint(data, pos)
     tz_offset = data[pos] << 8 | data[pos + 1]
     if tz_offset > 0x7FFF:
         tz_offset -= 0x10000
-    message, pos = _decode_string(data, pos + 2)
+    message, pos = decode_string(data, pos + 2)
     update = LogUpdate(old_id, new_id, who, email, time, tz_offset, message)
     return LogRecord(name, update_index, update), pos
 
@@ -294,9 +309,9 @@ def skip_log(log_type: int, data: bytes, pos: int, hash_size: int) -> int:
     Raises:
       IndexError, ValueError: if the value is malformed
     """
-    if log_type == _LOG_DELETION:
+    if log_type == LOG_DELETION:
         return pos
-    if log_type != _LOG_UPDATE:
+    if log_type != LOG_UPDATE:
         raise ValueError(f"unknown log type {log_type}")
     pos = _skip_string(data, _skip_string(data, pos + 2 * hash_size))
     while data[pos] > 0x7F:  # the time
@@ -344,7 +359,13 @@ def decode_obj(prefix: bytes, cnt_3: int, data: bytes, pos: int) -> tuple[ObjRec
     return ObjRecord(prefix, tuple(positions)), pos
 
 
-def _decode_string(data: bytes, pos: int) -> tuple[bytes, int]:
+def decode_string(data: bytes, pos: int) -> tuple[bytes, int]:
+    """Decode a string, which begins with its length.
+
+    Returns: the string, and the position behind it
+    Raises:
+      IndexError, ValueError: if it is cut short
+    """
     length = data[pos]
     if length < 0x80:  # as most are
         pos += 1

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
+from ..format.log_scan import LogText
 from ..format.records import LogRecord, RefRecord, log_key
 from ..format.ref_scan import SYMREF_PREFIX, ref_text
 from .table import Table
@@ -179,8 +180,15 @@ class Merged:
         """Give a ref's log records, newest first: no tombstones, but existence markers."""
         for _, records in self.log_records(log_key(name, (1 << 64) - 1), name + b"\1"):
             for record in records:
-                if record.update is not None:
+                if record.update is not None and record.name == name:
                     yield record
+
+    def log_entries(self, name: bytes) -> Iterator[tuple[list[bytes], list[LogText | None]]]:
+        """Read a ref's log records as text, newest first; tombstones and existence markers are in.
+
+        Yields: the last eight bytes of each key, and beside each its entry; None for a tombstone
+        """
+        return merge_chunks([table.log_entries(name) for table in self.tables])
 
     def log_names(self) -> Iterator[bytes]:
         """Give the names of all refs that have a reflog, in order."""

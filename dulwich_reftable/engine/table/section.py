@@ -17,7 +17,7 @@ from itertools import islice
 
 from ..errors import CorruptTableError
 from ..format.block import Block
-from ..format.layout import INDEX, Layout
+from ..format.layout import INDEX, LOG, Layout
 
 __all__ = ["Section"]
 
@@ -93,15 +93,14 @@ class Section:
         position: int | None = self.find(key) if key else self.position
         if position is None:
             self._check_end(key)
+        # Seeks come back to the same blocks, and a reflog has several, which are inflated.
+        is_kept = bool(key) and self.kind == LOG
         last = _END
         while position is not None:
+            block = self.block(position) if key or is_kept else Block(self.layout, position)
             if key:
-                # Seeks come back to the same blocks, and inflating a log block is costly.
-                block = self._checked(self.block(position))
-                self._check_gap(key, block)
+                self._check_gap(key, self._checked(block))
                 key = b""
-            else:
-                block = Block(self.layout, position)
             if block.kind != self.kind:
                 self._check_end_before(block, last)
                 break

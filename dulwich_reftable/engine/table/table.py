@@ -26,6 +26,7 @@ from ..format.layout import (
     Header,
     Layout,
 )
+from ..format.log_scan import LogText
 from ..format.records import LogRecord, RefRecord
 from .ref_section import RefSection
 from .section import Section
@@ -202,12 +203,34 @@ class Table:
         self, start: bytes = b"", stop: bytes | None = None
     ) -> Iterator[tuple[list[bytes], list[LogRecord]]]:
         """Scan log records; ``start`` and ``stop`` are keys, as ``log_key`` gives them."""
-        if self.logs is None and self.refs is not None:
-            # The footer does not name logs that come first: check that the first block has refs.
-            _ = self.refs.block(0).restarts
+        self._check_that_there_are_no_logs()
         if not start:
             return _chunks(self.logs, Block.log_records, start, stop)
         return self._log_records_from(start, stop)
+
+    def _check_that_there_are_no_logs(self) -> None:
+        """Check that the first block has refs: the footer does not name logs that come first."""
+        if self.logs is None and self.refs is not None:
+            _ = self.refs.block(0).restarts
+
+    def log_entries(self, name: bytes) -> Iterator[tuple[list[bytes], list[LogText | None]]]:
+        """Read the log records of one ref as text, newest first.
+
+        Yields: the last eight bytes of each key, and beside each its entry; None for a tombstone
+        """
+        self._check_that_there_are_no_logs()
+        last = b""
+        is_inside = False
+        for block in self.logs.blocks(name + b"\0") if self.logs else ():
+            keys, entries, is_end = block.log_entries(name, is_inside=is_inside)
+            is_inside = True
+            if keys:
+                if keys[0] <= last:
+                    raise CorruptTableError(self.filename, block.position, "blocks do not ascend")
+                last = keys[-1]
+                yield keys, entries
+            if is_end:
+                return
 
     def _log_records_from(
         self, start: bytes, stop: bytes | None

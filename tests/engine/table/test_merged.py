@@ -12,7 +12,7 @@ from dulwich_reftable.engine.table.merged import Merged, merge_chunks
 from dulwich_reftable.engine.table.table import Table
 from dulwich_reftable.engine.table.writer import WriteOptions
 
-from ..tables import as_text, flat, log, oid, pairs, ref, sorted_logs, table_of
+from ..tables import as_text, flat, log, log_text, oid, pairs, ref, sorted_logs, table_of
 
 MANY_REFS = [ref(b"refs/many/%05d" % i, i % 50, 1) for i in range(400)]
 
@@ -174,6 +174,8 @@ class TestLogs:
             assert list(model.merged.logs_of(name)) == newest_first
             indexes = [record.update_index for record in newest_first]
             assert indexes == sorted(indexes, reverse=True)
+            as_texts = [text for _, text in pairs(model.merged.log_entries(name)) if text]
+            assert as_texts == [log_text(record) for record in newest_first]
 
     @given(models())
     def test_names(self, model: Model) -> None:
