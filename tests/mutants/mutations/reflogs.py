@@ -42,10 +42,18 @@ MUTATIONS = (
     Mutation(
         "changed-entries-expire",
         "refs/reflog.py",
-        "changed = [_tombstone(log) for log in found if chosen.get(log.update_index) == log]",
-        "changed = [_tombstone(log) for log in found if log.update_index in chosen]",
+        "for key, text in found if chosen.get(key) == text]",
+        "for key, text in found if key in chosen]",
         "an entry goes that somebody has rewritten since it was chosen",
-        ("expiry/test_expiry.py",),
+        ("expiry/test_expiry.py", "refs/test_reflog.py"),
+    ),
+    Mutation(
+        "committer-of-the-entry-before",
+        "engine/format/log_scan.py",
+        "if coded and data.startswith(coded, middle):",
+        "if coded:",
+        "all entries of a block have the committer of the first one",
+        ("engine/format/test_log_scan.py",),
     ),
     Mutation(
         "blobs-may-be-missing",

@@ -190,14 +190,6 @@ MUTATIONS = (
         ("refs/test_reflog.py", "refs/test_alternate_git.py"),
     ),
     Mutation(
-        "expiry-takes-what-has-changed",
-        "refs/reflog.py",
-        "changed = [_tombstone(log) for log in found if chosen.get(log.update_index) == log]",
-        "changed = [_tombstone(log) for log in found if log.update_index in chosen]",
-        "an expiry removes an entry that somebody has rewritten meanwhile",
-        ("expiry/test_expiry.py", "refs/test_reflog.py"),
-    ),
-    Mutation(
         "peeled-says-what-it-does-not-know",
         "refs/reader.py",
         '        if record.value is None or not last.startswith(b"refs/heads/"):\n',
