@@ -175,6 +175,13 @@ def test_the_end_of_a_shallow_repository(
     cut.run("tag", "-a", "-m", "new", "new", "main")
     short.run(*speaking(version), "fetch", "-q", "origin", "tag", "new")
     assert count(short, "new") == 1
+    # Clones of such a repository can be cut by time, too; with git's server they fail.
+    old = "--shallow-since=@500000000"
+    short.run(*speaking(version), "fetch", "-q", old, "origin", "main")
+    here.run(*speaking(version), "clone", "-q", "--no-tags", old, url, str(tmp_path / "since"))
+    for clone in (short, Git(tmp_path / "since")):
+        assert count(clone, "origin/main") == 2
+        assert clone.complaints() == b""
 
 
 @pytest.mark.parametrize("version", [0, 2], indirect=True)

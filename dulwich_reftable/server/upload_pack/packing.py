@@ -115,7 +115,7 @@ class Fetch:
 
     def _parted(self, history: History, ends: set[bytes]) -> Cut:
         if self.is_cut_by_revisions:
-            return cut_by_revisions(history, self.wants, self.since, self.without)
+            return cut_by_revisions(history, self.wants, self.since, self.without, roots=ends)
         depth = INFINITE_DEPTH if self.depth is None else self.depth
         if depth >= INFINITE_DEPTH and not ends:
             return Cut(set(), self.client_shallow)

@@ -70,15 +70,24 @@ def cut_by_depth(
 
 
 def cut_by_revisions(
-    history: History, tips: Iterable[bytes], since: int | None, without: Iterable[bytes]
+    history: History,
+    tips: Iterable[bytes],
+    since: int | None,
+    without: Iterable[bytes],
+    *,
+    roots: Collection[bytes] = (),
 ) -> Cut:
     """Cut history by time, or at the history of other commits.
+
+    git forgets the repository's own shallow commits here: its clients then wait for parents that
+    the repository does not have, and fail.
 
     Args:
       history: the commits
       tips: hex object ids of commits, or of tags of commits
       since: seconds since the epoch; older commits are cut off, with their ancestors
       without: hex object ids of commits that are cut off, with their ancestors
+      roots: commits whose parents the repository does not have
     Raises:
       RefusedError: if no commit is left
     """
@@ -90,4 +99,5 @@ def cut_by_revisions(
     if not kept:
         raise RefusedError("no commits selected for shallow requests")
     edge = {oid for oid in kept if any(parent not in kept for parent in history.parents(oid))}
+    edge |= kept.intersection(roots)
     return Cut(edge, kept - edge)
