@@ -10,8 +10,9 @@ else is read here, from a map of the pack (``gitformat-pack``, "Object represent
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -25,6 +26,7 @@ from dulwich.pack import (
     apply_delta,
 )
 
+from .pack_bitmap import PackBitmap
 from .pack_index import PackIndex, drop_pages
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ _LONGEST_CHAIN = 4096
 _CACHED = 1 << 24
 """How many bytes of objects are kept, since they are likely to be bases of others."""
 _SHA1_SIZE = 20
+_HEADER_SIZE = 12
 _LARGE = 1 << 20
 """Objects of more bytes are not kept."""
 _PIECE = 1 << 14
@@ -87,7 +90,8 @@ class PackFile:
         if not isinstance(index, FilePackIndex):
             raise ValueError("an index that is not a file")
         self._index = index
-        with open(index.path.removesuffix(".idx") + ".pack", "rb") as file:
+        self._path = index.path.removesuffix(".idx")
+        with open(self._path + ".pack", "rb") as file:
             self._map = mmap(file.fileno(), 0, access=ACCESS_READ)
         self.bytes = memoryview(self._map)
         self._hash_size: int = getattr(index, "hash_size", _SHA1_SIZE)  # an old index has none
@@ -169,11 +173,34 @@ class PackFile:
                 types[oid] = 0
         return types
 
-    def offsets(self) -> Iterator[int]:
-        """List the offsets of all entries, and the end of the last one, in any order."""
-        for _, offset, _ in self._index.iterentries():
-            yield offset
-        yield len(self._map) - self._hash_size
+    def offsets(self) -> list[int]:
+        """List the offsets of all entries, and the end of the last one, in order.
+
+        Raises:
+          BROKEN: if the index is broken
+        """
+        if self._own_index is not None:
+            offsets = sorted(self._own_index.entries().values())
+        else:
+            offsets = sorted(offset for _, offset, _ in self._index.iterentries())
+        return [*offsets, self.body.stop]
+
+    @property
+    def body(self) -> slice:
+        """The bytes of all entries, between the header and the checksum."""
+        return slice(_HEADER_SIZE, len(self._map) - self._hash_size)
+
+    @cached_property
+    def bitmap(self) -> PackBitmap | None:
+        """The pack's bitmaps, if there are any that can be used."""
+        if self._own_index is None:
+            return None
+        try:
+            with open(self._path + ".bitmap", "rb") as file:
+                checksum = bytes(self._map[self.body.stop :])
+                return PackBitmap(file.read(), checksum, self._own_index.entries())
+        except BROKEN:
+            return None
 
     def entry(self, offset: int) -> Entry:
         """Read the header of an entry.

@@ -159,6 +159,10 @@ class PackIndex:
         ids = [names[i : i + size] for i in range(0, len(names), size)]
         return dict(zip(ids, offsets, strict=True))
 
+    def entries(self) -> dict[bytes, int]:
+        """Give the offsets of all objects, by their binary ids and in the order of these."""
+        return self._offsets_of(0, len(self))
+
     def _first(self, oid: bytes) -> int:
         """Find the place of the first object that is not before an id, or part of one."""
         low, high = self._bucket(oid[0])

@@ -24,6 +24,7 @@ from dulwich.object_store import BaseObjectStore, DiskObjectStore
 from dulwich.objects import ObjectID, Tag
 
 from .loose import loose_objects, loose_type
+from .pack_bitmap import PackBitmap
 from .pack_file import BROKEN, PackFile
 from .pack_index import by_first_byte
 
@@ -122,19 +123,44 @@ class ObjectReader:
             return pack, offset
         return None
 
+    def find_all(
+        self, oids: Iterable[bytes]
+    ) -> tuple[dict[PackFile, dict[int, bytes]], list[bytes]]:
+        """Find many objects in packs.
+
+        Args:
+          oids: binary object ids
+        Returns: for each pack, ids by their offsets there; and the objects that no pack has
+        """
+        packs: dict[PackFile, dict[int, bytes]] = {}
+        left = list(oids)
+        for pack in self._packs:
+            if not left:
+                break
+            try:
+                found = pack.find_all(left)
+            except BROKEN:
+                continue
+            if found:
+                packs[pack] = {offset: oid for oid, offset in found.items()}
+                left = [oid for oid in left if oid not in found]
+        return packs, left
+
+    def bitmap(self) -> tuple[PackFile, PackBitmap] | None:
+        """Give a pack that has bitmaps, and these; None if there is none."""
+        for pack in self._packs:
+            if pack.bitmap is not None:
+                return pack, pack.bitmap
+        return None
+
     def in_order(self, oids: Iterable[bytes]) -> list[bytes]:
         """Put objects into the order of their places in packs, so that bases are read once.
 
         Args:
           oids: binary object ids
         """
-        packs: dict[PackFile, int] = {}
-
-        def place(oid: bytes) -> tuple[int, int]:
-            found = self.find(oid)
-            return (-1, 0) if found is None else (packs.setdefault(found[0], len(packs)), found[1])
-
-        return sorted(oids, key=place)
+        packs, others = self.find_all(oids)
+        return [*others, *(found[at] for found in packs.values() for at in sorted(found))]
 
     def exists(self, oid: bytes) -> bool:
         """Tell whether an object exists.

@@ -84,6 +84,11 @@ class History:
         self._known: dict[bytes, CommitHeader | None] = {}
         self._peeled: dict[bytes, bytes] = {}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no parents are ignored."""
+        return not self._roots
+
     def commit(self, oid: bytes) -> CommitHeader | None:
         """Read a commit; None if there is no such commit.
 
@@ -189,10 +194,10 @@ class History:
                     pending += known.parents if known is not None else ()
 
         for oid in haves:
-            queue.push(self._time(oid), oid)
+            queue.push(self.time(oid), oid)
             leave_out(oid)
         for oid in wants:
-            queue.push(self._time(oid), oid, is_left_out=oid in left_out)
+            queue.push(self.time(oid), oid, is_left_out=oid in left_out)
         listed: list[bytes] = []
         latest: float = float("inf")
         slack = _SLACK
@@ -207,7 +212,7 @@ class History:
                     leave_out(parent)
                     if self.commit(parent) is None:
                         continue  # the history of the client may be incomplete here
-                queue.push(self._time(parent), parent, is_left_out=parent in left_out)
+                queue.push(self.time(parent), parent, is_left_out=parent in left_out)
             if oid not in left_out:
                 listed.append(oid)
                 latest = time
@@ -227,7 +232,12 @@ class History:
         commit = self.commit(oid)
         return () if commit is None else commit.parents
 
-    def _time(self, oid: bytes) -> int:
+    def time(self, oid: bytes) -> int:
+        """Give the time of a commit in seconds since the epoch.
+
+        Raises:
+          KeyError: if there is no such commit
+        """
         commit = self.commit(oid)
         if commit is None:
             raise KeyError(oid)

@@ -137,7 +137,8 @@ def outcome_of(git: Git, code: int, *, check: bool) -> Outcome:
     return Outcome(
         code,
         git.run("for-each-ref", "--format=%(refname) %(objectname) %(symref)"),
-        tuple(sorted(shallow.read_text().split())) if shallow.exists() else (),
+        # git's server names some commits twice, and git's client writes them down twice.
+        tuple(sorted({*shallow.read_text().split()})) if shallow.exists() else (),
         frozenset(
             git.run(
                 "cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname)"

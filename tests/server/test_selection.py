@@ -57,6 +57,42 @@ def test_what_is_missing_is_sent(world: World) -> None:
     assert spared > 100
 
 
+def test_bitmaps_tell_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone of all that some commits reach is the same with bitmaps, and reads few commits."""
+    git, draw = Git.init(tmp_path / "git", bare=True), random.Random(4)
+    world = World(git, draw)
+    world.grow(120, 5)
+    git.run("repack", "-Adbq")  # what no ref reaches becomes loose
+    world.grow(20, 3)  # since the bitmaps were written
+    listed = git.run("cat-file", "--batch-all-objects", "--batch-check").splitlines()
+    kinds = {line.split()[0]: line.split()[1] for line in listed}
+    commits = [oid for oid, kind in kinds.items() if kind == b"commit"]
+    clones = [git.run("for-each-ref", "--format=%(objectname) %(*objectname)").split()]
+    clones += [draw.sample(commits, 2) for _ in range(4)]
+    with dr.Repo(str(git.path)) as repo:
+        store = ObjectReader(repo.object_store)
+        assert store.bitmap() is not None
+        reads: list[bytes] = []
+        read = store.get_raw
+        monkeypatch.setattr(store, "get_raw", lambda oid: reads.append(oid) or read(oid))
+        for wants in clones:
+            whole = closure(git, *wants)
+            for keep in (Filter(), Filter(frozenset([1, 2, 4])), Filter(frozenset([3]))):
+                selection = Selection(store, History(store), keep, lambda line: None)
+                selection.add(wants, [])
+                names = {Commit.type_name: 1, b"tree": 2, b"blob": 3, Tag.type_name: 4}
+                kept = {oid for oid in whole if names[kinds[oid]] in keep.kinds}
+                assert ids(selection) == kept | set(wants)
+            if wants is clones[0]:
+                assert sum(kinds[oid] == b"commit" for oid in reads) < 2 * len(commits)
+        # Where history is cut, or the client has some of it, bitmaps tell nothing.
+        tip, parent = git.run("rev-parse", "main", "main^").split()
+        for history, haves in ((History(store, {tip}), []), (History(store), [parent])):
+            selection = Selection(store, history, Filter(), lambda line: None)
+            selection.add([tip], haves)
+            assert parent not in ids(selection)
+
+
 def test_no_more_than_has_changed(tmp_path: Path) -> None:
     """An object at the same path in a commit of the client is not sent again."""
     git = Git.init(tmp_path / "git")

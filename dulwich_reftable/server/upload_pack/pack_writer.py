@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import zlib
 from binascii import b2a_hex
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable
+from itertools import pairwise
 
 from dulwich.object_format import ObjectFormat
 from dulwich.objects import ObjectID
@@ -69,14 +69,7 @@ class PackWriter:
         Raises:
           KeyError: if one is missing
         """
-        packs: dict[PackFile, dict[int, bytes]] = {}
-        others: list[bytes] = []
-        for oid in oids:
-            found = self._objects.find(oid)
-            if found is None:
-                others.append(oid)
-            else:
-                packs.setdefault(found[0], {})[found[1]] = oid
+        packs, others = self._objects.find_all(oids)
         for chunk in pack_header_chunks(len(oids)):
             self._put(chunk)
         for pack, entries in packs.items():
@@ -183,11 +176,12 @@ class _Copy:
         pack = self._pack
         if len(offsets) * _MANY >= len(pack):
             try:
-                known = sorted(pack.offsets())
+                known = pack.offsets()
             except BROKEN:
                 pass
             else:
-                return [known[bisect_right(known, offset)] for offset in offsets]
+                ends = dict(pairwise(known))
+                return [ends[offset] for offset in offsets]
         return map(self._end, offsets)
 
     def _end(self, offset: int) -> int | None:

@@ -5,13 +5,14 @@ First, a walk goes from the wanted commits and from those of the client to older
 the client's are left. Then trees are read level by level: so each tree and blob is first met at its
 least depth, which counts for a filter by depth. To find the trees and blobs that the client has,
 its newest trees are read side by side with the wanted ones, but only where these differ. Last come
-the annotated tags of selected objects.
+the annotated tags of selected objects. For a clone of the whole history, bitmaps of a pack spare
+most of the walk.
 """
 
 from __future__ import annotations
 
 from binascii import a2b_hex, b2a_hex
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Collection, Iterable, Set
 
 from dulwich.errors import ObjectFormatException
 from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree
@@ -19,6 +20,7 @@ from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree
 from ...objects.reader import ObjectReader
 from ...objects.trees import TreeEntry, entry_type, new_entries
 from ..history import History
+from .bitmap_reach import reach_by_bitmaps
 from .filters import Filter
 
 __all__ = ["Selection"]
@@ -59,7 +61,7 @@ class Selection:
         self._known: set[bytes] = set()
         """Trees and blobs that the client has, or that were met before."""
 
-    def add(self, wants: Iterable[bytes], haves: Iterable[bytes]) -> None:
+    def add(self, wants: Iterable[bytes], haves: Collection[bytes]) -> None:
         """Select the wanted objects and what they reach.
 
         Args:
@@ -71,7 +73,7 @@ class Selection:
         """
         wanted, given = self._sort(wants, select_tags=True)
         owned, _ = self._sort(haves, select_tags=False)
-        commits, edges = self._history.newer(wanted, owned)
+        commits, edges = self._from_bitmaps(wanted, haves) or self._history.newer(wanted, owned)
         for oid in commits:
             if _COMMIT in self._keep.kinds or oid in wanted:
                 self._select(a2b_hex(oid))
@@ -79,6 +81,23 @@ class Selection:
         if self._keep.needs_trees:
             self._know_trees({a2b_hex(self._history.tree(oid)) for oid in edges}, roots)
         self._walk(given, roots)
+
+    def _from_bitmaps(
+        self, wanted: set[bytes], haves: Collection[bytes]
+    ) -> tuple[list[bytes], set[bytes]] | None:
+        """Select what bitmaps tell of a clone of the whole history.
+
+        Returns: hex ids of the other commits, and no edges; None if bitmaps tell nothing
+        """
+        keep = self._keep
+        if haves or not self._history.is_whole or keep != Filter(keep.kinds):
+            return None
+        reach = reach_by_bitmaps(self._reader, self._history, wanted, keep.kinds)
+        if reach is None:
+            return None
+        self._select(*map(a2b_hex, wanted), *reach.kept)
+        self._known.update(reach.objects)
+        return reach.commits, set()
 
     def add_tags(self, tags: Iterable[tuple[bytes, bytes]]) -> None:
         """Select the annotated tags of selected objects.
