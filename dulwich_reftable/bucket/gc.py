@@ -47,7 +47,8 @@ from ..refs.container import ReftableRefsContainer
 from ..refs.reader import RefsReader
 from .client import Bucket
 from .object_store import BucketObjectStore
-from .packs import PackName, StoredPack
+from .pack_name import PackName
+from .packs import StoredPack
 
 __all__ = ["GRACE", "IncompleteRepositoryError", "Report", "collect_garbage"]
 

@@ -2,8 +2,9 @@
 """The objects of a repository in a bucket, as an object store of dulwich.
 
 All objects are in packs, and a pack never changes. :mod:`.pack_list` knows which there are,
-:mod:`.packs` reads them, :mod:`.cache` keeps copies on the local disk, :mod:`.spool` receives and
-checks what is to be uploaded, :mod:`.gc` merges packs and removes what is not needed.
+:mod:`.object_search` finds objects in them, :mod:`.packs` reads them, :mod:`.cache` keeps copies on
+the local disk, :mod:`.spool` receives and checks what is to be uploaded, :mod:`.gc` merges packs
+and removes what is not needed.
 
 Objects are uploaded as a pack, then its index; refs that name them are written later. So whoever
 reads a ref finds the index, and whoever finds an index finds the pack. A pusher that dies leaves a
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 from dulwich.errors import ChecksumMismatch
 from dulwich.object_store import MissingObjectFinder, PackCapableObjectStore
@@ -38,18 +39,17 @@ from dulwich.pack import (
 from .cache import Cache
 from .client import Bucket, ObjectInfo
 from .errors import MissingObjectError
+from .object_search import ObjectSearch
+from .pack_bytes import Memory
 from .pack_list import PackList
-from .packs import Memory, PackName, StoredPack
+from .pack_name import PackName
+from .packs import StoredPack
 from .spool import Spool
 
 __all__ = ["BucketObjectStore"]
 
 _MEMORY = 48 << 20
 """Bytes of pieces of packs, and of bases of deltas, that are kept."""
-_LOOKS = 4
-"""How often an object is looked for, if packs vanish meanwhile."""
-
-_T = TypeVar("_T")
 
 
 class BucketObjectStore(PackCapableObjectStore):
@@ -82,6 +82,7 @@ class BucketObjectStore(PackCapableObjectStore):
         self._shelf = chosen.shelf(bucket.location)
         self._memory = Memory(_MEMORY)
         self.pack_list = PackList(bucket, self.object_format.hex_length, self._make_pack, max_age)
+        self._search = ObjectSearch(self.pack_list)
         self._batches = threading.local()
 
     def __repr__(self) -> str:
@@ -120,43 +121,6 @@ class BucketObjectStore(PackCapableObjectStore):
     def _id_of(self, obj: ShaFile) -> RawObjectID:
         return RawObjectID(obj.sha(self.object_format).digest())  # its own id is always SHA-1
 
-    def _find(self, oid: RawObjectID, use: Callable[[StoredPack, int], _T]) -> _T:
-        """Call a function with the pack that has an object, and with its offset there.
-
-        If it finds the pack damaged or gone, the next pack that has the object is tried.
-
-        Raises:
-          KeyError: if there is no such object
-          ChecksumMismatch: if what is there is damaged
-        """
-        problem: ChecksumMismatch | MissingObjectError | None = None
-        for _ in range(_LOOKS):
-            is_gone = False
-            for pack in self.pack_list.trusted():
-                try:
-                    offset = pack.offset_of(oid)
-                    if offset is None:
-                        continue
-                    found = use(pack, offset)
-                except MissingObjectError as error:
-                    is_gone = True
-                    problem = problem or error
-                    continue
-                except ChecksumMismatch as error:
-                    problem = error
-                    continue
-                self.pack_list.prefer(pack)
-                return found
-            if not is_gone and not self.pack_list.is_outdated():
-                break
-            if not self.pack_list.refresh():
-                break
-            if isinstance(problem, MissingObjectError):
-                problem = None
-        if problem is not None:
-            raise problem
-        raise KeyError(sha_to_hex(oid))
-
     def contains_loose(self, sha: ObjectID) -> bool:
         """Tell whether an object is not in a pack; only those of an open batch are not."""
         return self._raw_id(sha) in self._pending
@@ -165,7 +129,7 @@ class BucketObjectStore(PackCapableObjectStore):
         """Tell whether an object is in a pack."""
         oid = self._raw_id(sha)
         try:
-            return self._find(oid, lambda pack, offset: True)
+            return self._search.find(oid, lambda pack, offset: True)
         except KeyError:
             return False
 
@@ -188,15 +152,11 @@ class BucketObjectStore(PackCapableObjectStore):
         pending = self._pending.get(oid)
         if pending is not None:
             return pending.type_num, pending.as_raw_string()
-        return self._find(oid, lambda pack, offset: pack.read(oid, offset))
+        return self._search.find(oid, lambda pack, offset: pack.read(oid, offset))
 
     def __iter__(self) -> Iterator[ObjectID]:
         """Iterate over the hex ids of all objects, each once."""
-        self.pack_list.refresh()
-        seen = set(self._pending)
-        for pack in self.pack_list.known():
-            seen.update(pack.index.oids())
-        return (sha_to_hex(oid) for oid in seen)
+        return map(sha_to_hex, {*self._pending, *self._search.oids()})
 
     def iter_prefix(self, prefix: bytes) -> Iterator[ObjectID]:
         """Iterate over the hex ids that begin with some digits, each once.
@@ -204,12 +164,8 @@ class BucketObjectStore(PackCapableObjectStore):
         Args:
           prefix: hex digits
         """
-        if self.pack_list.is_outdated():
-            self.pack_list.refresh()
         even = bytes.fromhex(prefix[: len(prefix) // 2 * 2].decode())
-        seen: set[RawObjectID] = set(self._pending)
-        for pack in self.pack_list.known():
-            seen.update(pack.index.oids(even))
+        seen = {*self._pending, *self._search.oids_with_prefix(even)}
         return (oid for oid in map(sha_to_hex, sorted(seen)) if oid.startswith(prefix))
 
     def get_object_mtime(self, sha: ObjectID) -> float:
@@ -218,7 +174,7 @@ class BucketObjectStore(PackCapableObjectStore):
         Raises:
           KeyError: if there is no such object
         """
-        return self._find(self._raw_id(sha), lambda pack, offset: pack.modified)
+        return self._search.find(self._raw_id(sha), lambda pack, offset: pack.modified)
 
     @property
     def packs(self) -> list[Pack]:
@@ -226,29 +182,6 @@ class BucketObjectStore(PackCapableObjectStore):
         return []
 
     # Many objects
-
-    def _locate(
-        self, oids: Iterable[bytes]
-    ) -> tuple[list[tuple[StoredPack, dict[int, RawObjectID]]], list[RawObjectID]]:
-        """Find the packs of many objects; gives them with offsets, and what was not found.
-
-        One order of packs is kept throughout: as each pack has the bases of its deltas, no delta
-        can come from one pack and that of its base, which may build on it, from another.
-        """
-        todo = {self._raw_id(oid) for oid in oids}
-        found: dict[StoredPack, dict[int, RawObjectID]] = {}
-        for is_last in (False, True):
-            for pack in self.pack_list.trusted():
-                try:
-                    here = {oid: offset for oid in todo if (offset := pack.offset_of(oid))}
-                except (ChecksumMismatch, MissingObjectError):
-                    continue  # whoever reads the objects is told
-                found.setdefault(pack, {}).update((at, oid) for oid, at in here.items())
-                todo -= here.keys()
-            if is_last or not todo or not self.pack_list.is_outdated():
-                break
-            self.pack_list.refresh()
-        return list(found.items()), sorted(todo)
 
     def iter_unpacked_subset(
         self,
@@ -269,7 +202,7 @@ class BucketObjectStore(PackCapableObjectStore):
           KeyError: if an object is missing
           ChecksumMismatch: if one is damaged
         """
-        found, rest = self._locate(shas)
+        found, rest = self._search.locate([*map(self._raw_id, shas)])
         for pack, places in found:
             left = dict(places)
             try:
@@ -299,7 +232,7 @@ class BucketObjectStore(PackCapableObjectStore):
           KeyError: if an object is missing
           ChecksumMismatch: if one is damaged
         """
-        found, rest = self._locate(shas)
+        found, rest = self._search.locate([*map(self._raw_id, shas)])
         for pack, places in found:
             with suppress(ChecksumMismatch, MissingObjectError):
                 pack.expect(places)  # otherwise each object is looked for by itself
@@ -389,12 +322,8 @@ class BucketObjectStore(PackCapableObjectStore):
         """
         # Those of a retired pack are added again: nobody may count on that one any more.
         named = {self._id_of(obj): obj for obj, _ in objects}
-        new = [(oid, obj) for oid, obj in named.items() if not self._is_in_use(oid)]
+        new = [(oid, obj) for oid, obj in named.items() if not self._search.is_in_use(oid)]
         self.add_pack_data(len(new), (_unpacked(oid, obj) for oid, obj in new), progress)
-
-    def _is_in_use(self, oid: RawObjectID) -> bool:
-        packs = [pack for pack in self.pack_list.trusted() if pack.retired is None]
-        return any(pack.offset_of(oid) is not None for pack in packs)
 
     def add_pack_data(
         self,

@@ -25,7 +25,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from .client import Bucket, ObjectInfo
-from .packs import PREFIX, PackName, StoredPack
+from .pack_name import PREFIX, PackName
+from .packs import StoredPack
 
 __all__ = ["TRUSTED_FOR", "PackList", "Parts"]
 

@@ -2,12 +2,7 @@
 """Read one pack of a bucket: its index whole, its objects by ranges, or all of it.
 
 The index is fetched once and kept in the cache. It tells where an object begins and where the next
-one does, so an object is one range. What is read is a run of aligned blocks around it, because the
-bases of a delta, and the objects that are wanted next, are often near.
-
-A request costs as much time as some megabyte of transfer. So the pack is fetched whole, into the
-cache, as soon as ranges have cost as much as that would have: a small pack at once, a large one
-when somebody walks through it.
+one does, so an object is one range of the pack (:mod:`.pack_bytes`).
 
 Nothing read is trusted. An index and a whole pack are verified by their checksums, which the name
 of the pack says; an object by its id; a piece of a pack that is passed on unread by the checksum in
@@ -19,12 +14,11 @@ from __future__ import annotations
 import io
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from struct import error as StructError
-from typing import Any, NamedTuple
+from typing import Any
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
-from dulwich.lru_cache import LRUSizeCache
 from dulwich.objects import RawObjectID, object_header
 from dulwich.pack import (
     OFS_DELTA,
@@ -35,112 +29,18 @@ from dulwich.pack import (
 )
 
 from ..engine.format.layout import Buffer
-from .cache import NoRoomError, Shelf, feed
+from .cache import Shelf, feed
 from .client import Bucket
+from .pack_bytes import Memory, PackBytes, read_pieces
 from .pack_index import OrderedPackIndex
-from .ranges import Range
+from .pack_name import PackName
 
-__all__ = ["Memory", "PackName", "StoredPack", "read_pieces"]
+__all__ = ["StoredPack"]
 
-PREFIX = "objects/pack"
-"""Where packs are in a bucket."""
-
-_BLOCK = 128 << 10
-_REQUEST = 1 << 20
-"""The bytes whose transfer takes about as long as a request."""
-_BATCH = 8 << 20
-"""Bytes of objects that are read ahead at once."""
-_PIECE = 8 << 20
-"""Bytes of a large object that one request reads."""
-_PIECES = 4
-"""Pieces that are read side by side."""
 _END = b"\0"
 
 _DAMAGES = (zlib.error, AssertionError, ApplyDeltaError, StructError, ValueError, LookupError)
 """How dulwich tells that bytes are no object, or no index."""
-
-
-class PackName(NamedTuple):
-    """The name of a pack: what it holds, and which upload of that it is.
-
-    Attributes:
-      checksum: the hex checksum at the end of the pack
-      nonce: a random word; no two uploads share a name, so one can be removed without a look at
-        whether somebody has uploaded the same again
-    """
-
-    checksum: str
-    nonce: str
-
-    def __str__(self) -> str:
-        return f"pack-{self.checksum}-{self.nonce}"
-
-    @property
-    def pack_key(self) -> str:
-        """The key of the pack's own object."""
-        return f"{PREFIX}/{self}.pack"
-
-    @property
-    def index_key(self) -> str:
-        """The key of its index."""
-        return f"{PREFIX}/{self}.idx"
-
-    @property
-    def mark_key(self) -> str:
-        """The key of the mark that says since when the pack is retired."""
-        return f"{PREFIX}/{self}.retired"
-
-    @classmethod
-    def parse(cls, stem: str, hex_length: int) -> PackName | None:
-        """Read a name; None if it is none.
-
-        Args:
-          stem: of a key, without its directory and its suffix
-          hex_length: digits of a checksum
-        """
-        head, _, rest = stem.partition("-")
-        checksum, _, nonce = rest.partition("-")
-        is_hex = not checksum.strip("0123456789abcdef")
-        if head == "pack" and is_hex and len(checksum) == hex_length and nonce:
-            return cls(checksum, nonce)
-        return None
-
-
-class Memory:
-    """Keeps what was read lately, up to a number of bytes; threads may share it.
-
-    Args:
-      size: maximum bytes of what is kept
-    """
-
-    def __init__(self, size: int) -> None:
-        self._lock = threading.Lock()
-        self._kept: LRUSizeCache[Any, tuple[int, bytes]] = LRUSizeCache(
-            size, compute_size=lambda value: len(value[1])
-        )
-
-    def get(self, key: tuple[object, ...]) -> tuple[int, bytes] | None:
-        """Give what was kept under a key: the number of a type, and bytes; None if nothing is."""
-        with self._lock:
-            return self._kept.get(key)
-
-    def put(self, key: tuple[object, ...], type_num: int, data: bytes) -> None:
-        """Keep something."""
-        with self._lock:
-            self._kept[key] = (type_num, data)
-
-
-def read_pieces(bucket: Bucket, key: str, size: int) -> Iterator[bytes]:
-    """Read an object of a bucket, some pieces side by side, in bounded memory.
-
-    Args:
-      bucket: the bucket
-      key: of the object
-      size: of it, in bytes
-    """
-    pieces = [(start, min(start + _PIECE, size)) for start in range(0, size, _PIECE)]
-    for at in range(0, len(pieces), _PIECES):
-        yield from bucket.get_ranges(key, pieces[at : at + _PIECES])
 
 
 class StoredPack:
@@ -180,13 +80,9 @@ class StoredPack:
         self._bucket = bucket
         self._format = object_format
         self._shelf = shelf
-        self._memory = memory
-        self._lock = threading.RLock()
+        self._bytes = PackBytes(bucket, name, size, shelf, memory, object_format)
+        self._lock = threading.Lock()
         self._index: OrderedPackIndex | None = None
-        self._whole: Buffer | None = None
-        self._is_wanted_whole = True  # until the cache has refused it
-        self._spent = 0
-        self._round = 0  # of the copies; what was kept of an earlier round is forgotten
 
     def __len__(self) -> int:
         return len(self.index)
@@ -268,7 +164,7 @@ class StoredPack:
         try:
             return self._read_checked(oid, offset)
         except ChecksumMismatch:
-            self._forget()
+            self._bytes.forget()
             return self._read_checked(oid, offset)
 
     def _read_checked(self, oid: RawObjectID, offset: int) -> tuple[int, bytes]:
@@ -284,24 +180,24 @@ class StoredPack:
         deltas: list[tuple[int, bytes]] = []
         seen: set[int] = set()
         try:
-            found = self._memory.get(self._key(offset))
+            found = self._bytes.kept(offset)
             while found is None:
-                entry = self._parse(offset, self._entry(offset))
+                entry = self._parse(offset, self._bytes.entry(offset, self._end_of(offset)))
                 data = b"".join(entry.decomp_chunks)
                 if entry.pack_type_num not in (OFS_DELTA, REF_DELTA):
                     found = (entry.pack_type_num, data)
-                    self._memory.put(self._key(offset), *found)
+                    self._bytes.keep(offset, *found)
                     break
                 seen.add(offset)
                 deltas.append((offset, data))
                 offset = self._base_of(offset, entry)
                 if offset in seen:
                     raise ValueError("a delta is based on itself")
-                found = self._memory.get(self._key(offset))
+                found = self._bytes.kept(offset)
             type_num, data = found
             for at, delta in reversed(deltas):
                 data = b"".join(apply_delta(data, delta))
-                self._memory.put(self._key(at), type_num, data)
+                self._bytes.keep(at, type_num, data)
             return type_num, data
         except _DAMAGES as error:
             raise self._mismatch(self.name.pack_key, oid.hex(), str(error)) from error
@@ -325,9 +221,9 @@ class StoredPack:
                 found.pack_type_num = REF_DELTA
             else:
                 data = b"".join(found.decomp_chunks)
-                self._memory.put(self._key(offset), found.pack_type_num, data)
+                self._bytes.keep(offset, found.pack_type_num, data)
         except _DAMAGES as error:
-            self._forget()
+            self._bytes.forget()
             raise self._mismatch(self.name.pack_key, oid.hex(), str(error)) from error
         return UnpackedObject(
             found.pack_type_num,
@@ -336,6 +232,23 @@ class StoredPack:
             sha=oid,
             decomp_chunks=found.decomp_chunks,
         )
+
+    def entries(self, offsets: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Read many objects as the pack has them.
+
+        Args:
+          offsets: where they are
+        Yields: offset, and bytes up to the next object
+        """
+        return self._bytes.entries([(offset, self._end_of(offset)) for offset in sorted(offsets)])
+
+    def expect(self, offsets: Iterable[int]) -> None:
+        """Prepare to read many objects: fetch the pack whole if that is cheaper.
+
+        Args:
+          offsets: where they are
+        """
+        self._bytes.expect((offset, self._end_of(offset)) for offset in offsets)
 
     def _parse(self, offset: int, entry: bytes) -> UnpackedObject:
         file = io.BytesIO(entry + _END)  # dulwich reads on until it sees what follows
@@ -355,101 +268,3 @@ class StoredPack:
 
     def _mismatch(self, key: str, expected: str, got: str) -> ChecksumMismatch:
         return ChecksumMismatch(expected, got, self._bucket.locate(key))
-
-    # Bytes
-
-    def entries(self, offsets: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Read many objects as the pack has them.
-
-        Args:
-          offsets: where they are
-        Yields: offset, and bytes up to the next object
-        """
-        wanted = [(offset, self._end_of(offset)) for offset in sorted(offsets)]
-        self._prepare(wanted)
-        batch: list[Range] = []
-        size = 0
-        for entry in wanted:
-            batch.append(entry)
-            size += entry[1] - entry[0]
-            if size >= _BATCH:
-                yield from self._read_batch(batch)
-                batch, size = [], 0
-        yield from self._read_batch(batch)
-
-    def expect(self, offsets: Iterable[int]) -> None:
-        """Prepare to read many objects: fetch the pack whole if that is cheaper.
-
-        Args:
-          offsets: where they are
-        """
-        self._prepare([(offset, self._end_of(offset)) for offset in offsets])
-
-    def _prepare(self, ranges: Sequence[Range]) -> None:
-        cost = sum(min(stop - start + _REQUEST, 2 * _REQUEST) for start, stop in ranges)
-        if len(ranges) > 1 and self._spent + cost >= self.size:
-            self._fetch()
-
-    def _read_batch(self, ranges: Sequence[Range]) -> Iterator[tuple[int, bytes]]:
-        whole = self._whole
-        if whole is not None:
-            yield from ((start, whole[start:stop]) for start, stop in ranges)
-        elif ranges:
-            self._spent += _REQUEST + sum(stop - start for start, stop in ranges)
-            found = self._bucket.get_ranges(self.name.pack_key, ranges)
-            yield from zip((start for start, _ in ranges), found, strict=True)
-
-    def _entry(self, offset: int) -> bytes:
-        stop = self._end_of(offset)
-        if self._whole is None and self._spent + _REQUEST >= self.size:
-            self._fetch()
-        whole = self._whole
-        if whole is not None:
-            return whole[offset:stop]
-        first, last = offset // _BLOCK, (stop - 1) // _BLOCK
-        numbers = range(first, last + 1)
-        kept = {number: self._memory.get(self._key("block", number)) for number in numbers}
-        missing = [number for number, block in kept.items() if block is None]
-        if missing:
-            start, end = missing[0] * _BLOCK, min((missing[-1] + 1) * _BLOCK, self.size)
-            self._spent += _REQUEST + end - start
-            data = self._bucket.get_range(self.name.pack_key, start, end)
-            for number in range(missing[0], missing[-1] + 1):
-                at = number * _BLOCK - start
-                block = data[at : at + _BLOCK]
-                kept[number] = (0, block)
-                self._memory.put(self._key("block", number), 0, block)
-        joined = b"".join(block[1] for block in kept.values() if block is not None)
-        return joined[offset - first * _BLOCK : stop - first * _BLOCK]
-
-    def _key(self, *parts: object) -> tuple[object, ...]:
-        return (self.name, self._round, *parts)
-
-    def _fetch(self) -> None:
-        """Fetch the pack whole, if the cache takes it."""
-        with self._lock:
-            if self._whole is None and self._is_wanted_whole:
-                try:
-                    self._whole = self._shelf.fetch(
-                        f"{self.name}.pack",
-                        self.size,
-                        lambda: read_pieces(self._bucket, self.name.pack_key, self.size),
-                        self._check_pack,
-                    )
-                except NoRoomError:
-                    self._is_wanted_whole = False
-
-    def _check_pack(self, buffer: Buffer) -> None:
-        digest = self._format.new_hash()
-        end = len(buffer) - digest.digest_size
-        feed(digest, buffer, max(end, 0))
-        found = digest.hexdigest()
-        if found != self.name.checksum or buffer[end:].hex() != found:
-            raise self._mismatch(self.name.pack_key, self.name.checksum, found)
-
-    def _forget(self) -> None:
-        """Forget all copies of the pack, since one of them may be damaged."""
-        with self._lock:
-            self._round += 1
-            self._whole = None
-            self._shelf.drop(f"{self.name}.pack")

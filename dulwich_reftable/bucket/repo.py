@@ -12,27 +12,23 @@ There are no directories, so there are no hook scripts, working trees, indexes o
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 from collections.abc import Generator, Iterable
 from io import BytesIO
 from types import TracebackType
-from typing import IO, Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
-from dulwich.config import ConfigFile
 from dulwich.errors import NoIndexPresent, NotGitRepository
 from dulwich.object_format import get_object_format
 from dulwich.reflog import Entry
-from dulwich.refs import Ref, check_ref_format, local_branch_name
-from dulwich.repo import DEFAULT_BRANCH, BaseRepo, get_user_identity
+from dulwich.refs import Ref
+from dulwich.repo import BaseRepo, get_user_identity
 
-from ..compat import read_config
-from ..config.files import config_in_force, naming_file
+from ..config.files import config_in_force
 from ..config.ref_format import OBJECT_FORMATS, hash_size_of, ref_format_of
 from ..config.settings import Settings
-from ..config.values import GitConfigFile, GitStackedConfig
-from ..engine.errors import ConfigurationError, ReftableError, StaleListError, StorageError
+from ..config.values import GitStackedConfig
+from ..engine.errors import ConfigurationError, ReftableError, StaleListError
 from ..naming.names import is_legal
 from ..refs.container import ReftableRefsContainer
 from ..refs.store import RefStore
@@ -40,10 +36,13 @@ from ..refs.worktrees import SingleStorage
 from ..repo.tags import RepoPeeler
 from .cache import Cache
 from .client import Bucket, Fetched
+from .configuration import BucketConfig
+from .creation import draft, taken
 from .head import GRACE
 from .named_files import CONFIG, NamedFiles
 from .object_store import BucketObjectStore
 from .opening import open_store
+from .shallow import update_shallow
 from .storage import BucketStorage
 
 __all__ = ["BucketRepo"]
@@ -51,46 +50,6 @@ __all__ = ["BucketRepo"]
 _LOCK_TIMEOUT = 10.0
 """Seconds for which an update is tried anew while others are faster, unless the configuration has
 ``reftable.lockTimeout``: git's default is made for local disks."""
-
-_TRIES = 16
-"""How often a file is changed anew because others have changed it meanwhile."""
-
-
-class BucketConfig(GitConfigFile):
-    """The configuration of a repository in a bucket.
-
-    :meth:`write_to_path` writes it back, unless somebody else has changed it since it was read.
-    """
-
-    _files: NamedFiles
-    _base: Fetched | None = None
-
-    @classmethod
-    def read(cls, files: NamedFiles, found: Fetched, location: str) -> BucketConfig:
-        """Parse the configuration.
-
-        Raises:
-          ConfigurationError: if it cannot be parsed
-        """
-        with naming_file(location):
-            config = cls.of(read_config(BytesIO(found.data)))
-        assert isinstance(config, cls)
-        config._files = files
-        config._base = found
-        return config
-
-    def write_to_path(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Write the configuration, by default to where it was read.
-
-        Raises:
-          StaleListError: if somebody else has changed it since it was read
-        """
-        if path is not None:
-            super().write_to_path(path)
-            return
-        data = _text_of(self)
-        self._files.write(CONFIG, data, self._base)
-        self._base = self._files.latest(CONFIG)
 
 
 class BucketRepo(BaseRepo):
@@ -209,19 +168,9 @@ class BucketRepo(BaseRepo):
           OutcomeUnknownError: if nobody knows whether the repository is, or will be, there
           ValueError: if the hash or the branch is impossible; nothing was made
         """
-        name = object_format or "sha1"
-        if name not in OBJECT_FORMATS:
-            raise ValueError(f"unknown object format {object_format!r}")
-        branch = local_branch_name(default_branch or _default_branch())
-        if not check_ref_format(branch):
-            raise ValueError(f"no branch can have the name {branch!r}")
         bucket = _bucket_of(place, options)
-        age = max_age if file_max_age is None else file_max_age
-        files = NamedFiles(bucket, age)
-        if files.read(CONFIG) is not None:
-            raise _exists(bucket)
-        _make_stack(bucket, name, branch, grace)
-        files.stage(CONFIG, _first_config(name))
+        files = NamedFiles(bucket, max_age if file_max_age is None else file_max_age)
+        draft(bucket, files, object_format, default_branch, grace)
         repo = cls.__new__(cls)
         repo._open(bucket, files, cache, max_age)
         return repo
@@ -237,7 +186,7 @@ class BucketRepo(BaseRepo):
         try:
             self._files.publish(CONFIG)
         except StaleListError:
-            raise _exists(self.bucket) from None
+            raise taken(self.bucket) from None
         self._opened_with = self._find_config()
 
     def __repr__(self) -> str:
@@ -348,25 +297,8 @@ class BucketRepo(BaseRepo):
           new_shallow: hex ids of commits that become shallow
           new_unshallow: hex ids of commits that are shallow no longer
         """
-        new, gone = {*(new_shallow or ())}, {*(new_unshallow or ())}
-        for oid in new | gone:
-            if not _is_oid(oid, self.object_format.hex_length):
-                raise ValueError(f"invalid shallow object id {oid!r}")
-        failure: StaleListError | None = None
-        for _ in range(_TRIES):
-            base = self._files.read("shallow")
-            before = set() if base is None else {*base.data.split()}
-            after = (before | new) - gone
-            if after == before:
-                return
-            try:
-                self._files.write("shallow", b"".join(b"%s\n" % oid for oid in sorted(after)), base)
-            except StaleListError as error:
-                failure = error
-            else:
-                return
-        assert failure is not None
-        raise failure
+        length = self.object_format.hex_length
+        update_shallow(self._files, new_shallow or (), new_unshallow or (), length)
 
     # Reflogs
 
@@ -422,52 +354,5 @@ def _format_of(hash_size: int) -> Any:
     return get_object_format(names[0])
 
 
-def _default_branch() -> bytes:
-    try:
-        return config_in_force().get((b"init",), b"defaultBranch")
-    except KeyError:
-        return DEFAULT_BRANCH
-
-
-def _exists(bucket: Bucket) -> StorageError:
-    return StorageError(errno.EEXIST, "there is a repository already", bucket.location)
-
-
-def _make_stack(bucket: Bucket, object_format: str, branch: bytes, grace: float) -> None:
-    """Make the first head; one that somebody has left, who died then, is taken as it is."""
-    hash_id = {"sha1": "sha1", "sha256": "s256"}[object_format]
-    try:
-        BucketStorage.create(bucket, hash_id, grace, head=branch)
-    except StorageError as error:
-        if error.errno != errno.EEXIST:
-            raise
-        if BucketStorage(bucket).current.latest().head.hash_id != hash_id:
-            raise _exists(bucket) from None
-
-
-def _first_config(object_format: str) -> bytes:
-    config = ConfigFile()
-    config.set(b"core", b"repositoryformatversion", b"1")
-    config.set(b"core", b"bare", True)
-    config.set(b"core", b"logAllRefUpdates", True)
-    config.set(b"extensions", b"refStorage", b"reftable")
-    if object_format != "sha1":
-        config.set(b"extensions", b"objectFormat", object_format.encode())
-    # So whoever reads it back knows which of several has made it.
-    config.set(b"bucket", b"id", secrets.token_hex(8).encode())
-    return _text_of(config)
-
-
-def _text_of(config: ConfigFile) -> bytes:
-    file: IO[bytes] = BytesIO()
-    config.write_to_file(file)
-    file.seek(0)
-    return file.read()
-
-
 def _relative(path: str | bytes) -> str:
     return os.fsdecode(path).replace(os.path.sep, "/").lstrip("/")
-
-
-def _is_oid(oid: bytes, length: int) -> bool:
-    return len(oid) == length and not oid.strip(b"0123456789abcdef")

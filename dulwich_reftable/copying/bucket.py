@@ -21,9 +21,12 @@ from dulwich.objects import RawObjectID
 
 from ..bucket.client import Bucket
 from ..bucket.errors import MissingObjectError
-from ..bucket.named_files import CONFIG, key_of
+from ..bucket.named_files import CONFIG, NamedFiles, key_of
 from ..bucket.object_store import BucketObjectStore
-from ..bucket.packs import PackName, StoredPack, read_pieces
+from ..bucket.pack_bytes import read_pieces
+from ..bucket.pack_name import PackName
+from ..bucket.packs import StoredPack
+from ..bucket.shallow import SHALLOW
 from ..bucket.storage import BucketStorage
 from ..compat import read_config
 from ..config.files import naming_file
@@ -38,10 +41,9 @@ from .sides import Marker, PackFiles, SourcePack, State, Target, Traits, traits_
 
 __all__ = ["BucketSource", "BucketTarget"]
 
-DESCRIPTION = key_of("description")
-SHALLOW = key_of("shallow")
-MARKER = key_of("dulwich-reftable-copy")
-"""The keys of a repository's files."""
+_DESCRIPTION = "description"
+_MARKER = "dulwich-reftable-copy"
+"""Files of a repository."""
 
 _LOCK_TIMEOUT = 10.0
 """Seconds for which a swap is tried while others are faster."""
@@ -60,9 +62,10 @@ class BucketSource:
     def __init__(self, bucket: Bucket) -> None:
         self.location = bucket.location
         self._bucket = bucket
-        config = _config_of(bucket)
-        size = hash_size_of(config)
-        self.traits = traits_of(config, size, _read(bucket, DESCRIPTION), _read(bucket, SHALLOW))
+        files = NamedFiles(bucket)
+        config = _config_of(bucket, files)
+        description, shallow = _read(files, _DESCRIPTION), _read(files, SHALLOW)
+        self.traits = traits_of(config, hash_size_of(config), description, shallow)
         self.notes = self.traits.notes
         self._format = get_object_format(self.traits.object_format)
         self._store = BucketObjectStore(bucket, object_format=self._format)
@@ -128,6 +131,7 @@ class BucketTarget:
     def __init__(self, bucket: Bucket) -> None:
         self.location = bucket.location
         self._bucket = bucket
+        self._files = NamedFiles(bucket)
         self._opened: BucketObjectStore | None = None
 
     def close(self) -> None:
@@ -142,9 +146,10 @@ class BucketTarget:
 
     def state(self) -> State:
         """Look at what is there."""
-        text = _read(self._bucket, MARKER)
-        marker = None if text is None else Marker.decode(text, self._bucket.locate(MARKER))
-        is_repository = _read(self._bucket, CONFIG) is not None
+        text = _read(self._files, _MARKER)
+        location = self._bucket.locate(key_of(_MARKER))
+        marker = None if text is None else Marker.decode(text, location)
+        is_repository = _read(self._files, CONFIG) is not None
         is_empty = not is_repository and marker is None and not any(self._bucket.list())
         return State(is_empty, is_repository, marker)
 
@@ -158,11 +163,11 @@ class BucketTarget:
 
     def mark(self, marker: Marker) -> None:
         """Write the marker."""
-        self._bucket.put(MARKER, marker.encode())
+        self._files.put(_MARKER, marker.encode())
 
     def hash_size(self) -> int:
         """Give the bytes of an object id in the repository that is there."""
-        return hash_size_of(_config_of(self._bucket))
+        return hash_size_of(_config_of(self._bucket, self._files))
 
     def open_stack(self, traits: Traits) -> Stack:
         """Open the stack; an empty one is made if there is none."""
@@ -226,34 +231,26 @@ class BucketTarget:
 
     def finish(self, traits: Traits) -> None:
         """Write the configuration, which makes a repository of the place."""
-        for key, data in ((DESCRIPTION, traits.description), (SHALLOW, traits.shallow)):
+        for path, data in ((_DESCRIPTION, traits.description), (SHALLOW, traits.shallow)):
             if data is not None:
-                self._bucket.put(key, data)
-        if _read(self._bucket, CONFIG) is None:
+                self._files.put(path, data)
+        if _read(self._files, CONFIG) is None:
             own = b"[bucket]\n\tid = %s\n" % secrets.token_hex(8).encode()
-            try:
-                self._bucket.create(CONFIG, traits.config + own)
-            except StorageError:
-                # It may have been applied all the same.
-                if _read(self._bucket, CONFIG) != traits.config + own:
-                    raise
+            self._files.write(CONFIG, traits.config + own, None)
 
 
 def _exists(error: StorageError) -> bool:
     return error.errno == errno.EEXIST
 
 
-def _config_of(bucket: Bucket) -> GitConfigFile:
-    text = _read(bucket, CONFIG)
+def _config_of(bucket: Bucket, files: NamedFiles) -> GitConfigFile:
+    text = _read(files, CONFIG)
     if text is None:
         raise NotGitRepository(f"no repository at {bucket.location}")
     with naming_file(bucket.locate(CONFIG)):
         return GitConfigFile.of(read_config(BytesIO(text)))
 
 
-def _read(bucket: Bucket, key: str) -> bytes | None:
-    try:
-        found = bucket.get(key)
-    except MissingObjectError:
-        return None
+def _read(files: NamedFiles, path: str) -> bytes | None:
+    found = files.read(path)
     return None if found is None else found.data
