@@ -28,6 +28,7 @@ from typing import Any
 KEY, SECRET, BUCKET = "test-key", "test-secret", "judged"
 PACKAGES = "ceph-mon ceph-osd radosgw ceph-common"
 READY_SECONDS = 90.0
+_MONITOR_TRIES = 20
 
 
 class NotHereError(Exception):
@@ -129,25 +130,30 @@ def _start_radosgw(cleanup: ExitStack, directory: Path, port: int) -> None:
             raise NotHereError(f"{command[0]} failed: {done.stderr[-500:]}")
         return done.stdout.strip()
 
+    def ask_monitor(*command: str) -> str:
+        """Run a command that can be repeated: a monitor that has just started refuses some."""
+        for left in reversed(range(_MONITOR_TRIES)):
+            try:
+                return run("ceph", *command)
+            except NotHereError:
+                if not left:
+                    raise
+                time.sleep(0.5)
+        return ""
+
     def spawn(*command: str) -> None:
         _spawn(cleanup, list(command), directory / f"{command[0]}.out", environment)
 
     keyring, monmap = str(directory / "keyring"), str(directory / "monmap")
-    run("ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.")
+    caps = "--cap", "mon", "allow *"
+    run("ceph-authtool", "--create-keyring", keyring, "--gen-key", "-n", "mon.", *caps)
     address = f"[v1:127.0.0.1:{mon_port}]"
     run("monmaptool", "--create", "--fsid", str(fsid), "--addv", "a", address, monmap)
     run("ceph-mon", "-i", "a", "--mkfs", "--monmap", monmap, "--keyring", keyring)
     spawn("ceph-mon", "-f", "-i", "a", "--public-addr", f"v1:127.0.0.1:{mon_port}")
-    number = ""
-    for left in reversed(range(20)):
-        try:
-            number = run("ceph", "osd", "new", str(osd))
-            break
-        except NotHereError:  # a monitor that has just started refuses commands
-            if not left:
-                raise
-            time.sleep(0.5)
-    run("ceph", "osd", "crush", "add", f"osd.{number}", "1.0", "root=default", "host=here")
+    number = ask_monitor("osd", "new", str(osd))
+    place = "root=default", "host=here"
+    ask_monitor("osd", "crush", "add", f"osd.{number}", "1.0", *place)
     run("ceph-osd", "-i", number, "--mkfs", "--osd-uuid", str(osd))
     spawn("ceph-osd", "-f", "-i", number)
     spawn("radosgw", "-f", "-n", "client.rgw")
