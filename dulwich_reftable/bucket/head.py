@@ -15,8 +15,10 @@ and its JSON text is an object of
 ``hash``      ``"sha1"`` or ``"s256"``, as in the headers of tables
 ``serial``    number of the swap that made this head; the first head has 0
 ``commits``   ``[[nonce, seconds], ...]``, of the latest swaps, this one last
-``tables``    ``[[name, bytes, digest], ...]``, oldest first; the digest (BLAKE2b, 16 bytes in hex)
-              is null for inline tables, which the checksum covers
+``tables``    ``[[name, bytes, digest, ends], ...]``, oldest first; the digest (BLAKE2b, 16 bytes in
+              hex) is null for inline tables, which the checksum covers. The ends are those of a
+              large table, its first 29 bytes and its footer, each in base64; else null. They save
+              readers the requests for them
 ``retired``   ``[[name, seconds], ...]``: replaced, and kept for those who read old heads
 ``claims``    ``[[owner, seconds, [name, ...]], ...]``: tables that are being merged, until then
 ``epoch``     number of sweeps; a table that was uploaded before the latest may be gone
@@ -35,18 +37,21 @@ import hashlib
 import json
 import re
 import secrets
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..engine.errors import CorruptTableError
-from ..engine.format.layout import HASH_SIZES
+from ..engine.format.layout import FOOTER_SIZES, HASH_SIZES, HEADER_SIZES, LONGEST_HEADER
 
 __all__ = [
+    "LONGEST_END",
     "MAX_SIZE",
     "Claimed",
     "Commit",
+    "Ends",
     "Fate",
     "Head",
     "ListedTable",
@@ -101,6 +106,37 @@ class Fate(Enum):
     UNKNOWN = "unknown"
 
 
+class Ends(NamedTuple):
+    """The ends of a table.
+
+    Attributes:
+      first: the first 29 bytes, which are the header and what type the first block has
+      last: the footer
+    """
+
+    first: bytes
+    last: bytes
+
+    @classmethod
+    def of(cls, first: bytes, last: bytes) -> Ends:
+        """Cut the ends from the beginning and the end of a table.
+
+        Raises:
+          ValueError: if these cannot be the ends of a table
+        """
+        version = first[4] if len(first) > 4 else 0
+        if version not in HEADER_SIZES:
+            raise ValueError("a table of no known version")
+        footer = FOOTER_SIZES[version]
+        if len(first) <= LONGEST_HEADER or len(last) < footer:
+            raise ValueError("the ends of a table are cut short")
+        return cls(first[: LONGEST_HEADER + 1], last[-footer:])
+
+
+LONGEST_END = max(LONGEST_HEADER + 1, *FOOTER_SIZES.values())
+"""Bytes of either end of a table, in which :meth:`Ends.of` finds all that it needs."""
+
+
 @dataclass(frozen=True)
 class ListedTable:
     """A table in the list.
@@ -110,12 +146,14 @@ class ListedTable:
       size: in bytes
       digest: of its object; None if it is inside the head
       data: its bytes, if it is inside the head
+      ends: those of a large table
     """
 
     name: str
     size: int
     digest: str | None = None
     data: bytes | None = None
+    ends: Ends | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +245,10 @@ class Head:
                 "hash": self.hash_id,
                 "serial": self.serial,
                 "commits": [[one.nonce, one.when] for one in self.commits],
-                "tables": [[one.name, one.size, one.digest] for one in self.tables],
+                "tables": [
+                    [one.name, one.size, one.digest, one.ends and [*map(_to_text, one.ends)]]
+                    for one in self.tables
+                ],
                 "retired": [[one.name, one.since] for one in self.retired],
                 "claims": [[one.owner, one.until, [*one.names]] for one in self.claims],
                 "epoch": self.epoch,
@@ -252,14 +293,14 @@ def _head_of(text: Any, content: bytes, at: int) -> Head:
     if not isinstance(text["hash"], str) or text["hash"].encode() not in HASH_SIZES:
         raise ValueError("an unknown hash")
     tables = []
-    for name, size, digest in _lists(text["tables"], 3):
+    for name, size, digest, ends in _lists(text["tables"], 4):
         data = None
         if digest is None:
             data = content[at : at + _count(size)]
             at += size
         elif not isinstance(digest, str) or not _TABLE_DIGEST.fullmatch(digest):
             raise ValueError(f"{digest!r:.60} is no digest")
-        tables.append(ListedTable(_table_name(name), _count(size), digest, data))
+        tables.append(ListedTable(_table_name(name), _count(size), digest, data, _ends(ends)))
     if at != len(content):
         raise ValueError(f"inline tables end at {at}, and the object at {len(content)}")
     head = Head(
@@ -294,6 +335,20 @@ def _lists(value: Any, length: int) -> Iterable[Any]:
         if not isinstance(one, list) or len(one) != length:
             raise ValueError(f"{one!r:.60} is no list of {length}")
     return value  # type: ignore[no-any-return]
+
+
+def _to_text(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def _ends(value: Any) -> Ends | None:
+    if value is None:
+        return None
+    first, last = (b64decode(part, validate=True) for part in value)
+    ends = Ends.of(first, last)
+    if ends != (first, last):
+        raise ValueError("the ends of a table are too long")
+    return ends
 
 
 def _table_name(value: Any) -> str:

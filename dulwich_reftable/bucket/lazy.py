@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """A table whose bytes are fetched when they are looked at.
 
-A lookup in a large table needs its header, its footer, some index blocks and one block. It is read
-in pages, and header and footer come at once with the first look. A reader that goes on where it was
-gets more and more pages with one request, so that a scan of millions of refs takes a dozen.
+The head tells the ends of a large table (:class:`.head.Ends`): the header, and the footer, which
+knows where the indexes are. So a first lookup takes one request for the whole index of refs, most
+often a hundredth of the table, and one for the page of the block. A reader that goes on where it
+was gets more and more pages with one request, so that a scan of millions of refs takes a dozen.
+
+Ranges carry no checksum of the store's, and the digest in the head is one of the whole table. What
+protects them is the format: lengths, restarts and the order of keys have to agree, log blocks have
+zlib's checksum, and so has the footer, which the checksum of the head covers, too. A flipped bit in
+an object id of a ref goes unnoticed, as it does in a file.
 """
 
 from __future__ import annotations
@@ -11,14 +17,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
+from ..engine.format.layout import Footer
+from .head import Ends
 from .ranges import Range
 
 __all__ = ["LazyTable"]
 
+_T = TypeVar("_T")
+
 _PAGE = 64 << 10
-_FIRST = 4 << 10
-"""Bytes fetched of the beginning at first, where only the header is of use."""
 
 _GROWTH = 8
 _MOST = 16 << 20
@@ -27,21 +36,48 @@ _MOST = 16 << 20
 _KEPT = 24 << 20
 """Bytes of pages that are kept for one table."""
 
+_INDEX_PART = 96
+"""An index of refs takes less than this part of its table: two bytes of a hundred, or fewer."""
+
+_LARGEST_INDEX = 1 << 20
+"""Bytes of an index that are fetched at once."""
+
+
+class _SideBySide(Protocol):
+    """Makes several calls at once, and gives their results in order."""
+
+    def __call__(self, calls: Sequence[Callable[[], _T]], /) -> list[_T]: ...
+
 
 class LazyTable:
-    """The bytes of one table.
+    """The bytes of one table; see :class:`~..engine.format.layout.RemoteBuffer`.
 
     Args:
       size: in bytes
+      ends: of the table
       fetch: gives the bytes of ranges of the object
+      side_by_side: makes several calls at once
+
+    Attributes:
+      fetches: how often bytes were fetched
+      side_by_side: as given
     """
 
-    def __init__(self, size: int, fetch: Callable[[Sequence[Range]], list[bytes]]) -> None:
+    def __init__(
+        self,
+        size: int,
+        ends: Ends,
+        fetch: Callable[[Sequence[Range]], list[bytes]],
+        side_by_side: _SideBySide,
+    ) -> None:
         self._size = size
+        self._first, self._last = ends
+        self._indexes = _indexes(size, ends.last)
         self._fetch = fetch
+        self.side_by_side = side_by_side
+        self.fetches = 0
         self._lock = threading.Lock()
         self._pages: OrderedDict[int, bytes] = OrderedDict()
-        self._first = b""
         self._behind = -1  # the page after those that were fetched last
         self._ahead = _PAGE
 
@@ -54,24 +90,14 @@ class LazyTable:
             raise ValueError("a table is read forwards, byte by byte")
         if stop <= start:
             return b""
-        self.open()
         if stop <= len(self._first):
             return self._first[start:stop]
+        end = self._size - len(self._last)
+        if start >= end:
+            return self._last[start - end : stop - end]
         first, last = start // _PAGE, (stop - 1) // _PAGE
         pages = self._get(range(first, last + 1))
         return b"".join(pages)[start - first * _PAGE : stop - first * _PAGE]
-
-    def open(self) -> None:
-        """Fetch both ends, unless that is done."""
-        if self._first:
-            return
-        tail = max(self._size - 1, 0) // _PAGE
-        first, last = self._fetch(
-            [(0, min(_FIRST, self._size)), (tail * _PAGE, self._size)],
-        )
-        with self._lock:
-            self._keep(tail, last)
-            self._first = first
 
     def _get(self, wanted: range) -> list[bytes]:
         with self._lock:
@@ -81,27 +107,48 @@ class LazyTable:
                     self._pages.move_to_end(number)
             missing = [number for number, page in found.items() if page is None]
             if missing:
-                goes_on = missing[0] == self._behind
-                self._ahead = min(self._ahead * _GROWTH, _MOST) if goes_on else _PAGE
-                total = (self._size + _PAGE - 1) // _PAGE
-                end = max(missing[-1] + 1, min(missing[0] + self._ahead // _PAGE, total))
-                while end - 1 > missing[-1] and end - 1 in self._pages:
-                    end -= 1
-                self._behind = end
+                begin, end = self._plan(missing[0], missing[-1] + 1)
         if missing:
-            start = missing[0] * _PAGE
-            (data,) = self._fetch([(start, min(end * _PAGE, self._size))])
+            (data,) = self._fetch([(begin * _PAGE, min(end * _PAGE, self._size))])
             with self._lock:
-                for number in range(missing[0], end):
-                    at = (number - missing[0]) * _PAGE
+                self.fetches += 1
+                for number in range(begin, end):
+                    at = (number - begin) * _PAGE
                     page = data[at : at + _PAGE]
                     if number in found:
                         found[number] = page
                     self._keep(number, page)
         return [page for page in found.values() if page is not None]
 
+    def _plan(self, begin: int, end: int) -> tuple[int, int]:
+        """Decide which pages to fetch, if some are missing: those of an index, or the next ones."""
+        for start, stop in self._indexes:
+            if start <= begin < stop:
+                return start, max(stop, end)
+        goes_on = begin == self._behind
+        self._ahead = min(self._ahead * _GROWTH, _MOST) if goes_on else _PAGE
+        total = (self._size + _PAGE - 1) // _PAGE
+        wanted, end = end, max(end, min(begin + self._ahead // _PAGE, total))
+        while end > wanted and end - 1 in self._pages:
+            end -= 1
+        self._behind = end
+        return begin, end
+
     def _keep(self, number: int, page: bytes) -> None:
         self._pages[number] = page
         self._pages.move_to_end(number)
         while len(self._pages) > _KEPT // _PAGE:
             self._pages.popitem(last=False)
+
+
+def _indexes(size: int, last: bytes) -> list[Range]:
+    """Tell in which pages the indexes are; where they begin is a guess."""
+    footer = Footer.decode(last, size - len(last))
+    starts = sorted({*footer.starts, footer.position})
+    found = []
+    for root in (footer.ref_index, footer.obj_index, footer.log_index):
+        if 0 < root < footer.position:
+            stop = min(starts[starts.index(root) + 1], root + _PAGE)
+            part = min(size // _INDEX_PART, _LARGEST_INDEX)
+            found.append((max(root - part, 0) // _PAGE, (stop - 1) // _PAGE + 1))
+    return found

@@ -16,15 +16,18 @@ from typing import IO
 
 from ..engine.errors import ReftableError, StorageError
 from .current import CurrentHead
-from .head import ListedTable, table_digest
+from .head import LONGEST_END, Ends, ListedTable, table_digest
 
-__all__ = ["TABLES", "BucketTable", "table_key"]
+__all__ = ["TABLES", "WHOLE", "BucketTable", "table_key"]
 
 TABLES = "tables"
 """The prefix of the tables' keys."""
 
 _INLINE = 16 << 10
 """Maximum bytes of a table inside the head: what an addition merges at once, too."""
+
+WHOLE = 256 << 10
+"""Maximum bytes of a table that is fetched at once; of larger ones, what is needed is."""
 
 _IN_MEMORY = 4 << 20
 _AT_ONCE = 1 << 20
@@ -67,6 +70,7 @@ class BucketTable:
         self._chunks: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._digest = ""
+        self._ends: Ends | None = None
         unlisted[self.name] = self
 
     def __del__(self) -> None:
@@ -103,6 +107,7 @@ class BucketTable:
         epoch = self._current.latest().head.epoch
         key = table_key(self.name)
         self._digest = table_digest(self._read())
+        self._ends = self._cut_ends() if self.size > WHOLE else None
         if self._file is None:
             self._bucket.put(key, b"".join(self._chunks))
         else:
@@ -119,6 +124,14 @@ class BucketTable:
             self._file.seek(0, os.SEEK_END)
         yield from self._chunks
 
+    def _cut_ends(self) -> Ends:
+        first = last = b""
+        for chunk in self._read():
+            if len(first) < LONGEST_END:
+                first += chunk[:LONGEST_END]
+            last = (last + chunk[-LONGEST_END:])[-LONGEST_END:]
+        return Ends.of(first, last)
+
     def commit(self) -> str:
         """Give the name; the table has had it from the beginning."""
         return self.name
@@ -126,7 +139,7 @@ class BucketTable:
     def listed(self) -> ListedTable:
         """Give its line of the list."""
         if self.epoch is not None:
-            return ListedTable(self.name, self.size, self._digest)
+            return ListedTable(self.name, self.size, self._digest, None, self._ends)
         return ListedTable(self.name, self.size, None, b"".join(self._chunks))
 
     def discard(self) -> None:

@@ -41,9 +41,6 @@ from .ranges import Range
 
 __all__ = ["BucketStorage"]
 
-_WHOLE = 256 << 10
-"""Maximum bytes of a table that is fetched at once; of larger ones, what is needed is."""
-
 _CLAIM_TRIES = 3
 """Maximum puts to write or withdraw a claim: every one may cost somebody else an update."""
 
@@ -124,10 +121,13 @@ class BucketStorage:
         if table is not None and table.data is not None:
             return table.data
         key = table_key(name)
-        if table is not None and table.size > _WHOLE:
-            lazy = LazyTable(table.size, lambda ranges: self._ranges(key, ranges))
-            lazy.open()  # beside those of the other tables
-            return lazy
+        if table is not None and table.ends is not None:
+            return LazyTable(
+                table.size,
+                table.ends,
+                lambda ranges: self._ranges(key, ranges),
+                self.bucket.client.side_by_side,
+            )
         try:
             found = self.bucket.get(key)
         except MissingObjectError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64encode
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from dulwich_reftable.bucket.head import (
     Claimed,
     Commit,
+    Ends,
     Fate,
     Head,
     ListedTable,
@@ -21,15 +23,21 @@ from dulwich_reftable.bucket.head import (
     table_digest,
 )
 from dulwich_reftable.engine.errors import CorruptTableError
+from dulwich_reftable.engine.format.layout import encode_footer, encode_header
 
 NAME = "0x000000000001-0x000000000002-0a0b0c0d.ref"
 OTHER = "0x000000000003-0x000000000003-0a0b0c0d.ref"
 NONCE = "0123456789abcdef"
+HEADER = encode_header(4096, 1, 2, 32)
+ENDS = Ends.of(HEADER + b"r" + bytes(9), encode_footer(HEADER, 1, 2, 3, 4, 5, 6))
 HEAD = Head(
     "s256",
     (Commit(NONCE, 5), Commit("f" * 16, 6)),
     serial=9,
-    tables=(ListedTable(NAME, 1 << 33, table_digest([b"x"])), ListedTable(OTHER, 3, None, b"abc")),
+    tables=(
+        ListedTable(NAME, 1 << 33, table_digest([b"x"]), None, ENDS),
+        ListedTable(OTHER, 3, None, b"abc"),
+    ),
     retired=(Retired("a.ref", 7),),
     claims=(Claimed(NONCE, 8, (NAME,)),),
     epoch=4,
@@ -76,14 +84,19 @@ def test_a_text_that_is_as_it_was() -> None:
         {"commits": [[NONCE]]},
         {"commits": {NONCE: 1}},
         {"commits": 5},
-        {"tables": [[NAME, 4, None]]},
-        {"tables": [[NAME, 2, None]]},
-        {"tables": [[NAME, 3, None], [NAME, 5, "0" * 32]]},
-        {"tables": [["../x.ref", 3, None]]},
-        {"tables": [["a/b.ref", 3, None]]},
-        {"tables": [["", 3, None]]},
-        {"tables": [[NAME, -3, None]]},
-        {"tables": [[NAME, 3, "digest"]]},
+        {"tables": [[NAME, 4, None, None]]},
+        {"tables": [[NAME, 2, None, None]]},
+        {"tables": [[NAME, 3, None, None], [NAME, 5, "0" * 32, None]]},
+        {"tables": [["../x.ref", 3, None, None]]},
+        {"tables": [["a/b.ref", 3, None, None]]},
+        {"tables": [["", 3, None, None]]},
+        {"tables": [[NAME, -3, None, None]]},
+        {"tables": [[NAME, 3, "digest", None]]},
+        {"tables": [[NAME, 3, None]]},
+        {"tables": [[NAME, 3, None, []]]},
+        {"tables": [[NAME, 3, None, ["", ""]]]},
+        {"tables": [[NAME, 3, None, ["UkVGVAEAAAA=", "!"]]]},
+        {"tables": [[NAME, 3, None, [b64encode(bytes(4) + b"\1" + bytes(99)).decode()] * 2]]},
         {"retired": [[NAME, "x"]]},
         {"retired": [[NAME, 1 << 50]]},
         {"claims": [[NONCE, 5, "names"]]},

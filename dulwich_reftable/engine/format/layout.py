@@ -8,7 +8,8 @@ of hashes (format: "Header", "Footer").
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
 from ..errors import CorruptTableError
@@ -27,6 +28,7 @@ __all__ = [
     "Footer",
     "Header",
     "Layout",
+    "RemoteBuffer",
     "encode_footer",
     "encode_header",
 ]
@@ -57,11 +59,25 @@ HASH_SIZES = {b"sha1": 20, b"s256": 32}
 """Bytes of an object id by hash id. Version 1 has no hash id, and ids of 20 bytes."""
 
 
+_T = TypeVar("_T")
+
+
 class Buffer(Protocol):
     """A table's bytes: ``bytes`` or a memory map; slicing it gives ``bytes``."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, key: slice, /) -> bytes: ...
+
+
+class RemoteBuffer(Buffer, Protocol):
+    """Bytes that are fetched when they are asked for, which takes its time."""
+
+    @property
+    def fetches(self) -> int:
+        """How often bytes had to be fetched."""
+
+    def side_by_side(self, calls: Sequence[Callable[[], _T]], /) -> list[_T]:
+        """Make several calls at once, and give their results in order."""
 
 
 class Header(NamedTuple):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Protocol, TypeVar
 
 from ..format.log_scan import LogText
@@ -46,6 +47,9 @@ class Merged:
     def __init__(self, tables: tuple[Table, ...]) -> None:
         self._tables = tables
         self._newest_first = tables[::-1]
+        remote = [table.remote for table in tables if table.remote is not None]
+        self._remote = remote if len(tables) > 1 else []
+        self._waits = True
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -66,11 +70,28 @@ class Merged:
         Raises:
           CorruptTableError: if a table that was read is damaged
         """
+        if self._remote:
+            return self._lookup_remote(name)
         for table in self._newest_first:
             record = table.lookup_ref(name)
             if record is not None:
                 return None if record.is_deletion else record
         return None
+
+    def _lookup_remote(self, name: bytes) -> RefRecord | None:
+        """Find a ref where some tables are fetched when they are looked at.
+
+        All of them are asked at once, until a lookup did not have to wait for any.
+        """
+        remote = self._remote
+        fetches = sum(buffer.fetches for buffer in remote)
+        lookups = [partial(table.lookup_ref, name) for table in self._newest_first]
+        records: Iterable[RefRecord | None] = (
+            remote[0].side_by_side(lookups) if self._waits else (lookup() for lookup in lookups)
+        )
+        record = next((found for found in records if found is not None), None)
+        self._waits = sum(buffer.fetches for buffer in remote) > fetches
+        return None if record is None or record.is_deletion else record
 
     def ref_value(self, name: bytes) -> bytes | None:
         """Find a ref that exists, as text: a hex object id or ``b"ref: <target>"``."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ..errors import CorruptTableError
 from ..format.block import Block
@@ -25,6 +25,7 @@ from ..format.layout import (
     Footer,
     Header,
     Layout,
+    RemoteBuffer,
 )
 from ..format.log_scan import LogText
 from ..format.records import LogRecord, RefRecord
@@ -52,6 +53,7 @@ class Table:
       min_update_index, max_update_index: bounds of what its records tell
       obj_id_length: bytes to which obj blocks abbreviate ids; 0 without obj blocks
       refs, objs, logs: its sections; None where there is none
+      remote: its bytes, if they are fetched when they are asked for; else None
 
     Raises:
       CorruptTableError: if header or footer are damaged
@@ -60,6 +62,8 @@ class Table:
     def __init__(self, filename: str, buffer: Buffer) -> None:
         self.filename = filename
         self.size = size = len(buffer)
+        is_remote = getattr(buffer, "side_by_side", None) is not None
+        self.remote = cast("RemoteBuffer", buffer) if is_remote else None
         head = buffer[: LONGEST_HEADER + 1]
         (
             self.version,
