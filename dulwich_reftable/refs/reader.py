@@ -301,9 +301,10 @@ class RefsReader(RefsContainer):
           base: such as ``b"refs/heads"``, with or without a slash at its end
         """
         prefix = directory_prefix(base)
+        below = slice(len(prefix), None)
         keys: set[Ref] = set()
         for names, _ in self._scan(prefix, prefix_end(prefix), self._moment()):
-            keys.update(Ref(name[len(prefix) :]) for name in names)
+            keys.update([name[below] for name in names])  # type: ignore[misc]  # bytes are Refs
         return keys
 
     def as_dict(self, base: Ref | None = None) -> dict[Ref, ObjectID]:
@@ -325,7 +326,8 @@ class RefsReader(RefsContainer):
             values, odd = {}, set()
             for names, texts in self._scan(prefix, prefix_end(prefix), snapshot_of):
                 values.update(zip(names, texts, strict=True))
-                odd.update(compress(names, map(is_symref, texts)))
+                if SYMREF_PREFIX in b"".join(texts):  # few blocks have one
+                    odd.update(compress(names, map(is_symref, texts)))
 
         def read(name: bytes) -> bytes | None:
             return values.get(name) or self._value(name, snapshot_of)
@@ -337,7 +339,9 @@ class RefsReader(RefsContainer):
             else:
                 values[name] = value
         if prefix:
-            return {Ref(name[len(prefix) :]): ObjectID(value) for name, value in values.items()}
+            below = slice(len(prefix), None)
+            names = [name[below] for name in values]
+            return dict(zip(names, values.values(), strict=True))  # type: ignore[arg-type]
         return values  # type: ignore[return-value]  # bytes are Refs and ObjectIDs
 
     def get_symrefs(self) -> dict[Ref, Ref]:

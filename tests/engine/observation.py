@@ -83,6 +83,10 @@ def observe(data: bytes, known: Known) -> Observation:
             ("from", name),
             lambda name=name, table=cold: flat(table.ref_records(name, name + b"\0")),
         )
+        seen.ask(
+            ("values from", name),
+            lambda name=name, table=cold: pairs(table.ref_values(name, name + b"\0")),
+        )
     warm = fresh()
     for _ in range(SEARCHES):
         seen.ask(("warm", b"z"), lambda: warm.lookup_ref(b"z"))
@@ -115,11 +119,13 @@ def lookups_that_disagree(seen: Observation) -> list[tuple[object, ...]]:
     if not isinstance(records, list):
         return []
     by_name: dict[bytes, RefRecord] = {record.name: record for record in records}
+    texts = {name: [(name, as_text(record))] for name, record in by_name.items()}
     wrong = [
         key
         for key, answer in seen.answers.items()
         if (key[0] in ("cold", "warm", "hot") and answer != by_name.get(key[1]))  # type: ignore[call-overload]
         or (key[0] == "from" and answer != [r for r in [by_name.get(key[1])] if r])  # type: ignore[call-overload]
+        or (key[0] == "values from" and answer != texts.get(key[1], []))  # type: ignore[call-overload]
     ]
     if seen.answers.get(("values",)) != [(r.name, as_text(r)) for r in records]:
         wrong.append(("values",))

@@ -17,13 +17,13 @@ from typing import TypeVar
 
 from ..errors import CorruptTableError
 from .coding import decode_uint24, decode_varint
+from .index_scan import index_records, skip_positions
 from .layout import INDEX, LOG, OBJ, REF, TYPES, Layout
 from .log_scan import LogText, log_entries
 from .records import (
     LogRecord,
     ObjRecord,
     RefRecord,
-    decode_key_header,
     decode_log,
     decode_obj,
     decode_ref,
@@ -147,7 +147,7 @@ class Block:
                 if self.kind == REF:
                     behind = skip_refs(self.data, start, end, self.layout.hash_size)
                 else:
-                    behind = _skip_positions(self.data, start, end)
+                    behind = skip_positions(self.data, start, end)
             except (IndexError, ValueError) as error:
                 raise self._corrupt(str(error) or "record is cut short", start) from error
         else:
@@ -326,7 +326,7 @@ class Block:
 
     def index_records(self) -> tuple[list[bytes], list[int]]:
         """Decode all records of an index block: the positions of the blocks below."""
-        return self._all(_decode_position)
+        return index_records(self.layout, self.data, self.first, self.restart_offset, self.position)
 
     def entries(self) -> Iterator[tuple[int, bytes, RefRecord | LogRecord | ObjRecord | int]]:
         """Decode records one by one; records before damage are yielded before the error is raised.
@@ -394,21 +394,3 @@ def _decode_position(key: bytes, extra: int, data: bytes, pos: int) -> tuple[int
     if extra:
         raise ValueError(f"index record of type {extra}")
     return decode_varint(data, pos)
-
-
-def _skip_positions(data: bytes, pos: int, end: int) -> int:
-    """Skip the records of an index block; returns the position behind the one that reaches ``end``.
-
-    Each level of an index is searched on the way to every block: the plain loop takes longer.
-    """
-    while pos < end:
-        head = data[pos + 1]
-        if head < 0x80 and data[pos] < 0x80:
-            pos += 2 + (head >> 3)
-        else:
-            _, head, pos = decode_key_header(data, pos)
-            pos += head >> 3
-        while data[pos] > 0x7F:
-            pos += 1
-        pos += 1
-    return pos

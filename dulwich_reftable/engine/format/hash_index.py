@@ -62,7 +62,8 @@ class BlockHashIndex:
         self._layout = layout = block.layout
         self._position = block.position
         data, end = block.data, block.restart_offset
-        names, places, peeled, others = split_refs(layout, data, block.first, end, block.position)
+        run = split_refs(layout, data, block.first, end, block.position)
+        names, places, peeled, _, others = run
         behind = 1 + layout.hash_size
         offsets = [block.first, *map(behind.__add__, places)]
         for number in peeled:

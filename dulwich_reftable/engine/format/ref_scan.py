@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from binascii import b2a_hex
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..errors import CorruptTableError
-from .coding import shared_prefix
+from .coding import decode_varint, shared_prefix
 from .layout import Layout
 from .records import (
     REF_VAL1,
@@ -143,8 +144,23 @@ def skip_refs(data: bytes, pos: int, end: int, hash_size: int) -> int:
     return pos
 
 
-RefRun = tuple[list[bytes], list[int], list[int], list[tuple[int, RefRecord, int]]]
-"""The refs of a run: split, and not decoded as far as they are plain; see :func:`split_refs`."""
+class RefRun(NamedTuple):
+    """The refs of a run, split; those that have an object id are not decoded.
+
+    Attributes:
+      names: of the refs, ascending
+      places: beside each the offset of the last byte of its update index, behind which ids stand
+      peeled: the numbers of the refs with two ids
+      deltas: of each ref whose update index takes more than one byte its number, and by how much
+        the update index exceeds the table's least
+      others: of each ref without an id, a symref or a deletion, its number, record and end
+    """
+
+    names: list[bytes]
+    places: list[int]
+    peeled: list[int]
+    deltas: list[tuple[int, int]]
+    others: list[tuple[int, RefRecord, int]]
 
 
 def split_refs(layout: Layout, data: bytes, pos: int, end: int, position: int) -> RefRun:
@@ -159,16 +175,13 @@ def split_refs(layout: Layout, data: bytes, pos: int, end: int, position: int) -
       pos: offset of the first record
       end: offset behind the last record
       position: of the block in the file
-    Returns: four lists. The names, ascending; beside each the offset of its value; the numbers of
-      the records with two object ids behind an update index of one byte; and number, record and end
-      of each further record that is not one object id behind an update index of one byte
     Raises:
       CorruptTableError: if the records are damaged
     """
     hash_size, base = layout.hash_size, layout.min_update_index
     to_end, to_end_of_peeled = 1 + hash_size, 1 + 2 * hash_size
-    run: RefRun = [], [], [], []
-    names, places, peeled, others = run
+    run = RefRun([], [], [], [], [])
+    names, places, peeled, deltas, others = run
     add_name, add_place = names.append, places.append
     name = shared = b""
     cut = start = 0
@@ -199,6 +212,13 @@ def split_refs(layout: Layout, data: bytes, pos: int, end: int, position: int) -
             elif value_type == REF_VAL2 and data[place] < 0x80:
                 peeled.append(len(names) - 1)
                 pos = place + to_end_of_peeled
+            elif value_type in (REF_VAL1, REF_VAL2):
+                delta, pos = decode_varint(data, place)
+                places[-1] = pos - 1
+                deltas.append((len(names) - 1, delta))
+                if value_type == REF_VAL2:
+                    peeled.append(len(names) - 1)
+                pos += value_type * hash_size
             else:
                 record, pos = decode_ref(name, value_type, data, place, hash_size, base)
                 others.append((len(names) - 1, record, pos))
@@ -229,7 +249,7 @@ def ref_values(
     Raises:
       CorruptTableError: if the records are damaged
     """
-    names, places, _, others = split_refs(layout, data, pos, end, position)
+    names, places, _, _, others = split_refs(layout, data, pos, end, position)
     digits = b2a_hex(data)
     id_behind = _hex_slices(layout.hash_size, (len(data) | 0xFFF) + 1)
     values: list[bytes | None] = [digits[id_behind[place]] for place in places]
@@ -253,7 +273,7 @@ def ref_records(
     Raises:
       CorruptTableError: if the records are damaged
     """
-    names, places, peeled, others = split_refs(layout, data, pos, end, position)
+    names, places, peeled, deltas, others = split_refs(layout, data, pos, end, position)
     base, one, two = layout.min_update_index, 1 + layout.hash_size, 1 + 2 * layout.hash_size
     make = make_record
     records = [
@@ -265,6 +285,9 @@ def ref_records(
         value, peeled_value = data[at + 1 : at + one], data[at + one : at + two]
         fields = (names[number], base + data[at], value, peeled_value, None)
         records[number] = make(RefRecord, fields)
+    for number, delta in deltas:
+        name, _, *ids = records[number]
+        records[number] = make(RefRecord, (name, base + delta, *ids))
     for number, record, _ in others:
         records[number] = record
     return names, records
@@ -292,6 +315,6 @@ def _plain_steps(hash_size: int) -> list[int]:
 def _hex_slices(hash_size: int, count: int) -> list[slice]:
     """Give, for each place in a block, the slice of its hex digits that is the object id behind it.
 
-    A place is the offset of an update index of one byte.
+    A place is the offset of the last byte of an update index.
     """
     return [slice(2 * i, 2 * (i + hash_size)) for i in range(1, count + 2)]

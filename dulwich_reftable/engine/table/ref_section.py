@@ -13,7 +13,8 @@ hash index of a block    in a block once 12 units were spent on  at most 16,384 
                          it: 3 for a reading, 1 for a search
 dictionary of all        in a table of one block, once searches  all records of the block
                          cost more than to decode it
-a block's values at once for 8 names and more in one block       512 KiB of blocks, decoded
+a block's values at once for 8 names and more in one block,      512 KiB of blocks, decoded
+                         and by scans of some refs
 ======================== ======================================= ==============================
 
 The first two serve logs and objects as well; :mod:`.section` has them.
@@ -26,6 +27,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 
+from ..format.block import Block
 from ..format.hash_index import BlockHashIndex
 from ..format.records import RefRecord
 from ..format.ref_scan import ref_text
@@ -33,7 +35,8 @@ from .section import Section
 
 __all__ = ["RefSection"]
 
-_Decoded = tuple[list[bytes], list[bytes | None]]
+_Decoded = tuple[list[bytes], list[bytes | None], int]
+"""Names in a block, beside each its value as text, and the position behind the block."""
 
 _READ = 3
 """Cost of reading a block, in searches of a block that is kept."""
@@ -156,7 +159,7 @@ class RefSection(Section):
         found: dict[bytes, bytes | None] = {}
         for group, decoded in self._by_blocks(names):
             if decoded is not None:
-                known = dict(zip(*decoded, strict=True))
+                known = dict(zip(decoded[0], decoded[1], strict=True))
                 found.update((name, known[name]) for name in group if name in known)
             else:
                 for name in group:
@@ -196,9 +199,38 @@ class RefSection(Section):
         # Like :attr:`block`, it does not refer to the section.
         @lru_cache(maxsize=kept)
         def values(position: int) -> _Decoded:
-            return block(position).ref_values()
+            found = block(position)
+            return *found.ref_values(), found.next_position
 
         return values
+
+    def values_from(self, start: bytes) -> Iterator[tuple[int, list[bytes], list[bytes | None]]]:
+        """Scan blocks as text; the first one is that which would hold ``start``.
+
+        What is decoded is kept, but for a large table that is scanned from its beginning. The lists
+        are not for the caller to change.
+
+        Yields: the position of a block, its names, and beside each its value
+        """
+        first = self.block_for(start) if start else None
+        if start and first is None:
+            return
+        if first is None or (first.position == self.position and self._size > _BYTES_DECODED):
+            for block in self.blocks(start):
+                yield block.position, *block.ref_values()
+            return
+        layout, values_at = self.layout, self._values_at
+        kind, end = bytes((self.kind,)), layout.end
+        position = first.position
+        while True:
+            names, values, following = values_at(position)
+            yield position, names, values
+            if following >= end:
+                return
+            if layout.buffer[following : following + 1] != kind:
+                self._check_end_before(Block(layout, following), position)
+                return
+            position = following
 
     def batches(self, keys: Sequence[bytes]) -> Iterator[tuple[int | None, Sequence[bytes]]]:
         """Divide sorted keys by the block that would hold them.

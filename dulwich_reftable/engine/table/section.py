@@ -116,7 +116,7 @@ class Section:
         is_end = position in self._starts
         if self.index_position:
             # The lowest level of the index, which the footer does not name, follows the section.
-            is_end = block.kind == INDEX and self._flatten()[1][-1] == last
+            is_end = block.kind == INDEX and self._last_position() == last
         if not is_end:
             raise self._corrupt(position, f"block of type '{chr(block.kind)}' inside of a section")
 
@@ -141,6 +141,17 @@ class Section:
         if self._flat is None:
             self._flat = self._flattened() if self.index_position else self._first_keys()
         return self._flat
+
+    def _last_position(self) -> int:
+        """Give the position of the last block, by the index."""
+        if self._flat is not None:
+            return self._flat[1][-1]
+        (*_, block) = self._root()
+        while True:
+            below = self._below(block, block.index_records()[1][-1])
+            if below.kind == self.kind:
+                return below.position
+            block = below
 
     def block_for(self, key: bytes) -> Block | None:
         """Give the block that would hold ``key``, or None if all keys are smaller."""
@@ -172,13 +183,28 @@ class Section:
         """
         if block.position in self._sound_gaps or key >= block.first_key:
             return
+        if self.index_position and block.position != self.position:
+            self._check_last_key(*self._entry_before(key, block))
+        self._sound_gaps.add(block.position)
+
+    def _entry_before(self, key: bytes, block: Block) -> tuple[bytes, int]:
+        """Give the last key and the position of the block before one, by the index.
+
+        Args:
+          key: belongs by the index into that block
+          block: not the first one
+        """
+        found = self._lowest(key) if self._flat is None else None
+        if found is not None:
+            keys, positions = found[0].index_records()
+            i = bisect_left(keys, key)
+            if i and positions[i] == block.position:
+                return keys[i - 1], self._below(found[0], positions[i - 1]).position
         keys, positions = self._flatten()
         if self.find(key) != block.position:
             raise self._corrupt(self.index_position, "levels of the index disagree")
-        if self.index_position and block.position != self.position:
-            i = bisect_left(positions, block.position) - 1
-            self._check_last_key(keys[i], positions[i])
-        self._sound_gaps.add(block.position)
+        i = bisect_left(positions, block.position) - 1
+        return keys[i], positions[i]
 
     def _check_end(self, key: bytes) -> None:
         """Check that a key behind all keys of the index is not in the last block."""
@@ -216,12 +242,21 @@ class Section:
             position = block.next_position
 
     def _descend(self, key: bytes) -> int | None:
+        found = self._lowest(key)
+        return None if found is None else found[1]
+
+    def _lowest(self, key: bytes) -> tuple[Block, int] | None:
+        """Walk down the index to the block that would hold ``key``.
+
+        Returns: the block of the lowest level that names it, and its position; None if all keys are
+          smaller
+        """
         for block in self._root():
             position = block.seek_index(key)
             while position is not None:
                 below = self._below(block, position)
                 if below.kind == self.kind:
-                    return position
+                    return block, position
                 block = below
                 position = block.seek_index(key)
                 if position is None:

@@ -9,7 +9,7 @@ blocks, not over records.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar, cast
 
 from ..errors import CorruptTableError
@@ -160,8 +160,11 @@ class Table:
         Args:
           start: the first name
           stop: the name to stop before; None for the end
+        Yields: lists that are not for the caller to change
         """
-        return _chunks(self.refs, Block.ref_values, start, stop)
+        if self.refs is None:
+            return iter(())
+        return _cut(self.filename, self.refs.values_from(start), start, stop)
 
     def ref_records(
         self, start: bytes = b"", stop: bytes | None = None
@@ -260,12 +263,29 @@ def _chunks(
 ) -> Iterator[tuple[list[bytes], list[_T]]]:
     """Decode a section's blocks, cut to the keys from ``start`` until before ``stop``."""
     if section is None:
-        return
+        return iter(())
+    blocks = ((block.position, *decode(block)) for block in section.blocks(start))
+    return _cut(section.layout.filename, blocks, start, stop)
+
+
+def _cut(
+    filename: str,
+    blocks: Iterable[tuple[int, list[bytes], list[_T]]],
+    start: bytes,
+    stop: bytes | None,
+) -> Iterator[tuple[list[bytes], list[_T]]]:
+    """Cut the contents of blocks to the keys from ``start`` until before ``stop``.
+
+    Args:
+      filename: of the table
+      blocks: the position of each, its keys, and beside each its record
+      start: the first key
+      stop: the key to stop before; None for the end
+    """
     last = b""
-    for block in section.blocks(start):
-        keys, records = decode(block)
+    for position, keys, records in blocks:
         if keys[0] <= last:
-            raise CorruptTableError(block.layout.filename, block.position, "blocks do not ascend")
+            raise CorruptTableError(filename, position, "blocks do not ascend")
         last = keys[-1]
         if last < start:
             continue
@@ -277,5 +297,5 @@ def _chunks(
             if high - low < len(keys):
                 keys, records = keys[low:high], records[low:high]
             yield keys, records
-        if high < len(keys) or (stop is not None and last >= stop):
+        if stop is not None and last >= stop:
             return

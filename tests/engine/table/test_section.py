@@ -115,6 +115,40 @@ class TestBlocks:
         assert section.block_for(b"z") is None
 
 
+class TestScans:
+    def test_some_refs_are_read_without_the_whole_index(self, indexed: bytes) -> None:
+        """Neither a name in the gap between two blocks nor the end of the section needs it."""
+        blocks = section_blocks(indexed, REF)
+        used_whole = []
+        for i in range(1, len(blocks), 17):
+            for start in (blocks[i - 1].last_key + b"!", blocks[i].first_key):
+                section = refs_section(indexed)
+                found = [name for _, names, _ in section.values_from(start) for name in names]
+                assert found == [name for block in blocks[i:] for name in block.ref_values()[0]]
+                used_whole.append(section._flat is not None)
+        assert not any(used_whole[1::2])
+        # What is before the first block that an index block names, only the whole index tells.
+        assert sum(used_whole) < len(used_whole) / 2
+
+    def test_what_is_decoded_is_kept(self, indexed: bytes) -> None:
+        section = refs_section(indexed)
+        first = list(section.values_from(b"refs/heads/00680"))
+        again = list(section.values_from(b"refs/heads/00680"))
+        assert [names for _, names, _ in first] == [names for _, names, _ in again]
+        assert all(a[1] is b[1] and a[2] is b[2] for a, b in zip(first, again, strict=True))
+
+    def test_a_large_table_is_not_kept_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("dulwich_reftable.engine.table.ref_section._BYTES_DECODED", 1024)
+        section = refs_section(write(numbered(700), options=WriteOptions(block_size=128)))
+        for start in (b"", b"refs/"):
+            first, again = (list(section.values_from(start)) for _ in range(2))
+            assert first == again
+            assert not any(a[1] is b[1] for a, b in zip(first, again, strict=True))
+        assert section._values_at.cache_info().currsize == 0  # type: ignore[attr-defined]
+        list(section.values_from(b"refs/heads/00650"))
+        assert section._values_at.cache_info().currsize == 8  # type: ignore[attr-defined]
+
+
 class Ring(Assembly):
     """Four ref blocks of one ref each, to be indexed wrongly."""
 
