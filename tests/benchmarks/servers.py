@@ -1,8 +1,9 @@
 """Servers beside git's and dulwich's: ``python -m tests.benchmarks --server``.
 
 One repository is served by each server in turn, and git is the client. Each figure is the median
-of some runs, in wall seconds; the memory is the most that all processes of the server had resident
-at a time, seen by looking at ``/proc`` now and then, so it is told on Linux only.
+of some runs, in wall seconds. Of the server, ``/proc`` tells two more, on Linux only: the processor
+seconds of a run, which depend less on what else the machine does; and the most memory that all
+processes had resident at a time, seen by looking now and then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["compare"]
 
@@ -80,7 +82,7 @@ def compare(directory: Path, repository: Path | None, repeat: int, only: list[st
                 cell, failed = "failed", failed + 1
                 print(f"  {error}", file=sys.stderr)
             results.setdefault(case, {})[server] = cell
-    print("| wall seconds (the server's memory, MB) | " + " | ".join(_SERVERS) + " |")
+    print("| wall seconds (the server's processor seconds, MB) | " + " | ".join(_SERVERS) + " |")
     print("| --- |" + " --- |" * len(_SERVERS))
     for case, cells in results.items():
         print(f"| {case} | " + " | ".join(cells[server] for server in _SERVERS) + " |")
@@ -97,6 +99,7 @@ def _measure(
 ) -> str:
     times = []
     with _serving(root, command) as (port, watch):
+        spent = watch().seconds
         for number in range(repeat):
             shutil.rmtree(client, ignore_errors=True)
             client.mkdir()
@@ -104,15 +107,28 @@ def _measure(
             began = time.monotonic()
             timed()
             times.append(time.monotonic() - began)
-        memory = watch()
-    return f"{statistics.median(times):.2f} ({memory})"
+        server = watch()
+    spent = (server.seconds - spent) / repeat
+    return f"{statistics.median(times):.2f} ({spent:.2f}, {server.memory >> 20})"
+
+
+class _Usage(NamedTuple):
+    """What the processes of a server have used.
+
+    Attributes:
+      seconds: of processors, those of processes that have ended included
+      memory: bytes that are resident
+    """
+
+    seconds: float
+    memory: int
 
 
 @contextmanager
 def _serving(
     root: Path, command: Callable[[Path, int], list[str]]
-) -> Iterator[tuple[int, Callable[[], int]]]:
-    """Run a server; gives its port, and a function that tells its peak memory in MB."""
+) -> Iterator[tuple[int, Callable[[], _Usage]]]:
+    """Run a server; gives its port, and a function that tells its usage, with the peak memory."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
@@ -124,13 +140,16 @@ def _serving(
     def look() -> None:
         nonlocal peak
         while not ended.wait(0.05):
-            peak = max(peak, _resident(process.pid))
+            peak = max(peak, _usage(process.pid).memory)
+
+    def tell() -> _Usage:
+        return _Usage(_usage(process.pid).seconds, peak)
 
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
         _wait_for(port, process)
-        yield port, lambda: peak >> 20
+        yield port, tell
     finally:
         ended.set()
         watcher.join()
@@ -154,17 +173,20 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
 
 
-def _resident(session: int) -> int:
-    """Sum the resident memory of the processes of a session, in bytes."""
-    total = 0
+def _usage(session: int) -> _Usage:
+    """Sum what the processes of a session use."""
+    ticks = pages = 0
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue  # it has ended
         if int(fields[3]) == session:
-            total += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-    return total
+            ticks += sum(map(int, fields[11:15]))
+            pages += int(fields[21])
+    if not ticks:
+        return _Usage(0, 0)
+    return _Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _git(*args: str, stdin: bytes = b"") -> bytes:
