@@ -38,6 +38,8 @@ _JUST_NOW = 2_000_000_000
 """Nanoseconds within which two changes of a directory may leave it with the same time."""
 _MANY_PAGES = 1 << 14
 """Objects looked at, each on a page of its own, after which the pages are dropped: 64 MiB."""
+_LOOKS = 3
+"""How often an object is looked for, because packs and files may change meanwhile."""
 _WORTH_A_LIST = 8
 """Objects whose files cost as much to look for as to list their directory."""
 
@@ -291,7 +293,7 @@ class ObjectReader:
                 return found[0].size_at(found[1])
             except BROKEN:
                 pass
-        return len(self.store.get_raw(ObjectID(oid))[1])
+        return len(self._read_from_store(oid)[1])
 
     def get_raw(self, oid: bytes) -> tuple[int, bytes]:
         """Read an object.
@@ -308,6 +310,16 @@ class ObjectReader:
                 return found[0].read(found[1])
             except BROKEN:
                 pass
+        return self._read_from_store(oid)
+
+    def _read_from_store(self, oid: bytes) -> tuple[int, bytes]:
+        for _ in range(_LOOKS - 1 if self._disks else 0):
+            try:
+                return self.store.get_raw(ObjectID(oid))
+            except KeyError:
+                # dulwich looks into packs first, then for a file. Meanwhile git may have put the
+                # object from its file into a pack.
+                continue
         return self.store.get_raw(ObjectID(oid))
 
 

@@ -182,3 +182,29 @@ def test_more_packs_than_are_opened(
         assert {oid: reader.type_of(oid) for oid in types} == types
         tags = {oid for oid, kind in types.items() if kind == Tag.type_num}
         assert reader.tags_among([*types, *absent(500)]) == tags
+
+
+def test_an_object_that_is_packed_while_it_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no longer a file when dulwich has looked into the packs, and is found all the same."""
+    git = Git.init(tmp_path / "git")
+    git.run("commit", "-q", "--allow-empty", "-m", "one")
+    oid = git.run("rev-parse", "HEAD").strip()
+    with dr.Repo(str(git.path)) as repo, ObjectReader(repo.object_store) as reader:
+        look = repo.object_store.get_raw
+        looks: list[bytes] = []
+
+        def miss(name: bytes) -> tuple[int, bytes]:
+            looks.append(name)
+            if len(looks) > 1:
+                return look(name)
+            git.run("repack", "-adq")
+            raise KeyError(name)
+
+        monkeypatch.setattr(repo.object_store, "get_raw", miss)
+        assert reader.get_raw(oid)[0] == Commit.type_num
+        looks[:] = [b""]
+        with pytest.raises(KeyError):
+            reader.get_raw(b"1" * 40)
+        assert len(looks) < 5

@@ -64,11 +64,15 @@ def test_bitmaps_tell_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     world.grow(120, 5)
     git.run("repack", "-Adbq")  # what no ref reaches becomes loose
     world.grow(20, 3)  # since the bitmaps were written
+    tree = git.run("rev-parse", "main:").strip()
+    base = git.run("commit-tree", "-m", "base", tree).strip()
+    side = git.run("commit-tree", "-m", "side", "-p", base, tree).strip()
+    merge = git.run("commit-tree", "-m", "merge", "-p", base, "-p", side, tree).strip()
     listed = git.run("cat-file", "--batch-all-objects", "--batch-check").splitlines()
     kinds = {line.split()[0]: line.split()[1] for line in listed}
     commits = [oid for oid, kind in kinds.items() if kind == b"commit"]
     clones = [git.run("for-each-ref", "--format=%(objectname) %(*objectname)").split()]
-    clones += [draw.sample(commits, 2) for _ in range(4)]
+    clones += [[merge], *(draw.sample(commits, 2) for _ in range(4))]
     with dr.Repo(str(git.path)) as repo:
         store = ObjectReader(repo.object_store)
         assert store.bitmap() is not None

@@ -60,21 +60,20 @@ def reach_by_bitmaps(
 
     queue = CommitQueue()
     others: list[bytes] = []
-    pending = list(commits)
+    for oid in commits:
+        queue.push(history.time(oid), oid)
     try:
-        while pending or queue:
-            for oid in pending:
-                queue.push(history.time(oid), oid)
+        while queue:
             oid = queue.pop()[1]
             name = a2b_hex(oid)
-            pending = []
             if is_reached(name):
                 continue
             if name in bitmaps:
                 reached |= bitmaps[name]
-            else:
-                others.append(oid)
-                pending = list(history.parents(oid))
+                continue
+            others.append(oid)
+            for parent in history.parents(oid):
+                queue.push(history.time(parent), parent)
         kept = reached & bitmaps.of_kinds(kinds)
     except ValueError:  # a bitmap is broken
         return None
