@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
 """A small server for smart HTTP: :class:`.web.Application` on the standard library's server.
 
-Each connection carries one request. The head of the request is limited in time and size, and its
-framing is checked strictly. The application gets the body as a stream that ends with the request.
+The head of a request is limited in time and size, and its framing is checked strictly. The
+application gets the body as a stream that ends with the request.
+
+A connection of HTTP/1.1 stays open for another request, unless the client or the end of the server
+is against it. It does so only if it is clear where the next one begins: after an answer that was
+sent whole, and a body that was read, or soon can be. A client whose connection is waiting so counts
+for no limit, and is cut off first when others come.
 """
 
 from __future__ import annotations
@@ -17,6 +22,8 @@ from wsgiref.handlers import SimpleHandler
 from wsgiref.headers import Headers
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from dulwich.errors import GitProtocolError
+
 from ..access import Access
 from ..errors import RefusedError, describe, printable
 from ..folder import AnyFolder
@@ -29,6 +36,7 @@ from .web import Application
 __all__ = ["HTTPGitServer"]
 
 _LARGEST_HEAD = 1 << 16
+_MOST_PIECES_LEFT = 16
 
 
 class HTTPGitServer(Server, WSGIServer):
@@ -45,6 +53,8 @@ class HTTPGitServer(Server, WSGIServer):
     """
 
     scheme = section = "http"
+    keep_alive = 15.0
+    """Seconds for which a connection waits for another request; 0 to close it."""
 
     def __init__(
         self,
@@ -107,46 +117,77 @@ class _Request(PatientHandler, WSGIRequestHandler):
     # A client whose version cannot be read still understands an answer with a head.
     default_request_version = "HTTP/1.0"
 
+    # What the parser of the standard library goes by; the answers are _Handler's.
+    protocol_version = "HTTP/1.1"
+    server: HTTPGitServer
+
     def handle(self) -> None:
-        """Serve it."""
+        """Serve its requests, one after the other."""
         stream = self.rfile
+        while self._serve(stream) and self.await_request(stream, self.server.keep_alive):
+            pass
+
+    def handle_expect_100(self) -> bool:
+        """Do nothing yet: whether the body is wanted is not known."""
+        return True
+
+    def _serve(self, stream: io.BufferedReader) -> bool:
+        """Serve one request; tells whether another one may follow."""
         try:
             self.rfile = _Head(stream)
             try:
                 self.raw_requestline = self.rfile.readline()
                 if not self.raw_requestline:
-                    return
+                    return False
                 if not self.parse_request():  # the parser has answered
                     self.linger()
-                    return
+                    return False
                 if len(self.requestline.split()) < 3:  # HTTP/0.9, which has no heads
-                    self._refuse(400, "Bad Request")
-                    return
+                    return self._refuse(400, "Bad Request")
             except LineTooLong:
-                self._refuse(431, "Request Header Fields Too Large")
-                return
+                return self._refuse(431, "Request Header Fields Too Large")
             finally:
                 self.rfile = stream
         except (TimeoutError, RefusedError):
-            self._refuse(408, "Request Timeout")
-            return
+            return self._refuse(408, "Request Timeout")
         body = self._body(stream)
         if body is None:
-            return
-        self.begin_request()
+            return False
+        address = str(self.client_address[0])
+        if self.server.trusts_proxy:
+            address = self._forwarded_for() or address
+        reason = self.server.request_begins(self.request, address)
+        if reason is not None:
+            self.wfile.write(self.server.busy(reason))
+            self.linger()
+            return False
+        self.patience.end_head()
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         environ = {
             **self.get_environ(),
             "wsgi.input_terminated": True,
+            "REMOTE_ADDR": address,
             "REMOTE_PORT": str(self.client_address[1]),
         }
-        if cast(Server, self.server).trusts_proxy:
-            environ["REMOTE_ADDR"] = self._forwarded_for() or environ["REMOTE_ADDR"]
         handler = _Handler(body, cast(Any, self.wfile), self.get_stderr(), environ)
+        handler.may_go_on = self._may_go_on()
         if str(environ["PATH_INFO"]).endswith("/git-upload-pack"):
             handler.before_write = self.time_left
         handler.run(cast(Any, self.server).get_app())
+        return handler.may_go_on and handler.is_finished and self._reads_rest_of(body)
+
+    def _may_go_on(self) -> bool:
+        is_new = self.request_version == "HTTP/1.1" and not self.close_connection
+        return is_new and self.server.keep_alive > 0 and self.server.keeps_connections
+
+    def _reads_rest_of(self, body: io.BufferedReader) -> bool:
+        """Read what the application has left of the body, if it is there and not much."""
+        self.patience.hurry()
+        try:
+            return any(not body.read1() for _ in range(_MOST_PIECES_LEFT))
+        except (OSError, GitProtocolError):
+            return False
 
     def _forwarded_for(self) -> str | None:
         """Give the address that the proxy has added; the client can write those before it."""
@@ -173,12 +214,14 @@ class _Request(PatientHandler, WSGIRequestHandler):
             return None
         return io.BufferedReader(Limited(stream, int(lengths[0]) if lengths else 0))
 
-    def _refuse(self, code: int, reason: str) -> None:
+    def _refuse(self, code: int, reason: str) -> bool:
+        """Refuse a request, and the connection with it."""
         self.request_version = "HTTP/1.0"
         self.requestline = getattr(self, "requestline", "")
         self.command = ""
         self.send_error(code, reason)
         self.linger()
+        return False
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log a request that is not HTTP, of which the application knows nothing."""
@@ -201,7 +244,14 @@ class _Handler(SimpleHandler):
 
     An answer whose length is not known is sent in chunks. HTTP would let it end with the
     connection, but libgit2 takes that for a broken answer.
+
+    Attributes:
+      may_go_on: whether the connection may stay open for another request
+      is_finished: whether the answer was sent whole
     """
+
+    may_go_on = False
+    is_finished = False
 
     # The request must not see the environment of the process, which might hold REMOTE_USER.
     os_environ: dict[str, str] = {}  # noqa: RUF012
@@ -214,14 +264,16 @@ class _Handler(SimpleHandler):
     def cleanup_headers(self) -> None:
         """Say where the answer ends."""
         super().cleanup_headers()
-        self.headers["Connection"] = "close"
+        if not self.may_go_on:
+            self.headers["Connection"] = "close"
         if "Content-Length" not in self.headers and self.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
             self.headers["Transfer-Encoding"] = "chunked"
 
     def send_headers(self) -> None:
         """Send the head of the answer; what follows is its body."""
         super().send_headers()
-        self._in_chunks = "Transfer-Encoding" in self.headers
+        has_body = self.environ["REQUEST_METHOD"] != "HEAD"
+        self._in_chunks = has_body and "Transfer-Encoding" in self.headers
 
     def write(self, data: bytes) -> None:
         """Write a part of the answer, in time."""
@@ -240,6 +292,7 @@ class _Handler(SimpleHandler):
         if self._in_chunks:
             self._in_chunks = False
             self._write(b"0\r\n\r\n")
+        self.is_finished = True
 
     def log_exception(self, exc_info: Any) -> None:
         """Log an error that the application did not see, in a line."""

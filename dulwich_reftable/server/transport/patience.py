@@ -46,6 +46,15 @@ class Patience:
         self.is_in_head = False
         self.left = self.limit
 
+    def begin_head(self, limit: float) -> None:
+        """Wait for a request: its whole head has to come within so many seconds."""
+        self.is_in_head = True
+        self.left = min(self.limit, limit)
+
+    def hurry(self) -> None:
+        """Wait only for a moment any more."""
+        self.begin_head(_LINGER)
+
     def spend(self, seconds: float, received: int) -> None:
         """Subtract a wait.
 
@@ -73,11 +82,14 @@ class PatientHandler(StreamRequestHandler):
         super().setup()
         self.rfile.close()
         self.patience = Patience(self.server.idle_timeout)
+        self._set_deadline()
+        self.incoming = _Incoming(self.connection, self.patience, self.before_wait, self.time_left)
+        self.rfile = io.BufferedReader(self.incoming, 1 << 16)
+
+    def _set_deadline(self) -> None:
         limit = self.server.deadline
         self._ends = float("inf") if limit is None else time.monotonic() + limit
         self._is_late = False
-        self.incoming = _Incoming(self.connection, self.patience, self.before_wait, self.time_left)
-        self.rfile = io.BufferedReader(self.incoming, 1 << 16)
 
     def time_left(self) -> float:
         """Give the seconds that are left of the deadline.
@@ -94,16 +106,28 @@ class PatientHandler(StreamRequestHandler):
     def before_wait(self) -> None:
         """Called before each wait for the client."""
 
-    def begin_request(self) -> None:
-        """Tell the server that the request of the client is complete."""
-        self.patience.end_head()
-        self.server.request_begins(self.request)
+    def await_request(self, stream: io.BufferedReader, seconds: float) -> bool:
+        """Wait for another request on the connection.
+
+        Args:
+          stream: of the client's bytes
+          seconds: how long
+        Returns: whether one has begun
+        """
+        self.patience.begin_head(seconds)
+        self._ends = float("inf")
+        try:
+            if not self.server.request_is_awaited(self.request) or not stream.peek(1):
+                return False
+        except OSError:  # too late, or cut off
+            return False
+        self.patience.begin_head(self.patience.limit)
+        self._set_deadline()
+        return True
 
     def linger(self) -> None:
         """Read on for a moment: closing at once could destroy the answer on its way."""
-        patience = self.patience
-        patience.is_in_head = True
-        patience.left = min(patience.limit, _LINGER)
+        self.patience.hurry()
         try:
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)

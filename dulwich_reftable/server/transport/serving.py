@@ -3,10 +3,10 @@
 
 Each connection has a thread, and the number of connections is limited. At the limit, the server
 closes the connection that has been idle longest without a request, so idle clients cannot keep
-others out. If all connections have requests, the new client is told that the server is busy. Its
-connection stays open until the client has gone, or for a few seconds, because closing a connection
-before its request is read can destroy the answer. A shutdown waits for running requests, for a
-limited time.
+others out; those that wait for another request come first. If all connections have requests, the
+new client is told that the server is busy. Its connection stays open until the client has gone, or
+for a few seconds, because closing a connection before its request is read can destroy the answer. A
+shutdown waits for running requests, for a limited time.
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         # The time when each was accepted; None when its request is complete.
         self._connections: dict[Any, float | None] = {}
         self._places: dict[Any, int] = {}
+        self._waiting: set[Any] = set()  # for another request
+        self._is_ending = False
         self._changed = threading.Condition()
         self.out_of_memory: Callable[[], object] = lambda: None
         self._turned_away: deque[tuple[float, Any]] = deque()
@@ -145,13 +147,14 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """Serve a connection in a new thread, unless the server is busy."""
         address = str(client_address[0])
         with self._changed:
-            reason = self._objection(address)
+            reason = self._objection()
+            if reason is None and not self.trusts_proxy:
+                reason = self._enter(request, address)
             if reason is None:
                 self._connections[request] = time.monotonic()
-                self._places[request] = self.seat.enter(address)
             else:
                 self.seat.count_turned_away()
-            self.seat.connections = len(self._connections)
+            self._tell_seat()
         if reason is not None:
             log.warning("%s turned away: %s", address, reason)
             self._turn_away(request, reason)
@@ -159,16 +162,24 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         request.settimeout(self.idle_timeout)
         super().process_request(request, client_address)
 
-    def _objection(self, address: str) -> str | None:
-        """Give the reason not to serve a client; None if there is none."""
+    def _objection(self) -> str | None:
+        """Give the reason not to serve any other client; None if there is none."""
+        if len(self._connections) < self.max_connections or self._cut_idle():
+            return None
+        return "too many connections"
+
+    def _enter(self, request: Any, address: str) -> str | None:
+        """Count a connection of an address; gives the reason not to serve it, if there is one."""
         if self.rate is not None and self.seat.is_too_fast(address, self.rate):
             return "too many connections a second from your address"
         most = self.max_per_address
         if most is not None and self.seat.count(address) >= most:
             return "too many connections from your address"
-        if len(self._connections) < self.max_connections or self._cut_idle():
-            return None
-        return "too many connections"
+        self._places[request] = self.seat.enter(address)
+        return None
+
+    def _tell_seat(self) -> None:
+        self.seat.connections = len(self._connections) - len(self._waiting)
 
     def busy(self, reason: str) -> bytes:
         """Give the answer to a client that is turned away.
@@ -187,19 +198,56 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             log.warning("out of memory")
             self.out_of_memory()
 
-    def request_begins(self, request: Any) -> None:
-        """Mark a connection as having a request, so that it is not closed as idle."""
+    def request_begins(self, request: Any, address: str) -> str | None:
+        """Mark a connection as having a request, so that it is not closed as idle.
+
+        Args:
+          request: the connection
+          address: of the client
+        Returns: the reason not to serve it, if there is one
+        """
         with self._changed:
             if request in self._connections:
                 self._connections[request] = None
+            self._waiting.discard(request)
+            reason = None
+            if request not in self._places:  # behind a proxy, or not the first request
+                reason = self._enter(request, address)
+            if reason is not None:
+                self.seat.count_turned_away()
+            self._tell_seat()
+        if reason is not None:
+            log.warning("%s turned away: %s", address, reason)
+        return reason
+
+    def request_is_awaited(self, request: Any) -> bool:
+        """Mark a connection as waiting for another request; tell whether it may."""
+        with self._changed:
+            if self._is_ending or request not in self._connections:
+                return False
+            self._connections[request] = time.monotonic()
+            self._waiting.add(request)
+            self.seat.leave(self._places.pop(request, -1))
+            self._tell_seat()
+        return True
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether connections may wait for another request."""
+        return not self._is_ending
 
     def _cut_idle(self) -> bool:
         """Close the connection that has been idle longest; tell whether there was one."""
-        silent = [(since, key) for key, since in self._connections.items() if since is not None]
-        since, request = min(silent, key=lambda pair: pair[0], default=(0.0, None))
-        if request is None or time.monotonic() - since < self.youth:
+        silent = [
+            (key not in self._waiting, since, key)
+            for key, since in self._connections.items()
+            if since is not None
+        ]
+        is_new, since, request = min(silent, key=lambda one: one[:2], default=(True, 0.0, None))
+        if request is None or (is_new and time.monotonic() - since < self.youth):
             return False
         del self._connections[request]
+        self._waiting.discard(request)
         _cut(request)
         return True
 
@@ -236,8 +284,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().shutdown_request(request)
         with self._changed:
             self._connections.pop(request, None)
+            self._waiting.discard(request)
             self.seat.leave(self._places.pop(request, -1))
-            self.seat.connections = len(self._connections)
+            self._tell_seat()
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -254,6 +303,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.seat.stop()
         deadline = time.monotonic() + self.grace
         with self._changed:
+            self._is_ending = True
+            for request in self._waiting:
+                _cut(request)
             self._changed.wait_for(lambda: not self._connections, self.grace)
             left = list(self._connections)
         for request in left:

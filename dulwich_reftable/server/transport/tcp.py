@@ -94,7 +94,8 @@ class _Request(PatientHandler):
         try:
             with telling(proto):
                 service, args = self._command(proto)
-                self.begin_request()
+                self.patience.end_head()
+                self.server.request_begins(self.request, self._done.client)
                 path = args[0].decode("utf-8", "surrogateescape")
                 self._done.service = service.decode("latin-1")
                 self._done.repository = path

@@ -237,6 +237,23 @@ MUTATIONS = (
         ("server/test_body.py", "server/test_hostile.py"),
     ),
     Mutation(
+        "next-request-inside-of-a-body",
+        "server/transport/httpd.py",
+        "handler.is_finished and self._reads_rest_of(body)",
+        "handler.is_finished",
+        "what a client sends as a body is taken for its next request",
+        ("server/test_keep_alive.py",),
+    ),
+    Mutation(
+        "waiting-connections-count",
+        "server/transport/serving.py",
+        "            self._waiting.add(request)\n"
+        "            self.seat.leave(self._places.pop(request, -1))\n",
+        "            self._waiting.add(request)\n",
+        "clients that keep their connections use up what their address may have",
+        ("server/test_keep_alive.py",),
+    ),
+    Mutation(
         "trickle",
         "server/transport/patience.py",
         "earned = 0.0 if self.is_in_head else received / SLOWEST",
