@@ -34,7 +34,7 @@ _searches: "set[tuple[str, int]]" = set()
 """The modules that are being looked for, and the threads that look for them."""
 
 _opening: "set[int]" = set()
-"""Ids of the repositories whose constructors are running."""
+"""Ids of repositories whose constructors are running, and have not read the configuration yet."""
 
 _has_backend = "GIT_REFERENCE_BACKEND" in os.environ
 """Whether refs may be elsewhere than the configuration says; looked up once, to save time."""
@@ -237,28 +237,30 @@ def _constructing(original: _Original) -> "Any":
     """Stand in for ``Repo.__init__``.
 
     Once it is known that the repository has reftables, dulwich's constructor is given up, and that
-    of the package's patches starts over. It has done nothing yet but to find the directory.
+    of the package's patches starts over. It has done nothing yet but to find the directory. For
+    files, this is fast: the lock is taken only if nobody has looked at the configuration.
     """
 
     def __init__(self: "Any", *args: "Any", **kwargs: "Any") -> None:
-        with _lock:  # not while another thread is putting the patches in place
-            is_stock = original.replacement is None and _is_waiting and not _is_ours(self)
-        if is_stock:
-            _opening.add(id(self))
+        if original.replacement is None and _is_waiting and not _is_ours(self):
+            number = id(self)
+            _opening.add(number)
             try:
                 original.function(self, *args, **kwargs)
             except _ReftableFound:
                 _install()
             except Exception:
-                with _lock:
+                with _lock:  # not while another thread is putting the patches in place
                     if original.replacement is None:
                         raise
             else:
+                if number not in _opening:
+                    return  # get_config has seen that it is on files
                 with _lock:
                     if original.replacement is None:
                         return
             finally:
-                _opening.discard(id(self))
+                _opening.discard(number)
             # It has reftables, or another thread has installed the patches meanwhile.
         original.current(self, *args, **kwargs)
 
@@ -276,8 +278,10 @@ def _configuring(original: _Original) -> "Any":
 
     def get_config(self: "Any") -> "Any":
         config = original.current(self)
-        if id(self) in _opening and _is_waiting and _may_be_reftable(config):
-            raise _ReftableFound
+        if _opening and id(self) in _opening:
+            if _may_be_reftable(config):
+                raise _ReftableFound
+            _opening.discard(id(self))
         return config
 
     return get_config
@@ -286,13 +290,14 @@ def _configuring(original: _Original) -> "Any":
 def _may_be_reftable(config: "Any") -> bool:
     if _has_backend:
         return True
-    for section in config.sections():
-        if section[0].lower() == b"extensions":  # most have none, and asking for items takes longer
-            return any(
-                name.lower() == b"reftable" or (name.lower() == b"refstorage" and value != b"files")
-                for name, value in config.items((b"extensions",))
-            )
-    return False
+    try:
+        extensions = config[(b"extensions",)]  # twice as fast as to look at all sections
+    except KeyError:
+        return False
+    return any(
+        name.lower() == b"reftable" or (name.lower() == b"refstorage" and value != b"files")
+        for name, value in extensions.items()
+    )
 
 
 def _install() -> None:

@@ -25,14 +25,11 @@ FAKES = {
     "dulwich/repo.py": """
 class Config:
     def __init__(self, root):
-        self.root = root
+        self.ref_storage = {"files": b"files", "reftable": b"reftable"}[root]
 
-    def sections(self):
-        return [(b"core",), (b"Extensions",)]
-
-    def items(self, section):
+    def __getitem__(self, section):
         assert section == (b"extensions",)
-        return [(b"refStorage", {"files": b"files", "reftable": b"reftable"}[self.root])]
+        return {b"refStorage": self.ref_storage}
 
 class Repo:
     kind = "stock"

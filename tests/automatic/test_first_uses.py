@@ -36,18 +36,18 @@ def environment(tmp_path_factory: pytest.TempPathFactory, packages: list[str]) -
     return made
 
 
-@pytest.fixture(scope="module")
-def outcomes(environment: Environment) -> dict[str, str]:
+def test_a_program_that_knows_nothing_of_us(
+    environment: Environment, subtests: pytest.Subtests
+) -> None:
+    """One process does all: one each would be dear, and so would one a worker of pytest-xdist."""
     places = [environment.root / name for name in ("files", "reftable", "temporary")]
     places[-1].mkdir()
     *_, printed = environment.print_of(first_uses.__file__, *places)
-    found: dict[str, str] = json.loads(printed)
-    return found
-
-
-@pytest.mark.parametrize("name", ["on_files", *first_uses.USES])
-def test_a_program_that_knows_nothing_of_us(outcomes: dict[str, str], name: str) -> None:
-    assert outcomes[name] == ""
+    outcomes: dict[str, str] = json.loads(printed)
+    assert outcomes.keys() == {"on_files", *first_uses.USES}
+    for name, outcome in outcomes.items():
+        with subtests.test(name):
+            assert outcome == ""
 
 
 def test_every_patch_is_stood_in_for() -> None:
