@@ -95,6 +95,14 @@ MUTATIONS = (
         ("automatic/test_start.py",),
     ),
     Mutation(
+        "opened-while-installing",
+        "automatic/dulwich_reftable_stand_ins.py",
+        "                if number not in _opening:\n",
+        "                if True:\n",
+        "a repository that is opened while another thread installs has no refs",
+        ("automatic/test_start.py",),
+    ),
+    Mutation(
         "changed-file-is-overwritten",
         "automatic/site_files.py",
         "_checksum(data[comment.end() :]) != comment[2].decode()",
