@@ -11,7 +11,7 @@ from dulwich.refs import DiskRefsContainer, Ref
 from ..config.format_watch import FormatWatch
 from ..refs.writer import Logger
 
-__all__ = ["WatchedFilesRefs"]
+__all__ = ["WatchedFilesRefs", "loose_refs"]
 
 
 class WatchedFilesRefs(DiskRefsContainer):
@@ -49,3 +49,23 @@ class WatchedFilesRefs(DiskRefsContainer):
         """Get contents of the packed-refs file; raises as :meth:`check_format`."""
         self.check_format()
         return super().get_packed_refs()
+
+
+class _LooseRefs(DiskRefsContainer):
+    """The refs that have a file of their own."""
+
+    def get_packed_refs(self) -> dict[Ref, ObjectID]:
+        """Get no refs, instead of reading the packed-refs file."""
+        return {}
+
+
+def loose_refs(refs: DiskRefsContainer) -> dict[bytes, bytes]:
+    """Read HEAD and the refs below ``refs/`` that have a file of their own.
+
+    Args:
+      refs: those of a repository
+    Returns: by their names the values, hex object ids and symrefs; a broken file may give anything
+    """
+    loose = _LooseRefs(refs.path, refs.worktree_path)
+    values = ((name, loose.read_loose_ref(name)) for name in loose.allkeys())
+    return {name: value for name, value in values if value}

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 from dulwich.protocol import Protocol
+from dulwich.refs import DiskRefsContainer, Ref
 from support.git import Git, requires_git
 from support.memory import measured
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.format.records import RefRecord
 from dulwich_reftable.objects.reader import ObjectReader
-from dulwich_reftable.server.advertised_refs import pin_refs
 from dulwich_reftable.server.hidden_refs import HiddenRefs
 from dulwich_reftable.server.history import History, is_ancestor, is_reachable
+from dulwich_reftable.server.pinned_refs import pin_refs
 from dulwich_reftable.server.ref_advertisement import advertise, list_refs
 from dulwich_reftable.server.upload_pack.shallow import cut_by_depth, cut_by_revisions
 
@@ -57,7 +58,9 @@ def test_refs_are_looked_up_by_chunks(
     tmp_path: Path, ref_format: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of objects of all kinds, in packs and outside, the same is told as by git."""
-    monkeypatch.setattr("dulwich_reftable.server.advertised_refs._CHUNK", size)
+    for room in ("snapshot_refs", "copied_refs"):
+        monkeypatch.setattr(f"dulwich_reftable.server.{room}.CHUNK", size)
+    monkeypatch.setattr("dulwich_reftable.repo.packed_refs._PIECE", size)
     git = Git.init(tmp_path / "mixed", ref_format=ref_format)
     git.run("commit", "--quiet", "--allow-empty", "-m", "one")
     git.run("tag", "-a", "-m", "packed", "b-packed")
@@ -112,14 +115,14 @@ def test_symrefs_in_files_that_turn_in_a_circle(
     git.run("symbolic-ref", "refs/x/one", "refs/x/two")
     git.run("symbolic-ref", "refs/x/two", "refs/heads/main")
     with dr.Repo(str(git.path)) as repo:
-        stored = repo.refs.read_ref
+        stored = DiskRefsContainer.read_loose_ref
 
-        def read(name: bytes) -> bytes | None:
+        def read(refs: DiskRefsContainer, name: Ref) -> bytes | None:
             if name == b"refs/x/two":
                 git.run("symbolic-ref", "refs/x/two", "refs/x/one")
-            return stored(name)
+            return stored(refs, name)
 
-        monkeypatch.setattr(repo.refs, "read_ref", read)
+        monkeypatch.setattr(DiskRefsContainer, "read_loose_ref", read)
         advertised = pin_refs(repo.refs, ObjectReader(repo.object_store), HiddenRefs([]))
         assert [ref.name for chunk in advertised.refs() for ref in chunk] == [b"refs/heads/main"]
         assert advertised.find(b"refs/x/one") is None

@@ -31,10 +31,10 @@ from dulwich.protocol import (
 from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
 
 from ...refs.container import ReftableRefsContainer
-from ..advertised_refs import pin_refs
 from ..connection import Connection
 from ..creation import AnyCreation, UnbornRepo
 from ..errors import PackError, RefusedError, describe, printable, telling
+from ..pinned_refs import pin_refs
 from ..pkt_lines import FLUSH, read_line
 from ..service import Service
 from .commands import Command, Policy, pending, refuse

@@ -35,9 +35,10 @@ from dulwich.protocol import (
 )
 from dulwich.server import UploadPackHandler as DulwichUploadPackHandler
 
-from ..advertised_refs import AdvertisedRefs, pin_refs
+from ..advertised_refs import AdvertisedRefs
 from ..errors import RefusedError, telling
 from ..history import is_reachable
+from ..pinned_refs import pin_refs
 from ..pkt_lines import FLUSH, read_line
 from ..service import Service
 from .filters import parse_filter

@@ -125,7 +125,7 @@ MUTATIONS = (
     ),
     Mutation(
         "hidden-tips-can-be-asked-for",
-        "server/advertised_refs.py",
+        "server/snapshot_refs.py",
         "            if (hidden_too or name not in self._hidden) and ",
         "            if ",
         "whoever guesses an object id gets what is hidden",
