@@ -18,8 +18,9 @@ from typing import TypeVar
 from ..errors import CorruptTableError
 from .coding import decode_uint24, decode_varint
 from .index_scan import index_records, skip_positions
-from .layout import INDEX, LOG, OBJ, REF, TYPES, Layout
+from .layout import LOG, OBJ, REF, TYPES, Layout
 from .log_scan import LogText, log_entries
+from .obj_scan import seek_obj, skip_objs
 from .records import (
     LogRecord,
     ObjRecord,
@@ -142,17 +143,17 @@ class Block:
         restarts = self.restarts
         start = restarts[i]
         end = restarts[i + 1] if i + 1 < len(restarts) else self.restart_offset
-        if self.kind in (REF, INDEX):
+        if self.kind == LOG:
+            behind = next(at for _, _, at in self._walk(self._skip_log, start) if at >= end)
+        else:
             try:
                 if self.kind == REF:
                     behind = skip_refs(self.data, start, end, self.layout.hash_size)
                 else:
-                    behind = skip_positions(self.data, start, end)
+                    skip = skip_objs if self.kind == OBJ else skip_positions
+                    behind = skip(self.data, start, end)
             except (IndexError, ValueError) as error:
                 raise self._corrupt(str(error) or "record is cut short", start) from error
-        else:
-            skip: _Decode[object] = self._skip_log if self.kind == LOG else decode_obj
-            behind = next(at for _, _, at in self._walk(skip, start) if at >= end)
         if behind != end:
             raise self._corrupt("records do not agree with the restarts", start)
         self._sound_runs.add(i)
@@ -228,10 +229,8 @@ class Block:
 
     def seek_obj(self, prefix: bytes) -> ObjRecord | None:
         """Find, in an obj block, the first record that is not before an abbreviated object id."""
-        for key, record, _ in self._walk(decode_obj, self._restart_before(prefix)):
-            if key >= prefix:
-                return record
-        return None
+        start = self._restart_before(prefix)
+        return seek_obj(self.layout, self.data, start, self.restart_offset, self.position, prefix)
 
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
         """Find the refs in this block whose value or peeled value is an object.

@@ -39,6 +39,7 @@ __all__ = [
     "log_key",
     "make_record",
     "skip_log",
+    "skip_obj",
     "skip_ref",
 ]
 
@@ -357,6 +358,23 @@ def decode_obj(prefix: bytes, cnt_3: int, data: bytes, pos: int) -> tuple[ObjRec
         position += delta
         positions.append(position)
     return ObjRecord(prefix, tuple(positions)), pos
+
+
+def skip_obj(cnt_3: int, data: bytes, pos: int) -> int:
+    """Give the position behind an obj record's value, without decoding it.
+
+    Raises:
+      IndexError, ValueError: if the value is malformed
+    """
+    count = cnt_3
+    if not count:
+        count, pos = decode_varint(data, pos)
+    while count:
+        while data[pos] > 0x7F:
+            pos += 1
+        pos += 1
+        count -= 1
+    return pos
 
 
 def decode_string(data: bytes, pos: int) -> tuple[bytes, int]:

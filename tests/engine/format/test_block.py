@@ -162,6 +162,7 @@ class TestOthers:
         for prefix in (b"\0\0", b"zy", b"zzz", b"\xff\xff"):
             expected = next((r for r in records if r.prefix >= prefix), None)
             assert block.seek_obj(prefix) == expected
+        block.check_restarts()
 
     @given(st.sets(names, min_size=1, max_size=60), restart_intervals, st.lists(names))
     def test_index(self, drawn: set[bytes], interval: int, asked: list[bytes]) -> None:
@@ -172,6 +173,7 @@ class TestOthers:
             assert writer.add(key, 0, encode_varint(position))
         block = Block(layout_of(writer.finish()), 0)
         assert block.index_records() == (keys, positions)
+        block.check_restarts()
         for key in [*keys, *asked]:
             for near in (key, key + b"\0", key[:-1]):
                 following = [at for k, at in zip(keys, positions, strict=True) if k >= near]
