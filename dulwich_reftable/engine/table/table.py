@@ -92,15 +92,12 @@ class Table:
             at = end + header_size + 8 * i
             raise CorruptTableError(filename, at, f"position {starts[i]} is behind the blocks")
 
-        self.layout = layout = Layout(
-            filename,
-            buffer,
-            header_size,
-            self.block_size,
-            self.hash_size,
-            self.min_update_index,
-            end,
+        block_size, hash_size, base = self.block_size, self.hash_size, self.min_update_index
+        # Calling the class takes longer.
+        layout: Layout = tuple.__new__(
+            Layout, (filename, buffer, header_size, block_size, hash_size, base, end)
         )
+        self.layout = layout
         first = head[header_size] if end > header_size else 0
         self.obj_id_length = 0
         self.refs: RefSection | None = None
