@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from ..errors import CorruptTableError
 from .coding import decode_uint24, decode_varint
-from .index_scan import index_records, skip_positions
+from .index_scan import index_records, seek_index, skip_positions
 from .layout import LOG, OBJ, REF, TYPES, Layout
 from .log_scan import LogText, log_entries
 from .obj_scan import seek_obj, skip_objs
@@ -222,10 +222,8 @@ class Block:
 
     def seek_index(self, key: bytes) -> int | None:
         """Find, in an index block, the position of the block that would hold ``key``."""
-        for last_key, position, _ in self._walk(_decode_position, self._restart_before(key)):
-            if last_key >= key:
-                return position
-        return None
+        start = self._restart_before(key)
+        return seek_index(self.layout, self.data, start, self.restart_offset, self.position, key)
 
     def seek_obj(self, prefix: bytes) -> ObjRecord | None:
         """Find, in an obj block, the first record that is not before an abbreviated object id."""
