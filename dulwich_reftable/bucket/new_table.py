@@ -17,6 +17,7 @@ from typing import IO
 from ..engine.errors import ReftableError, StorageError
 from .current import CurrentHead
 from .head import LONGEST_END, Ends, ListedTable, table_digest
+from .requests import is_ending
 
 __all__ = ["TABLES", "WHOLE", "BucketTable", "table_key"]
 
@@ -148,8 +149,9 @@ class BucketTable:
         self._close()
         if self.epoch is not None:
             self.epoch = None
-            with suppress(ReftableError):  # the next sweep finds it
-                self._bucket.delete([table_key(self.name)])
+            if not is_ending():  # the next sweep finds it
+                with suppress(ReftableError):
+                    self._bucket.delete([table_key(self.name)])
 
     def done(self) -> None:
         """Let go of the bytes: it is listed."""

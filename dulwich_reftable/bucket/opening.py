@@ -64,7 +64,7 @@ def open_store(
         ``memory://name/prefix`` (of this process, gone with it), or a store of obstore that the
         caller made, with retries switched off
       prefix: of the keys, below that of the URL
-      timeout: seconds for one small request; Ctrl-C may have to wait for it
+      timeout: seconds for one small request
       deadline: seconds for which a request is repeated while the store does not answer
       pace: minimum seconds between two writes of one object; None for what is known of the store
       options: obstore's configuration of that kind of store, such as ``endpoint`` or

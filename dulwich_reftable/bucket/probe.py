@@ -21,7 +21,7 @@ from .errors import (
     UnfitStoreError,
 )
 from .head import new_nonce
-from .requests import tries
+from .requests import is_ending, tries
 
 __all__ = ["check_conditions"]
 
@@ -59,7 +59,8 @@ def check_conditions(bucket: Bucket) -> None:
             client.keeps_conditions = True
             return
         finally:
-            bucket.delete([key])
+            if not is_ending():
+                bucket.delete([key])
     assert failure is not None
     raise failure
 

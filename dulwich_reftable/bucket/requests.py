@@ -6,8 +6,12 @@ conditional write is sent once, and obstore is told not to repeat it either: a w
 applied, answered with a fault and sent again would be told as lost. :mod:`.commit` knows what to
 do then.
 
-A request blocks its thread until it is answered or times out, and Ctrl-C with it: time-outs are
-short. obstore's threads do not survive a fork, and a request of the child would wait for ever, so a
+A request of obstore blocks its thread until it is answered or times out, and signals with it. So
+the main thread leaves requests to threads of their own, and Ctrl-C ends its wait at once. They are
+daemons, because Python waits for no such thread when it ends. What became of a request that nobody
+waits for any more is not known; to the repository it is as if the process had been killed.
+
+obstore's threads do not survive a fork, and a request of the child would wait for ever, so a
 process that forked after the first request gets an error.
 """
 
@@ -16,11 +20,12 @@ from __future__ import annotations
 import errno
 import os
 import random
+import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeVar
@@ -29,7 +34,7 @@ from ..engine.errors import ConfigurationError, StorageError
 from .answers import translate
 from .errors import ConflictError, UnavailableError
 
-__all__ = ["DEADLINE", "Client", "obstore", "tries"]
+__all__ = ["DEADLINE", "Client", "is_ending", "obstore", "tries"]
 
 DEADLINE = 20.0
 """Seconds for which a request is repeated, unless the caller says otherwise."""
@@ -46,8 +51,29 @@ _T = TypeVar("_T")
 _inside = threading.local()
 
 
-def _enter_pool() -> None:
-    _inside.pool = True
+def _on_threads(calls: Sequence[Callable[[], _T]]) -> list[_T]:
+    """Make calls on threads that nobody has to wait for; give their results in order."""
+    futures: list[Future[_T]] = [Future() for _ in calls]
+    waiting = deque(zip(futures, calls, strict=True))
+
+    def work() -> None:
+        _inside.request = True
+        while True:
+            try:
+                future, call = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
+
+    for _ in range(min(_SIDE_BY_SIDE, len(calls))):
+        threading.Thread(target=work, name="bucket", daemon=True).start()
+    try:
+        return [future.result() for future in futures]
+    finally:
+        waiting.clear()
 
 
 def obstore() -> ModuleType:
@@ -80,6 +106,14 @@ def tries(seconds: float) -> Iterator[None]:
             return
         time.sleep(min(random.uniform(0, 2 * pause), rest))
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def is_ending() -> bool:
+    """Tell whether Ctrl-C or an exit is being handled: nothing should wait for the store now.
+
+    What a process leaves then is what one leaves that was killed, and others see to it.
+    """
+    return isinstance(sys.exc_info()[1], (KeyboardInterrupt, SystemExit))
 
 
 class Client:
@@ -120,7 +154,6 @@ class Client:
         self.bulk = store if bulk is None else bulk
         self.module = obstore()
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
 
     def call(self, kind: str, location: str, request: Callable[[ModuleType], _T]) -> _T:
         """Make a request once, and count it.
@@ -142,7 +175,9 @@ class Client:
         with self._lock:
             self.requests[kind] += 1
         try:
-            return request(self.module)
+            if self.kind == "memory" or threading.current_thread() is not threading.main_thread():
+                return request(self.module)
+            return _on_threads([lambda: request(self.module)])[0]
         except StorageError:
             raise
         except (self.module.exceptions.BaseError, OSError, ValueError) as error:
@@ -163,18 +198,9 @@ class Client:
 
     def side_by_side(self, calls: Sequence[Callable[[], _T]]) -> list[_T]:
         """Make several calls at once, and give their results in order."""
-        if len(calls) < 2 or getattr(_inside, "pool", False):  # a pool must not wait for itself
+        if len(calls) < 2 or getattr(_inside, "request", False):  # threads make no threads
             return [call() for call in calls]
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(_SIDE_BY_SIDE, "bucket", _enter_pool)
-            pool = self._pool
-        futures = [pool.submit(call) for call in calls]
-        try:
-            return [future.result() for future in futures]
-        finally:
-            for future in futures:
-                future.cancel()
+        return _on_threads(calls)
 
     def tag(self, etag: str) -> str:
         """Give an entity tag as the store's conditions want it."""

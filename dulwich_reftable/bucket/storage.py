@@ -38,6 +38,7 @@ from .head import GRACE, Claimed, Commit, Head, ListedTable, new_nonce, table_di
 from .lazy import LazyTable
 from .new_table import TABLES, BucketTable, table_key
 from .ranges import Range
+from .requests import is_ending
 
 __all__ = ["BucketStorage"]
 
@@ -236,5 +237,5 @@ class _BucketClaim:
 
     def release(self) -> None:
         claim, self._claim = self._claim, None
-        if claim is not None:
+        if claim is not None and not is_ending():  # else it lapses
             self._storage.release_claim(claim)
