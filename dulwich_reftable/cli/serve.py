@@ -112,6 +112,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "this server has written it",
     )  # fmt: skip
     parser.add_argument(
+        "--proxies", type=int, default=1, metavar="NUMBER",
+        help="with --trust-proxy: how many proxies there are, each of which adds an address to "
+        "X-Forwarded-For; the one that the first proxy adds counts (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS",
         help="close a connection that makes no request, or sends nothing or next to nothing, for "
         "so long (%(default)s)",
@@ -185,7 +190,7 @@ def run(parsed: argparse.Namespace) -> int:
         folder = _folder(parsed, create=parsed.create)
         server: Server = kind(folder, handlers=HANDLERS, access=access, listener=listener)
         server.idle_timeout = parsed.timeout
-        server.trusts_proxy = parsed.trust_proxy
+        server.proxies = parsed.proxies if parsed.trust_proxy else 0
         server.max_connections = -(-parsed.max_connections // workers)
         server.max_per_address = parsed.max_per_address
         server.rate = parsed.rate

@@ -169,7 +169,7 @@ def test_each_request_counts(root: Path, origin: Git, connect: Connect) -> None:
 
 def test_limits_are_for_the_clients_of_a_proxy(root: Path, origin: Git, connect: Connect) -> None:
     with running(root, "http") as server:
-        server.trusts_proxy = True
+        server.proxies = 1
         server.rate = 1e-6
         proxy = connect(server)
         assert ask(proxy, headers={"X-Forwarded-For": "10.0.0.9, 10.0.0.1"})[0] == 200
@@ -181,6 +181,61 @@ def test_limits_are_for_the_clients_of_a_proxy(root: Path, origin: Git, connect:
         assert ask(connect(server), headers={"X-Forwarded-For": "10.0.0.3"})[0] == 503
         server.seat.leave(place)
         assert ask(connect(server), headers={"X-Forwarded-For": "10.0.0.3"})[0] == 200
+
+
+def test_the_address_that_the_first_of_two_proxies_adds(
+    root: Path, origin: Git, connect: Connect
+) -> None:
+    with running(root, "http") as server:
+        server.proxies = 2
+        server.rate = 1e-6
+        proxy = connect(server)
+        for forwarded, status in (
+            ("10.0.0.7, 10.0.0.1, 10.0.0.9", 200),
+            ("10.0.0.2, 10.0.0.8", 200),
+            ("10.0.0.9", 200),  # it came past one of them: the peer itself
+            ("10.0.0.1, 10.0.0.8", 503),
+        ):
+            assert ask(proxy, headers={"X-Forwarded-For": forwarded})[0] == status, forwarded
+
+
+POST = (
+    b"POST /origin.git/git-upload-pack HTTP/1.1\r\n"
+    b"Content-Type: application/x-git-upload-pack-request\r\n"
+)
+STRICT = [
+    (POST + b"Content-Length: 4\r\n\r\n0000", 3),
+    (b"\r\n" + POST + b"Content-Length: 4\r\n\r\n0000", 3),
+    (POST + b"Transfer-Encoding: chunked\r\n\r\n4;x=y\r\n0000\r\n0\r\nX: y\r\n\r\n", 3),
+    (POST + b"Connection: x, Close\r\nContent-Length: 4\r\n\r\n0000", 1),
+    (POST + b"Transfer-Encoding: chunked\r\n\r\n4\r\n0000\r\n0\r\n\n", 1),
+    (POST + b"Transfer-Encoding: chunked\r\n\r\n4\n0000\r\n0\r\n\r\n", 1),
+    (POST + b"Transfer-Encoding: chunked\r\n\r\n4;x\n0000\r\n0\r\n\r\n", 1),
+    (POST + b"Transfer-Encoding : chunked\r\n\r\n", 1),
+    (POST + b"Content-Length : 4\r\n\r\n0000", 1),
+    (POST + b"Content-Length: 4\r\n\tX: y\r\n\r\n0000", 1),
+    (POST + b"X: y\rContent-Length: 4\r\n\r\n0000", 1),
+    (POST + b"no field\r\nContent-Length: 4\r\n\r\n0000", 1),
+]
+"""Requests, and how many of three such requests on one connection are answered."""
+
+
+def test_where_a_request_ends(root: Path, origin: Git) -> None:
+    """What a proxy may read differently is refused: a request must not be taken for two."""
+    with running(root, "http") as server:
+        for request, count in STRICT:
+            with wire.connect(server.url) as client:
+                client.sendall(request * 3)
+                client.shutdown(socket.SHUT_WR)
+                said = client.makefile("rb").read()
+            assert said.count(b"HTTP/1.") == count, request
+
+
+def test_a_connection_that_was_cut_off(root: Path, origin: Git) -> None:
+    """Its request is not done, since its client would not hear of it."""
+    aborted = pytest.raises(ConnectionAbortedError)
+    with running(root, "http") as server, socket.socket() as stranger, aborted:
+        server.request_begins(stranger, "10.0.0.1")
 
 
 def test_git_uses_one_connection(root: Path, origin: Git, work: Git) -> None:

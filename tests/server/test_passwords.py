@@ -226,7 +226,7 @@ def test_the_address_behind_a_proxy(root: Path, path: Path, trusts: bool) -> Non
 
     with running(root, "http", access=Access(check_password=remember)) as server:
         assert isinstance(server, HTTPGitServer)
-        server.trusts_proxy = trusts
+        server.proxies = int(trusts)
         codes = []
         for forwarded in ("6.6.6.6, 192.0.2.7", "rubbish\t"):
             headers = {

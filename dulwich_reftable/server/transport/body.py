@@ -25,7 +25,8 @@ Read = Callable[[int], bytes]
 """Takes a number of bytes, and reads at most as many; nothing at the end."""
 
 _PIECE = 1 << 16
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(;[^\r\n]*)?\r?\n")
+# Proxies disagree where a line ends that a lone LF ends, so that is refused.
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(;[^\r\n]*)?\r\n")
 _LONGEST_LINE = 4096
 _MOST_TRAILERS = 100
 
@@ -96,7 +97,7 @@ class Chunked(io.RawIOBase):
         return len(data)
 
     def _next_chunk(self) -> None:
-        if self._has_begun and self._line() not in (b"\r\n", b"\n"):
+        if self._has_begun and self._line() != b"\r\n":
             raise RefusedError("malformed chunk in the request")
         self._has_begun = True
         found = _CHUNK_SIZE.fullmatch(self._line())
@@ -106,7 +107,7 @@ class Chunked(io.RawIOBase):
         if self._left:
             return
         for _ in range(_MOST_TRAILERS):
-            if self._line() in (b"\r\n", b"\n"):
+            if self._line() == b"\r\n":
                 self._has_ended = True
                 return
         raise RefusedError("malformed chunk in the request")
@@ -115,6 +116,8 @@ class Chunked(io.RawIOBase):
         line = self._stream.readline(_LONGEST_LINE)
         if not line:
             raise HangupException
+        if not line.endswith(b"\r\n"):
+            raise RefusedError("malformed chunk in the request")
         return line
 
 

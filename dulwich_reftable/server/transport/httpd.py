@@ -30,12 +30,12 @@ from ..folder import AnyFolder
 from ..handlers import HANDLERS, Handlers
 from .body import Chunked, Limited
 from .patience import PatientHandler
+from .request_head import Head, MalformedHeadError
 from .serving import Server, log
 from .web import Application
 
 __all__ = ["HTTPGitServer"]
 
-_LARGEST_HEAD = 1 << 16
 _MOST_PIECES_LEFT = 16
 
 
@@ -86,30 +86,6 @@ class HTTPGitServer(Server, WSGIServer):
         self.setup_environ()
 
 
-class _Head:
-    """The lines of a request's head, all together not too long.
-
-    Args:
-      stream: where they are
-    """
-
-    def __init__(self, stream: io.BufferedReader) -> None:
-        self._stream = stream
-        self._left = _LARGEST_HEAD
-
-    def readline(self, limit: int = -1) -> bytes:
-        """Read a line.
-
-        Raises:
-          LineTooLong: if the lines are too long, all together
-        """
-        line = self._stream.readline(self._left + 1)
-        self._left -= len(line)
-        if self._left < 0:
-            raise LineTooLong("head of the request")
-        return line
-
-
 class _Request(PatientHandler, WSGIRequestHandler):
     """One connection."""
 
@@ -134,7 +110,7 @@ class _Request(PatientHandler, WSGIRequestHandler):
     def _serve(self, stream: io.BufferedReader) -> bool:
         """Serve one request; tells whether another one may follow."""
         try:
-            self.rfile = _Head(stream)
+            self.rfile = Head(stream)
             try:
                 self.raw_requestline = self.rfile.readline()
                 if not self.raw_requestline:
@@ -146,6 +122,8 @@ class _Request(PatientHandler, WSGIRequestHandler):
                     return self._refuse(400, "Bad Request")
             except LineTooLong:
                 return self._refuse(431, "Request Header Fields Too Large")
+            except MalformedHeadError:
+                return self._refuse(400, "Bad Request")
             finally:
                 self.rfile = stream
         except (TimeoutError, RefusedError):
@@ -154,7 +132,7 @@ class _Request(PatientHandler, WSGIRequestHandler):
         if body is None:
             return False
         address = str(self.client_address[0])
-        if self.server.trusts_proxy:
+        if self.server.proxies:
             address = self._forwarded_for() or address
         reason = self.server.request_begins(self.request, address)
         if reason is not None:
@@ -178,7 +156,8 @@ class _Request(PatientHandler, WSGIRequestHandler):
         return handler.may_go_on and handler.is_finished and self._reads_rest_of(body)
 
     def _may_go_on(self) -> bool:
-        is_new = self.request_version == "HTTP/1.1" and not self.close_connection
+        said = ",".join(self.headers.get_all("Connection") or []).lower().split(",")
+        is_new = self.request_version == "HTTP/1.1" and "close" not in map(str.strip, said)
         return is_new and self.server.keep_alive > 0 and self.server.keeps_connections
 
     def _reads_rest_of(self, body: io.BufferedReader) -> bool:
@@ -190,11 +169,11 @@ class _Request(PatientHandler, WSGIRequestHandler):
             return False
 
     def _forwarded_for(self) -> str | None:
-        """Give the address that the proxy has added; the client can write those before it."""
-        said = ",".join(self.headers.get_all("X-Forwarded-For") or [])
+        """Give the address that the first proxy has added; the client can write those before it."""
+        said = ",".join(self.headers.get_all("X-Forwarded-For") or []).split(",")
         try:
-            return str(ip_address(said.rpartition(",")[2].strip()))
-        except ValueError:
+            return str(ip_address(said[-self.server.proxies].strip()))
+        except (ValueError, IndexError):
             return None
 
     def _body(self, stream: io.BufferedReader) -> io.BufferedReader | None:

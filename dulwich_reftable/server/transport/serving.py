@@ -48,7 +48,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
       access: which services are on
       idle_timeout: seconds that the server waits for a client; see :class:`.patience.Patience`
       max_connections: the most connections at a time
-      trusts_proxy: whether clients come through a proxy that says who they are
+      proxies: through how many proxies clients come, each of which says who came to it; 0 for none
       max_per_address: the most of one address, to all workers; None for no limit
       rate: the most new connections of one address a second, on average; None for no limit
       deadline: the most seconds for a request, looked at when its client is read, or written to
@@ -67,7 +67,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     idle_timeout = 60.0
     max_connections = 256
-    trusts_proxy = False
+    proxies = 0
     max_per_address: int | None = None
     rate: float | None = None
     deadline: float | None = None
@@ -148,7 +148,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         address = str(client_address[0])
         with self._changed:
             reason = self._objection()
-            if reason is None and not self.trusts_proxy:
+            if reason is None and not self.proxies:
                 reason = self._enter(request, address)
             if reason is None:
                 self._connections[request] = time.monotonic()
@@ -205,10 +205,13 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
           request: the connection
           address: of the client
         Returns: the reason not to serve it, if there is one
+        Raises:
+          ConnectionAbortedError: if the connection was cut off meanwhile, so nobody would hear
         """
         with self._changed:
-            if request in self._connections:
-                self._connections[request] = None
+            if request not in self._connections:
+                raise ConnectionAbortedError
+            self._connections[request] = None
             self._waiting.discard(request)
             reason = None
             if request not in self._places:  # behind a proxy, or not the first request
@@ -305,7 +308,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         with self._changed:
             self._is_ending = True
             for request in self._waiting:
-                _cut(request)
+                _cut(request, socket.SHUT_RD)  # a request that has come already is served
             self._changed.wait_for(lambda: not self._connections, self.grace)
             left = list(self._connections)
         for request in left:
@@ -328,10 +331,10 @@ def _has_ended(request: Any) -> bool:
         return True
 
 
-def _cut(request: Any) -> None:
+def _cut(request: Any, how: int = socket.SHUT_RDWR) -> None:
     """Shut down a connection; a thread that waits for its client wakes up."""
     try:
-        request.shutdown(socket.SHUT_RDWR)
+        request.shutdown(how)
     except OSError:
         return  # the client was faster
 
