@@ -13,10 +13,20 @@ from enum import Enum
 from dulwich.errors import GitProtocolError, HangupException
 from dulwich.protocol import Protocol
 
-__all__ = ["DELIMITER", "FLUSH", "Mark", "WriteBuffer", "read_line", "read_packet"]
+__all__ = [
+    "DELIMITER",
+    "FLUSH",
+    "SIGN_OF_LIFE",
+    "Mark",
+    "WriteBuffer",
+    "read_line",
+    "read_packet",
+]
 
 FLUSH = b"0000"
 DELIMITER = b"0001"
+SIGN_OF_LIFE = b"0005\x01"
+"""An empty packet of the side band for data."""
 
 _SIZE = re.compile(rb"[0-9a-fA-F]{4}")
 _PIECE = 1 << 16

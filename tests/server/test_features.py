@@ -10,15 +10,10 @@ import logging
 import os
 import re
 import subprocess
-import threading
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from support.git import Git, requires_git
-
-from dulwich_reftable.server.receive_pack.connectivity import Connectivity
-from dulwich_reftable.server.receive_pack.handler import ReceivePackHandler
 
 from . import wire
 from .pushing import push
@@ -113,32 +108,6 @@ def test_the_second_version_of_the_report(url: str, origin: Git, work: Git) -> N
     assert re.search(r"> .*\\0 ?report-status-v2", packets)
     assert "ok refs/heads/new" in packets
     assert {b"refs/heads/new", b"refs/heads/main"} <= origin.for_each_ref().keys()
-
-
-def test_a_client_hears_of_a_server_that_checks(
-    url: str, origin: Git, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    origin.run("config", "receive.keepAlive", "1")
-    new = origin.run("rev-parse", "main").strip()
-    heard = threading.Event()
-    tell = ReceivePackHandler._tell
-    check = Connectivity.is_complete
-
-    def telling(handler: ReceivePackHandler, text: bytes) -> None:
-        tell(handler, text)
-        if not text:
-            heard.set()
-
-    def checking(walk: Connectivity, oids: Iterable[bytes]) -> bool:
-        assert heard.wait(30)
-        return check(walk, oids)
-
-    monkeypatch.setattr(ReceivePackHandler, "_tell", telling)
-    monkeypatch.setattr(Connectivity, "is_complete", checking)
-    create = b"%s %s refs/heads/x" % (wire.ZERO, new)
-    answer = wire.push(url, create, pack=wire.EMPTY_PACK, capabilities=b"side-band-64k")
-    assert answer.startswith(b"0005\1")
-    assert b"ok refs/heads/x" in answer
 
 
 # Sessions

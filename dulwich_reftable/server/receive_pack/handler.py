@@ -26,7 +26,6 @@ from dulwich.protocol import (
     SIDE_BAND_CHANNEL_DATA,
     SIDE_BAND_CHANNEL_PROGRESS,
     capability_agent,
-    pkt_line,
 )
 from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
 
@@ -35,8 +34,9 @@ from ..connection import Connection
 from ..creation import AnyCreation, UnbornRepo
 from ..errors import PackError, RefusedError, describe, printable, telling
 from ..pinned_refs import pin_refs
-from ..pkt_lines import FLUSH, read_line
+from ..pkt_lines import FLUSH, SIGN_OF_LIFE, read_line
 from ..service import Service
+from ..signs_of_life import SignsOfLife
 from .commands import Command, Policy, pending, refuse
 from .connectivity import Connectivity
 from .files_push import FilesPush
@@ -47,8 +47,8 @@ from .permission import refuse_force, refuse_update
 from .push_options import read_push_options
 from .quarantine import Quarantine
 from .reftable_push import ReftablePush
+from .report import outcome_of, report_of
 from .settings import ReceiveSettings
-from .sign_of_life import signs_of_life
 from .working_trees import WorkingTree
 
 __all__ = ["ReceivePackHandler"]
@@ -59,8 +59,6 @@ _MAX_COMMANDS = 2_000_000
 _MAX_COMMAND_BYTES = 256 << 20
 
 _REPORT_STATUS_V2 = b"report-status-v2"
-
-_KEEP_ALIVE = pkt_line(bytes([SIDE_BAND_CHANNEL_DATA]))
 
 
 class ReceivePackHandler(Service, DulwichReceivePackHandler):
@@ -197,7 +195,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         if creation is not None and done:
             done = self._publish(creation, commands, done)
         self._report(unpacked, commands)
-        self.outcome = _outcome(commands)
+        self.outcome = outcome_of(commands)
         if done:
             hooks = self._hooks()
             hooks.post_receive(command.line for command in done)
@@ -238,16 +236,21 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
 
     def _receive(self, quarantine: Quarantine, read_some: Callable[[int], bytes]) -> None:
         """Receive the pack, and check its objects if the repository is configured so."""
-        settings, repo = self.settings.fsck, self.repo
-        if settings is None:
-            quarantine.receive(read_some, self.settings.limits)
-            return
-        checker = ObjectChecker(settings, repo.object_format.oid_length)
-        pack = quarantine.receive(read_some, self.settings.limits, checker)
-        checker.finish(quarantine.read)
-        walk = self._walk(pack)
-        if not walk.is_complete(oid.hex().encode() for oid in pack):
-            raise PackError(f"fsck error in the pack: {walk.problem}")
+        fsck, limits = self.settings.fsck, self.settings.limits
+        with self._signs_of_life() as signs:
+            # As in git, no sign comes before the end of the pack: the client might not listen yet.
+            if fsck is None:
+                quarantine.receive(read_some, limits, has_come=signs.begin)
+                return
+            checker = ObjectChecker(fsck, self.repo.object_format.oid_length)
+            pack = quarantine.receive(read_some, limits, checker, has_come=signs.begin)
+            checker.finish(quarantine.read)
+            walk = self._walk(pack)
+            if not walk.is_complete(oid.hex().encode() for oid in pack):
+                raise PackError(f"fsck error in the pack: {walk.problem}")
+
+    def _signs_of_life(self) -> SignsOfLife:
+        return SignsOfLife(lambda: self._tell(b""), self.settings.keep_alive)
 
     def _walk(self, pack: IncomingPack | None, names: Iterable[bytes] = ()) -> Connectivity:
         """Prepare to check the objects below new values of refs."""
@@ -259,7 +262,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
     ) -> None:
         """Do the checks that come before the objects move into the repository."""
         try:
-            with signs_of_life(lambda: self._tell(b""), self.settings.keep_alive):
+            with self._signs_of_life() as signs:
+                signs.begin()
                 needed = self._connect(commands, quarantine.pack)
             quarantine.seal(needed)
         except OSError as error:
@@ -363,7 +367,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         if text:
             self.proto.write_sideband(SIDE_BAND_CHANNEL_PROGRESS, text)
         else:
-            self.proto.write(_KEEP_ALIVE)
+            self.proto.write(SIGN_OF_LIFE)
         if isinstance(self.proto, Connection):
             self.proto.flush()
 
@@ -371,14 +375,7 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
         """Report the outcome of each command; version 2 adds only what ``proc-receive`` did."""
         if not any(map(self.has_capability, (CAPABILITY_REPORT_STATUS, _REPORT_STATUS_V2))):
             return
-        lines = [pkt_line(b"unpack %s\n" % unpacked)]
-        for command in commands:
-            if command.refusal is None:
-                lines.append(pkt_line(b"ok %s\n" % command.name))
-            else:
-                lines.append(pkt_line(b"ng %s %s\n" % (command.name, command.refusal)))
-        lines.append(FLUSH)
-        report = b"".join(lines)
+        report = report_of(unpacked, commands)
         if self.has_capability(CAPABILITY_SIDE_BAND_64K):
             self.proto.write_sideband(SIDE_BAND_CHANNEL_DATA, report)
         else:
@@ -394,17 +391,3 @@ def _update_tree(hooks: Hooks, command: Command, tree: WorkingTree) -> bytes | N
     if answer is None:
         return b"updateInstead needs the hook push-to-checkout here"
     return None if answer else b"push-to-checkout hook declined"
-
-
-_MOST_NAMED = 3
-
-
-def _outcome(commands: list[Command]) -> str:
-    """Describe the outcome of a push, for the log."""
-    refused = [command for command in commands if command.refusal is not None]
-    done = f"{len(commands) - len(refused)} of {len(commands)} refs updated"
-    if not refused:
-        return f"done, {done}"
-    reasons = [f"{command.name[:80]!r}: {command.refusal!r}" for command in refused]
-    more = ["..."] if len(reasons) > _MOST_NAMED else []
-    return f"refused, {done}; " + ", ".join(reasons[:_MOST_NAMED] + more)

@@ -115,12 +115,18 @@ class IncomingPack:
 
     # Receiving
 
-    def receive(self, read_some: Callable[[int], bytes], store: BaseObjectStore) -> None:
+    def receive(
+        self,
+        read_some: Callable[[int], bytes],
+        store: BaseObjectStore,
+        has_come: Callable[[], object] = lambda: None,
+    ) -> None:
         """Receive the pack, and index it.
 
         Args:
           read_some: takes a number of bytes, and reads at most as many; nothing at the end
           store: the repository's objects, with the bases that the pack lacks
+          has_come: called when the last byte has come
         Raises:
           PackError: if the pack is broken or exceeds a limit
         """
@@ -154,6 +160,7 @@ class IncomingPack:
             self._types.append(header.type_num if header.base is None else 0)
             self._crcs.append(stream.crc32)
         self.checksum = stream.trailer()
+        has_come()
         if self._problem is not None:
             raise self._problem
         self._file.flush()

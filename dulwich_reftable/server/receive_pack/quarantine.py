@@ -100,7 +100,12 @@ class Quarantine:
         return isinstance(self._main, DiskObjectStore)
 
     def receive(
-        self, read_some: Callable[[int], bytes], limits: Limits, check: ObjectCheck | None = None
+        self,
+        read_some: Callable[[int], bytes],
+        limits: Limits,
+        check: ObjectCheck | None = None,
+        *,
+        has_come: Callable[[], object] = lambda: None,
     ) -> IncomingPack:
         """Receive a pack.
 
@@ -108,6 +113,7 @@ class Quarantine:
           read_some: takes a number of bytes, and reads at most as many; nothing at the end
           limits: limits of the pack
           check: checks its objects; None for no check
+          has_come: called when the last byte has come; deltas are resolved then
         Raises:
           PackError: if the pack is broken or exceeds a limit
         """
@@ -121,7 +127,7 @@ class Quarantine:
         self.pack = IncomingPack(
             os.path.join(folder, "tmp_pack"), self._main.object_format, limits, check
         )
-        self.pack.receive(read_some, self._main)
+        self.pack.receive(read_some, self._main, has_come)
         return self.pack
 
     def read(self, oid: bytes) -> tuple[int, bytes]:

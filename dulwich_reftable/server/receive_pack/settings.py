@@ -16,6 +16,7 @@ from dulwich.config import Config
 from ...config.types import INT64_MAX, integer, is_true
 from ...config.values import find_reflog_policy, find_value, get_boolean, items_of
 from ..hidden_refs import HiddenRefs
+from ..signs_of_life import keep_alive
 from .fsck_settings import FsckSettings
 from .limits import Limits
 from .proc_receive import ProcReceiveRefs
@@ -103,7 +104,7 @@ class ReceiveSettings:
                 for subsection, key, value in items_of(config, section)
                 if not subsection and key == b"procreceiverefs"
             ),
-            _keep_alive(config),
+            keep_alive(config, b"receive"),
             get_boolean(config, section, b"advertisePushOptions", False),
         )
 
@@ -121,13 +122,6 @@ def _denial(text: bytes) -> str:
 def _delete_denial(config: Config) -> str:
     denial = find_value(config, b"receive", b"denyDeleteCurrent", _denial) or "refuse"
     return "refuse" if denial == "update" else denial
-
-
-def _keep_alive(config: Config) -> int | None:
-    seconds = find_value(config, b"receive", b"keepAlive", integer)
-    if seconds is None:
-        return 5
-    return seconds if seconds > 0 else None
 
 
 def _int64(text: bytes) -> int:

@@ -36,11 +36,13 @@ from dulwich.protocol import (
 from dulwich.server import UploadPackHandler as DulwichUploadPackHandler
 
 from ..advertised_refs import AdvertisedRefs
+from ..connection import Connection
 from ..errors import RefusedError, telling
 from ..history import is_reachable
 from ..pinned_refs import pin_refs
-from ..pkt_lines import FLUSH, read_line
+from ..pkt_lines import FLUSH, SIGN_OF_LIFE, read_line
 from ..service import Service
+from ..signs_of_life import SignsOfLife
 from .filters import parse_filter
 from .negotiation import MAX_LINES, Acks, negotiate
 from .packing import Fetch, send_pack
@@ -159,16 +161,23 @@ class UploadPackHandler(Service, DulwichUploadPackHandler):
           fetch: the request
           quiet: whether to send no progress
         """
-        write = partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_DATA)
-        progress = (
-            _nowhere if quiet else partial(self.proto.write_sideband, SIDE_BAND_CHANNEL_PROGRESS)
-        )
+        band = self.proto.write_sideband
         try:
-            send_pack(self.repo, self.objects, self.advertised, fetch, write, progress)
+            with SignsOfLife(self._give_sign, self.settings.keep_alive) as signs:
+                signs.begin()
+                write = signs.between(partial(band, SIDE_BAND_CHANNEL_DATA))
+                tell = signs.between(partial(band, SIDE_BAND_CHANNEL_PROGRESS))
+                progress = _nowhere if quiet else tell
+                send_pack(self.repo, self.objects, self.advertised, fetch, write, progress)
         except (KeyError, ObjectFormatException):
             fatal = b"upload-pack: an object is missing or broken in the repository"
             self.proto.write_sideband(SIDE_BAND_CHANNEL_FATAL, fatal)
             raise
+
+    def _give_sign(self) -> None:
+        self.proto.write(SIGN_OF_LIFE)
+        if isinstance(self.proto, Connection):
+            self.proto.flush()
 
     def _read_wants(self) -> Fetch:
         """Read the wants and the lines beside them, up to the first flush."""

@@ -15,6 +15,7 @@ from dulwich.config import Config
 from ...config.types import is_true, unsigned
 from ...config.values import get_boolean, items_of, read_value
 from ..hidden_refs import HiddenRefs
+from ..signs_of_life import keep_alive
 from .filters import FilterPolicy
 
 __all__ = ["UploadSettings"]
@@ -31,6 +32,8 @@ class UploadSettings:
       allow_any: whether clients may want any object by id
       allow_filter: whether clients may make partial clones
       filters: the filters that partial clones may use
+      keep_alive: seconds of silence after which a client that waits for a pack gets a sign of life;
+        None for no signs
       only_visible: whether wants of protocol version 2, too, must be reachable from visible refs
       ref_in_want: whether clients may want refs by name
       sideband_all: whether clients may have all of an answer over the side band
@@ -48,6 +51,7 @@ class UploadSettings:
     sideband_all: bool
     object_info: bool
     bundles: tuple[bytes, ...] | None
+    keep_alive: int | None
     only_visible: bool = False
 
     def concealing(self, hidden: Container[bytes]) -> UploadSettings:
@@ -85,6 +89,7 @@ class UploadSettings:
             _bundles(config)
             if get_boolean(config, section, b"advertiseBundleURIs", False)
             else None,
+            keep_alive(config, section),
         )
 
 
