@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .option_types import address, count, port, positive
 from .stores import add_store_options, is_store_url, local_cache, store_options
 
 if TYPE_CHECKING:
@@ -21,38 +22,33 @@ __all__ = ["add_arguments", "run"]
 _LIMITS: tuple[tuple[str, Callable[[str], float], str, str], ...] = (
     (
         "--max-per-address",
-        int,
+        count,
         "NUMBER",
         "serve at most so many clients of one address (IPv6: of one /64) at a time, about; no "
         "limit by default, since clients behind a proxy share its address",
     ),
     (
         "--rate",
-        float,
+        positive,
         "NUMBER",
-        "turn an address away that makes more new connections a second on average, over ten "
-        "seconds, about; no limit by default",
+        "turn an address away that makes more requests a second on average, over ten seconds, "
+        "about; no limit by default",
     ),
     (
         "--deadline",
-        float,
+        positive,
         "SECONDS",
         "refuse to go on with a request that takes longer; a push that is complete is not stopped "
         "(no limit by default)",
     ),
     (
         "--worker-memory",
-        int,
+        count,
         "MB",
         "let a worker allocate at most so much; one that needs more is replaced (no limit by "
         "default; only on Linux, with at least two workers)",
     ),
 )
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store_options(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     parser.add_argument(
-        "--port", type=int, help="port to listen at, 0 for any (9418, with --http 8000)"
+        "--port", type=port, help="port to listen at, 0 for any (9418, with --http 8000)"
     )
     parser.add_argument("--http", action="store_true", help="serve smart HTTP rather than git://")
     services = ("upload-pack", "receive-pack")
@@ -112,27 +108,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "this server has written it",
     )  # fmt: skip
     parser.add_argument(
-        "--proxies", type=int, default=1, metavar="NUMBER",
+        "--proxies", type=count, metavar="NUMBER",
         help="with --trust-proxy: how many proxies there are, each of which adds an address to "
-        "X-Forwarded-For; the one that the first proxy adds counts (%(default)s)",
+        "X-Forwarded-For; the one that the first proxy adds counts (1)",
     )  # fmt: skip
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="SECONDS",
+        "--timeout", type=positive, default=60.0, metavar="SECONDS",
         help="close a connection that makes no request, or sends nothing or next to nothing, for "
         "so long (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-connections", type=int, default=256, metavar="NUMBER",
+        "--max-connections", type=count, default=256, metavar="NUMBER",
         help="serve at most so many clients at a time (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--workers", type=int, metavar="NUMBER",
+        "--workers", type=count, metavar="NUMBER",
         help="processes that serve; 1 for this one alone (by default as many as cores)",
     )  # fmt: skip
     for option, kind, name, what in _LIMITS:
         parser.add_argument(option, type=kind, metavar=name, help=what)
     parser.add_argument(
-        "--metrics", type=_address, metavar="HOST:PORT",
+        "--metrics", type=address, metavar="HOST:PORT",
         help="serve counts for Prometheus at /metrics, and /healthz, at this address, without "
         "passwords",
     )  # fmt: skip
@@ -166,6 +162,8 @@ def run(parsed: argparse.Namespace) -> int:
     logging.getLogger("dulwich").setLevel(logging.WARNING)
     if not parsed.http and (parsed.htpasswd or parsed.trust_proxy):
         raise ValueError("--htpasswd and --trust-proxy need --http: git:// has no users")
+    if parsed.proxies and not parsed.trust_proxy:
+        raise ValueError("--proxies needs --trust-proxy")
     push = ["receive-pack"]
     access = Access(
         enable=parsed.enable + push * parsed.create,
@@ -175,8 +173,8 @@ def run(parsed: argparse.Namespace) -> int:
         check_password=PasswordFile(parsed.htpasswd) if parsed.htpasswd else None,
     )
     kind: type[GitServer] | type[HTTPGitServer]
-    kind, port = (HTTPGitServer, 8000) if parsed.http else (GitServer, 9418)
-    workers = max(1, cores() if parsed.workers is None else parsed.workers)
+    kind, usual = (HTTPGitServer, 8000) if parsed.http else (GitServer, 9418)
+    workers = cores() if parsed.workers is None else parsed.workers
     if workers > 1 and not can_fork():
         logging.warning("workers need fork, which this system lacks: one process serves")
         workers = 1
@@ -184,13 +182,13 @@ def run(parsed: argparse.Namespace) -> int:
         workers = 1  # the memory is that of one process
     # Workers open the folder anew, after the fork; this is to find mistakes early.
     root = _folder(parsed, create=False).root
-    listener = listen(parsed.host, port if parsed.port is None else parsed.port)
+    listener = listen(parsed.host, usual if parsed.port is None else parsed.port)
 
     def make(listener: socket.socket) -> Server:
         folder = _folder(parsed, create=parsed.create)
         server: Server = kind(folder, handlers=HANDLERS, access=access, listener=listener)
         server.idle_timeout = parsed.timeout
-        server.proxies = parsed.proxies if parsed.trust_proxy else 0
+        server.proxies = (parsed.proxies or 1) if parsed.trust_proxy else 0
         server.max_connections = -(-parsed.max_connections // workers)
         server.max_per_address = parsed.max_per_address
         server.rate = parsed.rate

@@ -5,8 +5,8 @@ Only bcrypt hashes count (``htpasswd -B``): the other kinds of such files are to
 guesser who has got the file. bcrypt is slow, so the server bounds what clients make it compute:
 
 * A password that was right is remembered, by a keyed hash and together with its entry in the file.
-* Wrong passwords are counted by address. After some of them, an address has to wait, but passwords
-  that are remembered are still right.
+* Wrong passwords are counted by address, by all processes together that are forked later. After
+  some of them, an address has to wait, but passwords that are remembered are still right.
 * Only a few hashes are computed at a time; a request waits for its turn, for a limited time.
 
 A user that does not exist costs the same time as a wrong password.
@@ -15,17 +15,16 @@ A user that does not exist costs the same time as a wrong password.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 import os
 import secrets
 import threading
-import time
 from collections import OrderedDict
 from importlib import import_module
 from typing import Any
 
 from ..engine.errors import ConfigurationError
+from .buckets import Buckets, key_of
 from .watched_file import WatchedFile
 
 __all__ = ["PasswordFile", "TooManyAttemptsError"]
@@ -60,8 +59,8 @@ class PasswordFile:
       ConfigurationError: if the package ``bcrypt`` is missing
 
     Attributes:
-      max_failures: wrong passwords that an address may send within ``period``
-      period: seconds
+      max_failures: wrong passwords that an address may send at once
+      period: seconds after which it may send as many again; a part of them after a part of it
     """
 
     max_failures = 10
@@ -76,7 +75,7 @@ class PasswordFile:
         self._file = WatchedFile(path, _parse)
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, None] = OrderedDict()
-        self._attempts: OrderedDict[str, list[float]] = OrderedDict()
+        self._attempts = Buckets()
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -96,7 +95,8 @@ class PasswordFile:
             if seal in self._verified:
                 self._verified.move_to_end(seal)
                 return True
-            attempts = self._attempt(_network(address))
+            # Before it is made, so that many at once cannot exceed the limit.
+            self._count_attempt(key := key_of(address or ""))
         if not self._turns.acquire(timeout=_LONGEST_WAIT):
             raise TooManyAttemptsError("the server is busy")
         try:
@@ -105,24 +105,16 @@ class PasswordFile:
             self._turns.release()
         if is_right:
             with self._lock:
-                del attempts[-1:]
+                self._attempts.give_back(key)
                 self._verified[seal] = None
                 if len(self._verified) > _MOST_KEPT:
                     self._verified.popitem(last=False)
         return is_right
 
-    def _attempt(self, network: str) -> list[float]:
-        """Count an attempt before it is made, so that many at once cannot exceed the limit."""
-        now = time.monotonic()
-        recent = self._attempts.pop(network, [])
-        recent[:] = (at for at in recent if now - at < self.period)
-        self._attempts[network] = recent
-        if len(self._attempts) > _MOST_KEPT:
-            self._attempts.popitem(last=False)
-        if len(recent) >= self.max_failures:
+    def _count_attempt(self, key: int) -> None:
+        rate = self.max_failures / max(self.period, 1e-9)
+        if not self._attempts.take(key, rate, self.max_failures):
             raise TooManyAttemptsError("too many wrong passwords; try again later")
-        recent.append(now)
-        return recent
 
     def _verify(self, secret: bytes, entry: str | None, users: dict[str, str]) -> bool:
         """Compute the hash, also for a user that does not exist."""
@@ -160,14 +152,3 @@ def _parse(text: str) -> dict[str, str]:
             continue
         users[user] = entry
     return users
-
-
-def _network(address: str | None) -> str:
-    """Give the part of an address that one client cannot change: 64 bits of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or ""
-    if parsed.version == 4:
-        return str(parsed)
-    return str(ipaddress.ip_network(f"{parsed.packed.hex(':', 2)}/64", strict=False))

@@ -163,7 +163,7 @@ def test_each_request_counts(root: Path, origin: Git, connect: Connect) -> None:
         kept = connect(server)
         assert ask(kept)[0] == 200
         status, text = ask(kept)
-        assert (status, b"too many connections a second" in text) == (503, True)
+        assert (status, b"too many requests a second" in text) == (503, True)
         assert is_closed(kept)
 
 

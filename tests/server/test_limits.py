@@ -17,7 +17,8 @@ from support.git import Git, requires_git
 from support.waiting import wait_for
 
 from dulwich_reftable.server import HANDLERS, UploadPackHandler
-from dulwich_reftable.server.transport.board import Board, key_of
+from dulwich_reftable.server.buckets import key_of
+from dulwich_reftable.server.transport.board import Board
 from dulwich_reftable.server.transport.metrics import Metrics
 from dulwich_reftable.server.transport.requests import Request
 
@@ -56,7 +57,7 @@ def test_a_rate_of_connections(root: Path, origin: Git, work: Git, kind: str) ->
     with running(root, kind) as server:
         server.rate = 1e-6
         assert complaint(work, server.url + "origin.git") == b""
-        assert b"too many connections a second" in complaint(work, server.url + "origin.git")
+        assert b"too many requests a second" in complaint(work, server.url + "origin.git")
 
 
 def test_buckets_and_places(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,9 +164,10 @@ def test_counts_outlive_workers_and_health_does_not() -> None:
     board = Board(1)
     seat = board.take()
     assert seat is not None
-    request = Request(service="git-upload-pack", received=3)
-    request.end()
-    seat.count_request(request)
+    for seconds, received in ((0.05, 3), (20.0, 0)):
+        request = Request(service="git-upload-pack", received=received)
+        request.seconds = seconds
+        seat.count_request(request)
     server = Metrics("127.0.0.1", 0)
     server.begin(board)
     url = f"http://127.0.0.1:{server.server_address[1]}/"
@@ -175,10 +177,33 @@ def test_counts_outlive_workers_and_health_does_not() -> None:
         assert get(url + "healthz")[0] == 200
         seat.clear()
         assert get(url + "healthz")[0] == 503
-        assert 'received_bytes_total{service="upload-pack"} 3\n' in get(url + "metrics")[1]
+        text = get(url + "metrics")[1]
+        assert 'received_bytes_total{service="upload-pack"} 3\n' in text
+        histogram = 'dulwich_reftable_request_seconds_%s{service="upload-pack"'
+        for bound, number in (("0.01", 0), ("0.1", 1), ("1", 1), ("10", 1), ("+Inf", 2)):
+            assert f'{histogram % "bucket"},le="{bound}"}} {number}\n' in text
+        assert f"{histogram % 'sum'}}} 20.05\n" in text
+        assert f"{histogram % 'count'}}} 2\n" in text
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_buckets_are_shared_by_processes() -> None:
+    """So failed passwords and rates count for all workers."""
+    program = """
+import os
+from dulwich_reftable.server.buckets import Buckets
+buckets = Buckets()
+assert buckets.take(5, 1e-6, 3)
+if not os.fork():
+    os._exit(not (buckets.take(5, 1e-6, 3) and buckets.take(5, 1e-6, 3)))
+assert os.wait()[1] == 0
+assert not buckets.take(5, 1e-6, 3) and buckets.take(6, 1e-6, 3)
+buckets.give_back(5)
+assert buckets.take(5, 1e-6, 3)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory")

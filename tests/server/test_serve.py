@@ -48,7 +48,9 @@ def test_users_and_rules(start: Start, root: Path, origin: Git, work: Git, tmp_p
         work.run("ls-remote", url + "origin.git")
     url = url.replace("://", "://alice:secret@")
     assert push(work, url + "origin.git", "main:refs/heads/x")[0] == 0
-    assert "secret" not in (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert "secret" not in log
+    assert " 127.0.0.1 'alice' POST '/origin.git/git-receive-pack' 200 done" in log
     mistaken = [sys.executable, "-m", "dulwich_reftable", "serve", *files, str(root)]
     done = subprocess.run(mistaken, capture_output=True, check=False, timeout=GUARD)
     assert (done.returncode, done.stdout) == (1, b"")

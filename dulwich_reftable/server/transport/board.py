@@ -8,21 +8,23 @@ lock: so limits for all workers together may be passed by a client or two.
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
-import mmap
 import time
+from bisect import bisect_left
+from itertools import accumulate
 
+from ..buckets import Buckets, key_of, shared_numbers
 from .requests import OUTCOMES, SERVICES, Request
 
-__all__ = ["Board", "Seat", "key_of", "lone_seat"]
+__all__ = ["Board", "Seat", "lone_seat"]
 
 _TAKEN, _BEAT, _CONNECTIONS, _TURNED_AWAY = range(4)
 _COUNTS = 4
 _SUMS = _COUNTS + len(SERVICES) * len(OUTCOMES)
-_FIELDS = _SUMS + 3 * len(SERVICES)
-_WIDTH = 8
-_BUCKETS = 1024
+_TIMES = _SUMS + 3 * len(SERVICES)
+_BOUNDS = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""Seconds: the upper bounds of the histogram of requests; the last part has none."""
+_PARTS = len(_BOUNDS) + 1
+_FIELDS = _TIMES + _PARTS * len(SERVICES)
 _BURST = 10.0
 """Seconds for which a new client may come faster than the rate."""
 
@@ -36,13 +38,12 @@ class Board:
     """
 
     def __init__(self, seats: int, places: int = 256) -> None:
-        self._numbers = _shared(seats * _FIELDS)
-        self._addresses = _shared(seats * places)
-        # For each bucket: the key of an address, when it was seen, and what it had left then.
-        self._rates = _shared(3 * _BUCKETS)
+        self._numbers = shared_numbers(seats * _FIELDS)
+        self._addresses = shared_numbers(seats * places)
+        self._rates = Buckets()
         self._places = places
         # What the workers counted that have ended, and how many were replaced.
-        self._past = _shared(_FIELDS + 1)
+        self._past = shared_numbers(_FIELDS + 1)
         self.seats = [Seat(self, number) for number in range(seats)]
 
     def read(self, seat: int, field: int) -> int:
@@ -83,16 +84,7 @@ class Board:
           key: of the address
           rate: connections a second
         """
-        rates, at = self._rates, 3 * (key % _BUCKETS)
-        now, most = time.monotonic_ns(), int(max(1.0, rate * _BURST) * 1e6)
-        left = most
-        if rates[at] == key:
-            left = min(most, rates[at + 2] + int(max(0, now - rates[at + 1]) * rate / 1e3))
-        is_too_fast = left < 1_000_000
-        if not is_too_fast:
-            left -= 1_000_000
-        rates[at], rates[at + 1], rates[at + 2] = key, now, left
-        return is_too_fast
+        return not self._rates.take(key, rate, max(1.0, rate * _BURST))
 
     @property
     def restarts(self) -> int:
@@ -115,13 +107,12 @@ class Board:
                 labels = f'service="{service}",outcome="{outcome}"'
                 value = self.total(_COUNTS + at * len(OUTCOMES) + number)
                 lines.append(f"dulwich_reftable_requests_total{{{labels}}} {value}")
-        sums = ("request_seconds_total", "received_bytes_total", "sent_bytes_total")
-        for number, name in enumerate(sums):
+        for number, name in enumerate(("received_bytes_total", "sent_bytes_total"), 1):
             lines.append(f"# TYPE dulwich_reftable_{name} counter")
             for at, service in enumerate(SERVICES):
                 value = self.total(_SUMS + 3 * at + number)
-                shown = value / 1e6 if not number else value
-                lines.append(f'dulwich_reftable_{name}{{service="{service}"}} {shown}')
+                lines.append(f'dulwich_reftable_{name}{{service="{service}"}} {value}')
+        lines += self._histogram()
         for name, kind, value in (
             ("turned_away_total", "counter", self.total(_TURNED_AWAY)),
             ("connections", "gauge", sum(seat.connections for seat in self.seats)),
@@ -130,6 +121,20 @@ class Board:
         ):
             lines += [f"# TYPE dulwich_reftable_{name} {kind}", f"dulwich_reftable_{name} {value}"]
         return "\n".join([*lines, ""])
+
+    def _histogram(self) -> list[str]:
+        """Give how long requests took."""
+        name = "dulwich_reftable_request_seconds"
+        lines = [f"# TYPE {name} histogram"]
+        for at, service in enumerate(SERVICES):
+            parts = [self.total(_TIMES + _PARTS * at + part) for part in range(_PARTS)]
+            bounds = [*(f"{bound:g}" for bound in _BOUNDS), "+Inf"]
+            for bound, value in zip(bounds, accumulate(parts), strict=True):
+                lines.append(f'{name}_bucket{{service="{service}",le="{bound}"}} {value}')
+            seconds = self.total(_SUMS + 3 * at) / 1e6
+            lines.append(f'{name}_sum{{service="{service}"}} {seconds}')
+            lines.append(f'{name}_count{{service="{service}"}} {sum(parts)}')
+        return lines
 
     def forget(self, seat: int) -> None:
         """Clear a seat, and keep what its worker counted."""
@@ -239,28 +244,9 @@ class Seat:
         self.add(sums, int(request.seconds * 1e6))
         self.add(sums + 1, request.received)
         self.add(sums + 2, request.sent)
+        self.add(_TIMES + _PARTS * service + bisect_left(_BOUNDS, request.seconds))
 
 
 def lone_seat() -> Seat:
     """Give a seat for a server without other workers."""
     return Board(1).seats[0]
-
-
-def key_of(address: str) -> int:
-    """Turn an address into a number other than 0. For IPv6 its network counts, the first 64 bits.
-
-    Args:
-      address: of a client
-    """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        packed = address.encode("utf-8", "surrogateescape")
-    else:
-        mapped = getattr(parsed, "ipv4_mapped", None)
-        packed = (mapped or parsed).packed[:8]
-    return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "big") | 1
-
-
-def _shared(numbers: int) -> memoryview:
-    return memoryview(mmap.mmap(-1, numbers * _WIDTH)).cast("Q")

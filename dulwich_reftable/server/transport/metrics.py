@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -26,6 +27,8 @@ class Metrics(ThreadingHTTPServer):
     board: Board
 
     def __init__(self, host: str, port: int) -> None:
+        if ":" in host:
+            self.address_family = socket.AF_INET6
         super().__init__((host, port), _Request)
 
     def server_bind(self) -> None:

@@ -91,6 +91,11 @@ class Request:
         self.seconds = time.monotonic() - self._began
 
     @property
+    def who(self) -> str:
+        """The client and its user, for a line of the log."""
+        return self.client if self.user is None else f"{self.client} {self.user!a}"
+
+    @property
     def service_group(self) -> str:
         """One of :data:`SERVICES`."""
         name = self.service.removeprefix("git-")

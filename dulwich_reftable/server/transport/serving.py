@@ -50,7 +50,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
       max_connections: the most connections at a time
       proxies: through how many proxies clients come, each of which says who came to it; 0 for none
       max_per_address: the most of one address, to all workers; None for no limit
-      rate: the most new connections of one address a second, on average; None for no limit
+      rate: the most requests of one address a second, on average; None for no limit
       deadline: the most seconds for a request, looked at when its client is read, or written to
         by a fetch; None for no limit
       grace: seconds for running requests to finish when the server ends
@@ -171,7 +171,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def _enter(self, request: Any, address: str) -> str | None:
         """Count a connection of an address; gives the reason not to serve it, if there is one."""
         if self.rate is not None and self.seat.is_too_fast(address, self.rate):
-            return "too many connections a second from your address"
+            return "too many requests a second from your address"
         most = self.max_per_address
         if most is not None and self.seat.count(address) >= most:
             return "too many connections from your address"

@@ -97,7 +97,7 @@ class Application:
         what = f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')!a}"
         log.info(
             "%s %s %s %s (%.3f s)",
-            printable(done.client), printable(what), answer.status[:3] if answer.status else "-",
+            printable(done.who), printable(what), answer.status[:3] if answer.status else "-",
             printable(done.detail), done.seconds,
             extra={"request": done},
         )  # fmt: skip
