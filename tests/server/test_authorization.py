@@ -206,6 +206,46 @@ def test_hidden_refs(root: Path, origin: Git, work: Git, kind: str, tmp_path: Pa
         fresh.run("fetch", "-q", url, secret)
 
 
+@pytest.mark.parametrize("served", ["http-reftable"], indirect=True)
+def test_small_commands_disclose_nothing(root: Path, origin: Git, kind: str) -> None:
+    """Neither sizes nor bundles are told where refs are hidden, nor that a repository exists."""
+    for key, value in (
+        ("transfer.advertiseObjectInfo", "true"),
+        ("uploadpack.advertiseBundleURIs", "true"),
+        ("bundle.version", "1"),
+        ("bundle.mode", "all"),
+        ("bundle.all.uri", "https://example.com/all.bundle"),
+    ):
+        origin.run("config", key, value)
+    oid = origin.run("rev-parse", "main").strip()
+    info = (
+        wire.line(b"command=object-info") + b"0001" + wire.line(b"size") + wire.line(b"oid " + oid)
+    )
+    bundles = wire.line(b"command=bundle-uri") + b"0001"
+    requests = {info + b"0000": oid + b" ", bundles + b"0000": b"https://example.com"}
+    rules = Rules()
+
+    def ask(name: str, request: bytes) -> bytes:
+        try:
+            return wire.ask(server.url + name, "git-upload-pack", request, version=2)
+        except urllib.error.HTTPError as error:
+            with error:
+                return b"%d %s" % (error.code, error.read())
+
+    with running(root, kind, access=access(rules)) as server:
+        for request, told in requests.items():
+            rules.read = ALLOW
+            assert told in ask("origin.git", request)
+            rules.read = Decision(True, hidden=HiddenRefs([b"refs/heads/secret"]))
+            answer = ask("origin.git", request)
+            assert answer[4:].startswith(b"ERR invalid command")
+            assert told not in answer
+            rules.read = DENY
+            answer = ask("origin.git", request)
+            assert answer.startswith(b"404")
+            assert answer == ask("nobody.git", request).replace(b"nobody", b"origin")
+
+
 @pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
 def test_only_a_decision_is_a_yes(root: Path, origin: Git, work: Git) -> None:
     def wrong(request: AccessRequest) -> Decision:

@@ -1,9 +1,12 @@
-"""A server with workers under load: clones, pushes, deletions; workers and clients are killed.
+"""Servers with workers under load: clones, fetches, pushes, deletions; workers and clients die.
 
-``python -m tests.soak.server --seconds 180`` serves one repository over ``git://`` and HTTP, each
-from two workers. Each writer owns a branch, so that it knows what the server must show: an update
-that was acknowledged is there, one that was refused is not, and one whose client or worker was
-killed is either. At the end ``git fsck`` is clean, and the workers hold as much memory as before.
+``python -m tests.soak.server --seconds 1800`` serves one repository four times, each from two
+workers: over ``git://`` and over HTTP, and each of these by a server whose workers are killed and
+reloaded, and by one that is left in peace. Each writer owns a branch, so that it knows what the
+servers must show: an update that was acknowledged is there, one that was refused is not, and one
+whose client or worker was killed is either. A client that was not killed must be served by a server
+in peace. Meanwhile ``git gc`` runs. At the end ``git fsck`` is clean, and the workers in peace have
+in the last third of the time at most as much memory as in the one before, and a little.
 """
 
 from __future__ import annotations
@@ -18,11 +21,18 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 _ZERO = "0" * 40
 _OURS = (sys.executable, "-m", "dulwich_reftable", "serve", "--quiet", "--enable=receive-pack")
 _PAUSE = 1.0
+_GC_PAUSE = 60.0
+_COUNTED = (
+    "pushes", "refused", "clones", "fetches", "broken", "victims", "kills", "reloads", "locks",
+    "gcs",
+)  # fmt: skip
 _LEFT = 5.0
 """Seconds after which nobody who lives holds a lock."""
 _TIMEOUT = 120
@@ -35,8 +45,16 @@ def _git(*args: str) -> str:
     return done.stdout.strip()
 
 
+_MORE = 12
+"""MB by which memory may be larger in the last third of the time."""
+
+
 class _Servers:
-    """The servers of a folder."""
+    """The servers of a folder, for TCP and HTTP.
+
+    Args:
+      root: the folder
+    """
 
     def __init__(self, root: Path) -> None:
         self._processes = []
@@ -65,7 +83,7 @@ class _Servers:
             try:
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
             except OSError:
-                continue  # it was killed
+                continue  # it has ended
             sizes.append(pages * os.sysconf("SC_PAGE_SIZE") >> 20)
         return max(sizes)
 
@@ -82,28 +100,82 @@ class _Servers:
 
 
 class _Soak:
-    """The load, and what it has found."""
+    """The load, and what it has found.
 
-    def __init__(self, place: Path, servers: _Servers, seconds: float) -> None:
+    Args:
+      place: holds the folder that is served, and the clones
+      disturbed: the servers whose workers are killed
+      steady: the servers in peace
+      seconds: how long to run
+    """
+
+    def __init__(self, place: Path, disturbed: _Servers, steady: _Servers, seconds: float) -> None:
         self._place = place
-        self._servers = servers
-        self._ends = time.monotonic() + seconds
-        self.counts = dict.fromkeys(("pushes", "clones", "broken", "kills", "reloads", "locks"), 0)
+        self._disturbed = disturbed
+        self._steady = steady
+        self._urls = [*disturbed.urls, *steady.urls]
+        self._began = time.monotonic()
+        self._seconds = seconds
+        self._ends = self._began + seconds
+        self.counts = dict.fromkeys(_COUNTED, 0)
         self.falsehoods: list[str] = []
+        self.memory: list[tuple[float, int]] = []
         self._guard = threading.Lock()
 
     def _count(self, what: str) -> None:
         with self._guard:
             self.counts[what] += 1
 
+    def _fails(self, url: str, what: str, was_killed: bool, said: str) -> None:
+        """Count a client that was not served."""
+        if was_killed:
+            self._count("victims")
+        elif url in self._steady.urls:
+            self.falsehoods.append(f"{what} failed at {url}: {said[-400:]}")
+        else:
+            self._count("broken")
+
     def run(self) -> None:
         """Run until the time is over."""
         jobs = [(self._write, n) for n in range(4)] + [(self._clone, n) for n in range(2)]
-        threads = [threading.Thread(target=job, args=[n]) for job, n in [*jobs, (self._kill, 0)]]
+        jobs += [(self._fetch, n) for n in range(2)]
+        jobs += [(self._kill, 0), (self._measure, 0), (self._collect, 0)]
+        threads = [threading.Thread(target=self._do, args=one) for one in jobs]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def _do(self, job: Callable[[int], None], number: int) -> None:
+        try:
+            job(number)
+        except Exception as error:  # the others go on; the run has failed
+            self.falsehoods.append(f"{job.__name__} ended: {error!r}")
+
+    def growth(self) -> int:
+        """Give by how many MB memory has grown in the last third of the time."""
+        early, late = 0, 0
+        for at, size in self.memory:
+            if at > self._seconds * 2 / 3:
+                late = max(late, size)
+            elif at > self._seconds / 3:
+                early = max(early, size)
+        return late - early
+
+    def _measure(self, number: int) -> None:
+        while time.monotonic() < self._ends:
+            self.memory.append((time.monotonic() - self._began, self._steady.memory()))
+            time.sleep(_PAUSE)
+
+    def _collect(self, number: int) -> None:
+        origin = str(self._place / "root" / "d.git")
+        while time.monotonic() + _GC_PAUSE < self._ends:
+            time.sleep(_GC_PAUSE)
+            done = subprocess.run(
+                ["git", "-C", origin, "gc", "-q"], capture_output=True, check=False
+            )  # a lock that a killed worker has left makes it fail
+            if done.returncode == 0:
+                self._count("gcs")
 
     def _write(self, number: int) -> None:
         rng = random.Random(number)
@@ -113,7 +185,7 @@ class _Soak:
         possible = {_ZERO}
         tree = _git("-C", there, "rev-parse", "HEAD^{tree}")
         while time.monotonic() < self._ends:
-            url = rng.choice(self._servers.urls)
+            url = rng.choice(self._urls)
             wanted = _ZERO
             if rng.random() < 0.8:
                 message = f"{number} {rng.random()}"
@@ -123,17 +195,20 @@ class _Soak:
                 ["git", "-C", there, "push", "-q", "--porcelain", url, f"+{source}:{name}"],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
-            if rng.random() < 0.1:
+            is_victim = rng.random() < 0.1
+            if is_victim:
                 time.sleep(rng.random() * 0.1)
                 process.kill()
-            out, _ = process.communicate(timeout=_TIMEOUT)
+            out, said = process.communicate(timeout=_TIMEOUT)
             if process.returncode == 0:
                 possible = {wanted}
                 self._count("pushes")
-            elif f"!\t{source}:{name}\t[remote rejected]" not in out:
+            elif f"!\t{source}:{name}\t[remote rejected]" in out:
+                self._count("refused")
+            else:
                 # The answer was lost: the update is done, or not, or will be in a moment.
                 possible |= {wanted}
-                self._count("broken")
+                self._fails(url, "push", is_victim, said)
             shown = self._shown(name)
             if shown is None:
                 continue
@@ -143,33 +218,58 @@ class _Soak:
                 possible = {shown}
 
     def _shown(self, name: str) -> str | None:
-        for url in self._servers.urls:
+        for url in self._steady.urls:
             try:
                 lines = _git("ls-remote", url, name).split()
             except subprocess.CalledProcessError:
-                continue  # its worker was killed
+                continue  # it is told of by others
             return lines[0] if lines else _ZERO
         return None
 
     def _clone(self, number: int) -> None:
         rng = random.Random(100 + number)
-        there = self._place / f"clone-{number}"
-        while time.monotonic() < self._ends:
+        for attempt in count():
+            if time.monotonic() > self._ends:
+                return
+            # A place of its own: what is left of a killed client still tidies up there.
+            there = self._place / f"clone-{number}-{attempt}"
             options = rng.choice(([], ["--depth=1"], ["--filter=blob:none"]))
-            command = ["git", "clone", "-q", "--bare", *options]
+            url = rng.choice(self._urls)
             process = subprocess.Popen(
-                [*command, rng.choice(self._servers.urls), str(there)], stderr=subprocess.DEVNULL
-            )
-            if rng.random() < 0.2:
+                ["git", "clone", "-q", "--bare", *options, url, str(there)],
+                stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            is_victim = rng.random() < 0.2
+            if is_victim:
                 time.sleep(rng.random() * 0.3)
                 process.kill()
-            if process.wait(_TIMEOUT) == 0:
+            _, said = process.communicate(timeout=_TIMEOUT)
+            if process.returncode == 0:
                 self._count("clones")
                 if not options:
                     _git("-C", str(there), "fsck", "--strict", "--no-dangling")
             else:
-                self._count("broken")
+                self._fails(url, "clone", is_victim, said)
             shutil.rmtree(there, ignore_errors=True)
+
+    def _fetch(self, number: int) -> None:
+        """Keep a mirror up to date; its refs and objects are whole after each fetch."""
+        rng = random.Random(200 + number)
+        there = str(self._place / f"mirror-{number}")
+        _git("init", "-q", "--bare", there)
+        while time.monotonic() < self._ends:
+            url = rng.choice(self._urls)
+            done = subprocess.run(
+                ["git", "-C", there, "-c", "gc.auto=0", "fetch", "-q", "--prune",
+                 url, "+refs/heads/*:refs/heads/*"],
+                capture_output=True, check=False, text=True, timeout=_TIMEOUT,
+            )  # fmt: skip
+            if done.returncode:
+                self._fails(url, "fetch", False, done.stderr)
+                continue
+            self._count("fetches")
+            if rng.random() < 0.1:
+                _git("-C", there, "fsck", "--strict", "--no-dangling")
 
     def _break_lock(self) -> None:
         """Remove the lock that a killed worker left, as an operator would: git never does so."""
@@ -188,10 +288,10 @@ class _Soak:
             time.sleep(_PAUSE + 3 * rng.random())
             self._break_lock()
             if rng.random() < 0.2:
-                self._servers.reload()
+                self._disturbed.reload()
                 self._count("reloads")
                 continue
-            workers = self._servers.workers()
+            workers = self._disturbed.workers()
             if workers:
                 try:
                     os.kill(rng.choice(workers), signal.SIGKILL)
@@ -219,21 +319,24 @@ def main() -> int:
         tree = _git("-C", origin, "hash-object", "-t", "tree", "-w", os.devnull)
         commit = _git("-C", origin, "commit-tree", "-m", "first", tree)
         _git("-C", origin, "update-ref", "refs/heads/main", commit)
-        servers = _Servers(place / "root")
+        _git("-C", origin, "config", "uploadpack.allowFilter", "true")
+        servers = (_Servers(place / "root"), _Servers(place / "root"))
         try:
-            soak = _Soak(place, servers, seconds)
+            soak = _Soak(place, *servers, seconds)
             soak.run()
-            memory = servers.memory()
         finally:
-            statuses = servers.end()
+            statuses = [status for each in servers for status in each.end()]
         checked = subprocess.run(
             ["git", "-C", origin, "fsck", "--strict", "--no-dangling"],
             check=False, capture_output=True, text=True,
         )  # fmt: skip
         left = [path.name for path in Path(origin, "objects").glob("incoming-*")]
-    print(soak.counts, f"{memory} MB", f"left: {left}", f"statuses: {statuses}")
+    sizes = [size for _, size in soak.memory]
+    print(soak.counts, f"left: {left}", f"statuses: {statuses}")
+    print("MB:", *sizes[:: max(1, len(sizes) // 20)], f"grown by {soak.growth()}")
     print(*soak.falsehoods, checked.stderr, sep="\n")
-    return len(soak.falsehoods) + (checked.returncode != 0) + sum(statuses)
+    has_grown = soak.growth() > _MORE
+    return len(soak.falsehoods) + (checked.returncode != 0) + sum(statuses) + has_grown
 
 
 if __name__ == "__main__":

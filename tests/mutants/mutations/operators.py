@@ -1,0 +1,121 @@
+"""Faults in what an operator relies on: rules, workers, limits, and where a request ends."""
+
+from __future__ import annotations
+
+from ..mutation import Mutation
+
+MUTATIONS = (
+    Mutation(
+        "sizes-of-what-is-hidden",
+        "server/upload_pack/settings.py",
+        "            object_info=False,\n",
+        "",
+        "a client learns of objects that only hidden refs reach",
+        ("server/test_authorization.py",),
+    ),
+    Mutation(
+        "bundles-of-what-is-hidden",
+        "server/upload_pack/settings.py",
+        "            bundles=None,\n",
+        "",
+        "a client is sent to bundles that hold what is hidden from it",
+        ("server/test_authorization.py",),
+    ),
+    Mutation(
+        "denied-is-not-absent",
+        "server/admission.py",
+        '    raise NotGitRepository(f"no repository at {request.path!a}")\n',
+        '    raise ForbiddenError("no permission")\n',
+        "a client can find out which repositories exist",
+        ("server/test_authorization.py",),
+    ),
+    Mutation(
+        "writing-without-reading",
+        "server/rules.py",
+        "        if not reading:\n",
+        "        if not covering:\n",
+        "a rule that grants writing alone shows the repository",
+        ("server/test_rules.py",),
+    ),
+    Mutation(
+        "hidden-by-any-rule",
+        "server/rules.py",
+        "        return all(name in part for part in self._parts)\n",
+        "        return any(name in part for part in self._parts)\n",
+        "a ref is hidden from users to whom another rule shows it",
+        ("server/test_rules.py",),
+    ),
+    Mutation(
+        "users-are-everybody",
+        "server/rules.py",
+        "        has_user = user is not None and (_USERS in self.users or user in self.users)\n",
+        "        has_user = _USERS in self.users or user in self.users\n",
+        "clients without a password have the rights of users",
+        ("server/test_rules.py",),
+    ),
+    Mutation(
+        "the-dead-take-places",
+        "server/transport/board.py",
+        "        for place in range(seat * self._places, (seat + 1) * self._places):\n"
+        "            self._addresses[place] = 0\n",
+        "",
+        "clients of a worker that was killed count against their addresses for ever",
+        ("server/test_limits.py",),
+    ),
+    Mutation(
+        "the-dead-are-not-replaced",
+        "server/transport/workers.py",
+        "        for _ in range(self._count - len(staying)):\n",
+        "        for _ in range(0 if self._has_been_ready else self._count):\n",
+        "a server whose workers die one after another serves nobody in the end",
+        ("server/test_workers.py",),
+    ),
+    Mutation(
+        "workers-outlive-their-supervisor",
+        "server/transport/workers.py",
+        "                server.shutdown()\n",
+        "                pass\n",
+        "workers of a server that was killed go on and hold its port",
+        ("server/test_workers.py",),
+    ),
+    Mutation(
+        "guesses-by-worker",
+        "server/buckets.py",
+        '    return memoryview(mmap.mmap(-1, count * _WIDTH)).cast("Q")\n',
+        '    return memoryview(bytearray(count * _WIDTH)).cast("Q")\n',
+        "each worker counts wrong passwords and rates for itself",
+        ("server/test_limits.py",),
+    ),
+    Mutation(
+        "heads-in-two-ways",
+        "server/transport/request_head.py",
+        "        if line and line not in _ENDS and not _FIELD.fullmatch(line):\n",
+        "        if not line.isascii():\n",
+        "a request can be hidden in the body of another one from the proxy",
+        ("server/test_keep_alive.py",),
+    ),
+    Mutation(
+        "chunks-in-two-ways",
+        "server/transport/body.py",
+        '        if not line.endswith(b"\\r\\n"):\n',
+        '        if not line.endswith(b"\\n"):\n',
+        "a trailer that ends in a lone LF ends the request for us, and not for the proxy",
+        ("server/test_keep_alive.py",),
+    ),
+    Mutation(
+        "signs-within-packets",
+        "server/signs_of_life.py",
+        "                write(data)\n                self._spoke = time.monotonic()\n",
+        "                self._spoke = time.monotonic()\n            write(data)\n",
+        "a sign of life in the middle of a packet breaks the answer",
+        ("server/test_signs_of_life.py",),
+    ),
+    Mutation(
+        "signs-before-the-end-of-the-pack",
+        "server/receive_pack/incoming.py",
+        "        self.checksum = stream.trailer()\n        has_come()\n",
+        "        has_come()\n        self.checksum = stream.trailer()\n",
+        "signs are sent to a client that still sends, and may not read",
+        ("server/test_signs_of_life.py",),
+    ),
+)
