@@ -19,7 +19,7 @@ from dulwich.repo import BaseRepo
 
 from ..naming.names import place_of
 from ..naming.symrefs import is_symref
-from ..refs import reflog
+from ..refs import reflog_changes
 from ..refs.container import ReftableRefsContainer
 from ..refs.transaction import is_zero
 from .ancestry import Ancestors, Commits
@@ -75,7 +75,7 @@ class ReflogExpirer:
           BadRefNameError: if the name is illegal
           LockError: if somebody else holds the lock
         """
-        return reflog.expire(
+        return reflog_changes.expire(
             self._refs.store,
             name,
             lambda entries: self._choose(name, entries),

@@ -22,7 +22,7 @@ from ..config.ref_format import hash_size_of
 from ..config.settings import Settings
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
-from . import reflog
+from . import reflog_changes
 from .peeling import Peeler
 from .reader import RefsSnapshot, SnapshotOf
 from .signature import Signature
@@ -125,7 +125,7 @@ class ReftableRefsContainer(RefsWriter):
 
     def create_reflog(self, name: Ref) -> None:
         """Make an empty reflog, if the ref has none."""
-        reflog.create(self.store, name)
+        reflog_changes.create(self.store, name)
 
     def append_reflog(
         self,
@@ -150,11 +150,11 @@ class ReftableRefsContainer(RefsWriter):
         """
         signature = Signature.of(self.store, message, committer, timestamp, timezone)
         zero = b"0" * self.store.hex_size
-        reflog.append(self.store, name, old or zero, new, signature)
+        reflog_changes.append(self.store, name, old or zero, new, signature)
 
     def delete_reflog(self, name: Ref) -> None:
         """Remove a reflog, with all of its entries."""
-        reflog.delete(self.store, name)
+        reflog_changes.delete(self.store, name)
 
     def drop_reflog_entry(self, name: Ref, index: int, rewrite: bool = False) -> None:
         """Remove one entry.
@@ -166,7 +166,7 @@ class ReftableRefsContainer(RefsWriter):
         Raises:
           ValueError: if there is no such entry
         """
-        reflog.drop_entry(self.store, name, index, rewrite=rewrite)
+        reflog_changes.drop_entry(self.store, name, index, rewrite=rewrite)
 
     def expire_reflog(
         self,
@@ -198,7 +198,7 @@ class ReftableRefsContainer(RefsWriter):
 
         if expire_time is None and expire_unreachable_time is None:
             return 0
-        return reflog.expire(
+        return reflog_changes.expire(
             self.store, name, lambda entries: [is_expired(entry) for entry in entries]
         )
 

@@ -15,21 +15,17 @@ Very many updates that only point refs at objects go another way (:mod:`.bulk_up
 
 from __future__ import annotations
 
-import os
 from binascii import a2b_hex
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from ..compat.errors import BadRefNameError
 from ..engine.errors import RefConflictError, ReftableError, TransactionError
 from ..engine.format.records import LogRecord, RefRecord, log_key
-from ..engine.stack.addition import Addition, next_update_indexes
+from ..engine.stack.addition import Addition
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
-from ..engine.table.overlay import Overlay
-from ..engine.table.writer import WriteOptions
 from ..naming.conflicts import (
     ExistingRefs,
     RefsOfStack,
@@ -41,7 +37,7 @@ from ..naming.symrefs import is_symref, resolve, resolved_id, symref_target
 from .bulk_update import BulkUpdate, is_branch
 from .ref_updates import RefUpdate, RefUpdates
 from .seen_refs import split_by_worktree
-from .signature import Signature
+from .stack_update import StackUpdate
 from .store import RefStore
 
 __all__ = ["PreparedUpdate", "UnlockedStackError"]
@@ -50,82 +46,7 @@ _MANY = 1000
 """Updates from which on :mod:`.bulk_update` takes less time, and far less memory."""
 
 
-@dataclass
-class _StackUpdate:
-    """The part of an update that is written to one stack."""
-
-    location: str  # of the stack, for messages
-    base: Snapshot
-    refs_before: Merged  # the base, and the steps before this one
-    values: dict[bytes, bytes | None] = field(default_factory=dict)  # before this step
-    claimed: set[bytes] = field(default_factory=set)
-    refs: dict[bytes, RefRecord] = field(default_factory=dict)
-    logs: dict[bytes, LogRecord] = field(default_factory=dict)
-    bulk: BulkUpdate | None = None  # in place of all that
-
-    @property
-    def update_index(self) -> int:
-        return next_update_indexes(self.refs_before, 1, self.location)[0]
-
-    def value(self, name: bytes) -> bytes | None:
-        """Give a ref's value as text."""
-        if name not in self.values:
-            self.values[name] = self.refs_before.ref_value(name)
-        return self.values[name]
-
-    def claim(self, name: bytes, updated: bytes) -> None:
-        """Claim a ref and its reflog for the update of one; a second claim is an error."""
-        if name in self.claimed:
-            raise TransactionError(
-                updated, None, None, f"'{os.fsdecode(name)}' is part of another update, too"
-            )
-        self.claimed.add(name)
-
-    def log(self, name: bytes, signature: Signature, old: bytes, new: bytes) -> None:
-        record = LogRecord(name, self.update_index, signature.update(old, new))
-        self.logs[log_key(name, self.update_index)] = record
-
-    def created(self) -> list[bytes]:
-        """Give the names of the refs that the step creates."""
-        return [
-            name
-            for name, record in self.refs.items()
-            if not record.is_deletion and self.values.get(name) is None and b"/" in name
-        ]
-
-    def deleted(self) -> set[bytes]:
-        return {name for name, record in self.refs.items() if record.is_deletion}
-
-    def keep(self, options: WriteOptions) -> None:
-        """Finish the step; the next one sees its refs."""
-        if self.refs or self.logs:
-            if not isinstance(self.refs_before, Overlay):
-                self.refs_before = Overlay(self.base, options)
-            self.refs_before.add(self.refs.values(), self.logs.values())
-        self.drop()
-
-    def drop(self) -> None:
-        """Forget the step."""
-        self.values = {}
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget the records of the step, but not the values that were read."""
-        self.claimed, self.refs, self.logs = set(), {}, {}
-
-    def write(self, addition: Addition) -> None:
-        """Write the table, if there is anything to write."""
-        before = self.refs_before
-        if isinstance(before, Overlay):
-            addition.write(before.updated_refs(), before.updated_logs(), before.max_update_index)
-        elif self.refs or self.logs:
-            addition.write(
-                (self.refs[name] for name in sorted(self.refs)),
-                (self.logs[key] for key in sorted(self.logs)),
-            )
-
-
-_Chain = list[tuple[_StackUpdate, bytes]]
+_Chain = list[tuple[StackUpdate, bytes]]
 """The refs of a chain of symrefs, by their stacks and their names there."""
 
 
@@ -161,7 +82,7 @@ class PreparedUpdate:
         self.starts_reflog = starts_reflog
         self._is_locked = snapshots is not None
         self._parts = {
-            stack: _StackUpdate(stack.storage.location, snapshot, snapshot)
+            stack: StackUpdate(stack.storage.location, snapshot, snapshot)
             for stack, snapshot in (snapshots or {}).items()
         }
         self._unlocked: dict[Stack, Snapshot] = {}  # of other stacks, taken once
@@ -307,7 +228,7 @@ class PreparedUpdate:
                 part.write(additions[stack])
                 continue
 
-            def is_logged(name: bytes, part: _StackUpdate = part) -> bool:
+            def is_logged(name: bytes, part: StackUpdate = part) -> bool:
                 return self._is_logged(part, name)
 
             index, head = part.update_index, self._branch_of_head()
@@ -335,12 +256,12 @@ class PreparedUpdate:
             self._head = (symref_target(value),)
         return self._head[0]
 
-    def _part(self, stack: Stack) -> _StackUpdate:
+    def _part(self, stack: Stack) -> StackUpdate:
         if stack not in self._parts:
             if self._is_locked:
                 raise UnlockedStackError(stack)
             snapshot = stack.snapshot()
-            self._parts[stack] = _StackUpdate(stack.storage.location, snapshot, snapshot)
+            self._parts[stack] = StackUpdate(stack.storage.location, snapshot, snapshot)
         return self._parts[stack]
 
     def _resolve(self, name: bytes, follow: bool) -> tuple[_Chain, bytes | None]:
@@ -447,10 +368,10 @@ class PreparedUpdate:
             if self._is_logged(log_part, local):
                 log_part.log(local, signature, old, new)
 
-    def _is_logged(self, part: _StackUpdate, name: bytes) -> bool:
+    def _is_logged(self, part: StackUpdate, name: bytes) -> bool:
         return self.starts_reflog(name) or any(True for _ in part.refs_before.logs_of(name))
 
-    def _record(self, part: _StackUpdate, name: bytes, update: RefUpdate) -> RefRecord:
+    def _record(self, part: StackUpdate, name: bytes, update: RefUpdate) -> RefRecord:
         index, value = part.update_index, update.new
         if value is None:
             return RefRecord(name, index)

@@ -20,7 +20,7 @@ from ..engine.errors import ReftableError, TransactionError
 from ..engine.stack.addition import Addition
 from ..naming.names import check_name, collapse
 from ..naming.symrefs import symref_to
-from . import reflog
+from . import reflog_changes
 from .batch import Batch
 from .reader import RefsReader
 from .signature import Signature
@@ -345,7 +345,9 @@ class RefsWriter(RefsReader):
         check_size(self.store, new, b"")
 
         def work(addition: Addition) -> None:
-            reflog.move(self.store, stack, addition, old_local, new_local, signature, keep=keep)
+            reflog_changes.move(
+                self.store, stack, addition, old_local, new_local, signature, keep=keep
+            )
 
         with as_dulwich():
             stack.update(work)

@@ -18,7 +18,7 @@ from dulwich_reftable.expiry.expirer import ReflogExpirer
 from dulwich_reftable.expiry.rule import ExpirySettings, Limits, expired
 from dulwich_reftable.expiry.times import ALWAYS, NEVER, expiry_time
 from dulwich_reftable.expiry.wildmatch import compile_pattern
-from dulwich_reftable.refs import reflog
+from dulwich_reftable.refs import reflog_changes
 
 DAY = 86400
 ZERO = b"0" * 40
@@ -247,7 +247,7 @@ def test_what_others_do_meanwhile_is_left_alone(repo: dr.Repo) -> None:
         repo.refs.drop_reflog_entry(MAIN, 2, rewrite=True)  # m1; m2 now begins at zero
         return [True] * 3
 
-    assert reflog.expire(repo.refs.store, MAIN, choose) == 0
+    assert reflog_changes.expire(repo.refs.store, MAIN, choose) == 0
     left = list(repo.refs.read_reflog(MAIN))
     assert [(entry.old_sha, entry.message) for entry in left] == [(ZERO, b"m2"), (C, b"new")]
 
@@ -270,5 +270,5 @@ def test_nothing_is_written_where_nothing_goes(repo: dr.Repo) -> None:
     stack = repo.refs.store.shared
     before = [table.filename for table in stack.snapshot().tables]
     for options in ({}, {"rewrite": True}, {"update_ref": True}):
-        assert reflog.expire(repo.refs.store, MAIN, lambda entries: [False], **options) == 0
+        assert reflog_changes.expire(repo.refs.store, MAIN, lambda entries: [False], **options) == 0
     assert [table.filename for table in stack.snapshot().tables] == before

@@ -41,7 +41,7 @@ MUTATIONS = (
     ),
     Mutation(
         "changed-entries-expire",
-        "refs/reflog.py",
+        "refs/reflog_changes.py",
         "for key, text in found if chosen.get(key) == text]",
         "for key, text in found if key in chosen]",
         "an entry goes that somebody has rewritten since it was chosen",

@@ -151,7 +151,7 @@ MUTATIONS = (
     ),
     Mutation(
         "rename-of-the-branch-of-head",
-        "refs/reflog.py",
+        "refs/reflog_changes.py",
         "            if head is not None and head.target == old:\n",
         "            if head is not None and head.target == new:\n",
         "the reflog of HEAD does not tell that its branch was renamed",
@@ -183,7 +183,7 @@ MUTATIONS = (
     ),
     Mutation(
         "emptied-reflog-is-gone",
-        "refs/reflog.py",
+        "refs/reflog_changes.py",
         "changed, refs, is_emptied=bool(found) and not kept)",
         "changed, refs, is_emptied=False)",
         "a reflog that has lost its last entry is no longer written to",
