@@ -24,6 +24,10 @@ Encoded = tuple[bytes, int, bytes]
 """A record: its key, its three bits of type, its encoded value."""
 
 
+_SHORT = 8
+"""Bytes of keys, such as those of objects, that a loop compares faster than a function."""
+
+
 class BlockWriter:
     """Collects the records of one block.
 
@@ -104,7 +108,13 @@ class BlockWriter:
                         key[:prefix] != last[:prefix]
                         or key[prefix : prefix + 1] == last[prefix : prefix + 1]
                     ):
-                        prefix = shared = shared_prefix(last, key)
+                        if len(key) > _SHORT:
+                            prefix = shared_prefix(last, key)
+                        else:
+                            prefix = 0
+                            while key[prefix : prefix + 1] == last[prefix : prefix + 1]:
+                                prefix += 1
+                        shared = prefix
                 head = (len(key) - prefix) << 3 | extra
                 if prefix < 0x80 and head < 0x80:
                     record = ONE_BYTE[prefix] + ONE_BYTE[head] + key[prefix:] + value

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, pairwise
+from itertools import chain, repeat
 
 from ..errors import RecordError
 from ..format.block_writer import BlockWriter, Encoded
@@ -35,6 +35,9 @@ __all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions"]
 
 MAX_BLOCK_SIZE = (1 << 24) - 1
 _LEAST_OBJ_ID_LENGTH = 2
+_FEW = 1 << 20
+"""Up to so many bytes, object ids and their positions are sorted at once."""
+
 _MAX_OBJ_ID_LENGTH = 31  # five bits of the footer hold it
 _POSITION = struct.Struct(">Q")  # of a block, as the writer remembers it
 
@@ -314,6 +317,11 @@ class TableWriter:
     def _write_objects(self) -> None:
         size = self._options.hash_size
         length = _LEAST_OBJ_ID_LENGTH
+        if sum(map(len, self._blocks_of.values())) < _FEW:
+            mentioned = b"".join(self._blocks_of.values())
+            self._blocks_of.clear()
+            if mentioned:
+                self._blocks_of[0] += mentioned
         for mentions in self._blocks_of.values():
             ordered = sorted(_split(mentions, size + _POSITION.size))
             length = _abbreviation([mention[:size] for mention in ordered], length)
@@ -331,9 +339,15 @@ class TableWriter:
             return encode_varint(int.from_bytes(position, "big"))
 
         for first in sorted(self._blocks_of):
+            mentions = _split(self._blocks_of[first], size + _POSITION.size)
+            prefixes = [mention[:length] for mention in mentions]
+            if len({*prefixes}) == len(prefixes):  # as most often: one position each
+                positions = [mention[size:] for mention in mentions]
+                yield from zip(prefixes, repeat(1), map(encode_one, positions))
+                continue
             prefix, position = b"", b""
             more: set[bytes] = set()  # further positions
-            for mention in _split(self._blocks_of[first], size + _POSITION.size):
+            for mention in mentions:
                 if mention[:length] == prefix:
                     if mention[size:] != position:
                         more.add(mention[size:])
@@ -361,12 +375,11 @@ def _encode_positions(positions: Iterable[bytes]) -> tuple[int, bytes]:
 
 
 def _abbreviation(ids: Sequence[bytes], length: int) -> int:
-    """Give the shortest length, of at least ``length`` bytes, that tells sorted object ids apart.
+    """Give the shortest length, of at least ``length`` bytes, that tells object ids apart.
 
     Ids that not even the longest abbreviation tells apart share a record.
     """
-    while length < _MAX_OBJ_ID_LENGTH and any(
-        a[:length] == b[:length] and a != b for a, b in pairwise(ids)
-    ):
+    distinct = len({*ids})
+    while length < _MAX_OBJ_ID_LENGTH and len({oid[:length] for oid in ids}) < distinct:
         length += 1
     return length
