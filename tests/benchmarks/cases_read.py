@@ -35,6 +35,8 @@ def _each(repositories: Repositories) -> Path:
 
 # Lookups
 
+_ROUNDS_UNTIL_WARM = 4
+
 
 def _first_lookup(where: _Where, *, with_opening: bool) -> Contender:
     """Look one ref up in each of several new containers."""
@@ -66,15 +68,21 @@ def _first_lookup_files(bench: Bench) -> Iterator[Reading]:
 
 
 def _lookups(where: _Where, *, warm: bool = True, absent: bool = False) -> Contender:
-    """Look refs up in one container; if it is to be warm, other refs have been before."""
+    """Look refs up in one container; if it is to be warm, others have been looked up before.
+
+    Each block is searched some times before it gets its hash index.
+    """
 
     def run(bench: Bench) -> Iterator[Reading]:
         refs = dr.ReftableRefsContainer(where(bench.repositories))
+        for _ in range(_ROUNDS_UNTIL_WARM if warm else 0):
+            for name in bench.sample(bench.scale.lookups):
+                refs.read_ref(name)
         while True:
             if not warm:
                 refs = dr.ReftableRefsContainer(where(bench.repositories))
-            for name in bench.sample(bench.scale.lookups if warm else 1):
-                refs.read_ref(name)
+                for name in bench.sample(1):
+                    refs.read_ref(name)
             names = _drawn(bench, absent)
             read_ref = refs.read_ref
             with stopwatch() as watch:
