@@ -55,9 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     kind = config.getoption("--filesystem")
     for item in items:
-        marker = item.get_closest_marker("plain_filesystem")
-        if kind != "plain" and marker is not None and kind in (marker.kwargs.get("on") or KINDS):
-            item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+        for marker in item.iter_markers("plain_filesystem"):
+            if kind != "plain" and kind in marker.kwargs.get("on", KINDS):
+                item.add_marker(pytest.mark.skip(reason=marker.args[0]))
         if config.getoption("--storage") != "directory" and item.get_closest_marker("directory"):
             item.add_marker(pytest.mark.skip(reason="looks at files of the stack"))
 

@@ -116,7 +116,7 @@ class StagingDirectory:
 
         Returns: the directory that holds the retired files now
         """
-        kept = tempfile.mkdtemp(prefix=f"{_DIRECTORY}.", dir=self._common_dir)
+        kept = os.path.join(self._common_dir, f"{_DIRECTORY}.{secrets.token_hex(4)}")
         os.rename(self.retired, kept)
         self.remove()
         return kept

@@ -19,7 +19,7 @@ from itertools import chain, groupby
 from ..config.settings import Settings
 from ..engine.errors import ReftableError, StorageError
 from ..engine.format.records import LogRecord, RefRecord
-from ..engine.stack.files import create, write_all
+from ..engine.stack.files import Descriptor, create, write_all
 from ..engine.stack.locks import LockFile
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stale_files import LIST
@@ -258,9 +258,10 @@ class _Writer:
         self._made.add(path)
 
     def _create(self, path: str, lines: Iterable[bytes], *, durable: bool = False) -> None:
-        fd = create(path)
+        file = Descriptor()
+        create(file, path)
         try:
-            try:
+            with file as fd:
                 some: list[bytes] = []
                 for line in lines:
                     some.append(line)
@@ -270,8 +271,7 @@ class _Writer:
                 write_all(fd, b"".join(some))
                 if durable:
                     os.fsync(fd)
-            finally:
-                os.close(fd)
+                file.close_reporting()
         except OSError as error:
             if isinstance(error, ReftableError):
                 raise

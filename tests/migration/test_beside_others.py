@@ -156,7 +156,7 @@ def test_update_in_the_moment_of_the_swap_is_noticed(
         path.parent.mkdir(exist_ok=True)
         lock = path.with_name(f"{path.name}.lock")
         lock.write_bytes(oid + b"\n")
-        lock.rename(path)
+        lock.replace(path)
 
     def settle(*args: Any) -> list[str]:
         monkeypatch.setattr(run, "settle", real)

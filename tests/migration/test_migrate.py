@@ -13,7 +13,7 @@ from dulwich.refs import DiskRefsContainer
 from dulwich.repo import Repo as DulwichRepo
 from engine.stack.syscalls import Call, recorded
 from support.compare import file_states, shown_reflogs
-from support.filesystems import remove_tree
+from support.filesystems import remove_tree, syncs_directories
 from support.git import Git, requires_git
 from support.memory import measured
 
@@ -176,6 +176,7 @@ def test_remains_of_a_dead_migration_are_cleared(files: Repository) -> None:
     assert files.seen() == before
 
 
+@syncs_directories
 @pytest.mark.skipif(not hasattr(os, "sync"), reason="syncs all files at once")
 @pytest.mark.parametrize("to", ["reftable", "files"])
 def test_all_is_on_disk_before_the_swap(
@@ -231,6 +232,7 @@ def test_damaged_table(files: Repository) -> None:
     files.migrate("files")
 
 
+@pytest.mark.plain_filesystem("spellings are remembered", on=("windows", "caseless"))
 def test_memory_does_not_grow_with_the_refs(tmp_path: Path) -> None:
     """Nor do the tables that are read count, which are mapped."""
     peaks: dict[str, list[int]] = {"reftable": [], "files": []}

@@ -398,7 +398,7 @@ CONFIGS = {
 
 def put(directory: Path, text: str) -> None:
     (directory / "config.new").write_text(text)
-    os.rename(directory / "config.new", directory / "config")
+    os.replace(directory / "config.new", directory / "config")
 
 
 def test_watch(tmp_path: Path, ref_format: str) -> None:

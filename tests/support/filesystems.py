@@ -44,6 +44,14 @@ needs_proc = pytest.mark.skipif(
 )
 """Skip a test where it cannot be told which files are open."""
 
+moves_open_files = pytest.mark.plain_filesystem(
+    "removes, replaces or moves what is open or mapped", on=("windows",)
+)
+"""Skip a test that does itself what only POSIX lets it do."""
+
+syncs_directories = pytest.mark.plain_filesystem("directories are not synced", on=("windows",))
+"""Skip a test of how directories are synced."""
+
 _ONE_PATH = (
     *("open", "stat", "lstat", "unlink", "rmdir", "mkdir", "chmod", "utime", "access"),
     *("listdir", "scandir", "readlink", "truncate"),
@@ -226,6 +234,12 @@ def _in_use(path: Any) -> PermissionError:
     return error
 
 
+def _is_directory(path: Any, dir_fd: int | None = None) -> bool:
+    with suppress(FileNotFoundError):
+        return stat.S_ISDIR(_real_stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+    return False
+
+
 def _play_windows(patch: Patch) -> None:
     unlink, rename, replace, rmdir, fsync = os.unlink, os.rename, os.replace, os.rmdir, os.fsync
 
@@ -235,9 +249,8 @@ def _play_windows(patch: Patch) -> None:
             raise _in_use(path)
 
     def refuse_directory(path: Any, dir_fd: int | None = None) -> None:
-        with suppress(FileNotFoundError):
-            if stat.S_ISDIR(_real_stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode):
-                raise PermissionError(errno.EACCES, "Access is denied", path)
+        if _is_directory(path, dir_fd):
+            raise PermissionError(errno.EACCES, "Access is denied", path)
 
     def opened(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         refuse_directory(path, dir_fd)
@@ -255,7 +268,7 @@ def _play_windows(patch: Patch) -> None:
             raise FileExistsError(errno.EEXIST, "Cannot create a file that exists", src, None, dst)
         refuse_open(src)
         refuse_open(dst)
-        if os.path.isdir(src) and _open_below(src):
+        if _is_directory(src) and _open_below(src):
             raise PermissionError(errno.EACCES, "Access is denied", src)
         if is_replacing:
             refuse_directory(dst)
@@ -274,7 +287,7 @@ def _play_windows(patch: Patch) -> None:
     patch.setattr(os, "replace", lambda src, dst: moved(src, dst, is_replacing=True))
     patch.setattr(os, "rmdir", rmdir)
     patch.setattr(os, "fsync", synced)
-    patch.setattr(mmap, "mmap", _map_of_windows)
+    patch.setattr(mmap, "mmap", _MapOfWindows)
     patch.setattr(shutil, "_use_fd_functions", False)
     if hasattr(shutil, "_rmtree_impl"):  # from Python 3.15 on, it is chosen at import
         patch.setattr(shutil, "_rmtree_impl", getattr(shutil, "_rmtree_unsafe"))  # noqa: B009
@@ -286,9 +299,12 @@ def _is_read_only(fd: int) -> bool:
     return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
 
 
-def _map_of_windows(fd: int, length: int, *, access: int = 0) -> mmap.mmap:
-    """Map a file; the map keeps it open."""
-    return _real_mmap(fd, length, access=access)
+class _MapOfWindows(mmap.mmap):
+    """A map that keeps its file open, and knows no way not to."""
+
+    def __new__(cls, fd: int, length: int, *, access: int = 0) -> _MapOfWindows:
+        made: _MapOfWindows = super().__new__(cls, fd, length, access=access)
+        return made
 
 
 # NFS

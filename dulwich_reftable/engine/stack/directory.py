@@ -225,8 +225,8 @@ class _Change:
         try:
             if not lock.is_held():
                 raise StaleListError(f"{lock.path}: somebody removed the lock while it was held")
-            # The lock file becomes the list: its descriptor moves into the token.
-            self._token = ListToken(lock.take_fd())
+            # The lock file becomes the list. Until then, whoever releases the lock closes it.
+            self._token = ListToken(lock.file)
         except OSError as error:
             raise StorageError.of(error, "check", lock.path) from error
 

@@ -10,6 +10,7 @@ import errno
 import gc
 import os
 import stat
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -19,12 +20,13 @@ __all__ = [
     "IS_WINDOWS",
     "Descriptor",
     "WriteRules",
-    "collects_descriptors",
     "create",
+    "is_taken",
     "open_directory",
     "open_plain",
     "read_all",
     "sync",
+    "when_unused",
     "write_all",
 ]
 
@@ -38,6 +40,9 @@ _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY
 _CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY
 _READ_AT_ONCE = 1 << 16
 
+_PAUSES_WHILE_USED = (0.0, 0.001, 0.01, 0.02, 0.04)
+"""Seconds."""
+
 _CANNOT_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
 """Errors of a file system whose directories cannot be synced, or not by this user."""
 
@@ -45,14 +50,15 @@ _CANNOT_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, er
 class Descriptor:
     """A descriptor that closes itself at the end of a ``with`` block, or when it is collected.
 
-    Attributes:
-      fd: -1 when it is closed
+    An interrupt can come between any two steps of Python, but not within a call of C code. So
+    opening and keeping are one call, and so are forgetting and closing: a file that stays open,
+    Windows would never replace.
     """
 
-    fd = -1
+    __slots__ = ("_opened",)
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    def __init__(self) -> None:
+        self._opened: list[int] = []
 
     def __enter__(self) -> int:
         return self.fd
@@ -61,17 +67,43 @@ class Descriptor:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_opened"):  # an interrupt can come before the constructor has begun
+            self.close()
+
+    @property
+    def fd(self) -> int:
+        """The descriptor; -1 when it is closed."""
+        return self._opened[0] if self._opened else -1
+
+    def open(self, path: str, flags: int) -> None:
+        """Open a file, by this user's mask if it is created.
+
+        Raises:
+          OSError: if it cannot be opened
+        """
+        try:
+            self._opened.extend(map(os.open, (path,), (flags,), (0o666,)))
+        except OSError as error:
+            if not _collects_descriptors(error):
+                raise
+            self._opened.extend(map(os.open, (path,), (flags,), (0o666,)))
 
     def close(self) -> None:
         """Close it; harmless if that is done. Data that matters was synced before."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
+        if self._opened:
             with suppress(OSError):
-                os.close(fd)
+                self.close_reporting()
+
+    def close_reporting(self) -> None:
+        """Close it; without fsync, that may report a full disk.
+
+        Raises:
+          OSError: if it says so; it is closed all the same
+        """
+        any(map(os.close, map(self._opened.pop, range(len(self._opened)))))
 
 
-def collects_descriptors(error: OSError) -> bool:
+def _collects_descriptors(error: OSError) -> bool:
     """Collect garbage if too many files are open.
 
     PyPy closes the files that nobody refers to any more, and the maps of tables, when it collects
@@ -85,15 +117,6 @@ def collects_descriptors(error: OSError) -> bool:
     return True
 
 
-def _open(path: str, flags: int) -> int:
-    try:
-        return os.open(path, flags, 0o666)
-    except OSError as error:
-        if not collects_descriptors(error):
-            raise
-    return os.open(path, flags, 0o666)
-
-
 def open_plain(path: str) -> tuple[Descriptor, int]:
     """Open a plain file for reading; opening a pipe does not block.
 
@@ -102,8 +125,14 @@ def open_plain(path: str) -> tuple[Descriptor, int]:
       CorruptTableError: if it is no plain file
       OSError: if it cannot be opened
     """
-    file = Descriptor(_open(path, _READ_FLAGS))
+    file = Descriptor()
     try:
+        try:
+            file.open(path, _READ_FLAGS)
+        except PermissionError:
+            if os.path.isdir(path):  # Windows does not open it at all
+                raise CorruptTableError(path, None, "not a plain file") from None
+            raise
         found = os.fstat(file.fd)
         if not stat.S_ISREG(found.st_mode):
             raise CorruptTableError(path, None, "not a plain file")
@@ -113,9 +142,42 @@ def open_plain(path: str) -> tuple[Descriptor, int]:
     return file, found.st_size
 
 
-def create(path: str) -> int:
-    """Create a file that must not exist yet, and open it for writing."""
-    return _open(path, _CREATE_FLAGS)
+def create(file: Descriptor, path: str) -> None:
+    """Create a file that must not exist yet, and open it for writing.
+
+    Raises:
+      OSError: if that fails; Windows has several for a name that is taken, see :func:`is_taken`
+    """
+    file.open(path, _CREATE_FLAGS)
+
+
+def is_taken(error: OSError) -> bool:
+    """Tell whether :func:`create` has failed because there is something under that name.
+
+    Where there is a directory, Windows denies access. It also does so for a file that was removed
+    while a program, such as a virus scanner, has it open: it exists until that is over.
+    """
+    return isinstance(error, FileExistsError) or (IS_WINDOWS and isinstance(error, PermissionError))
+
+
+def when_unused(action: Callable[[], object]) -> None:
+    """Rename or remove a file; on Windows, wait until nobody has it open.
+
+    Readers of lists and virus scanners close their files soon. Git waits as often and as long.
+
+    Raises:
+      OSError: if it stays open, or the action fails for another reason
+    """
+    for pause in _PAUSES_WHILE_USED:
+        try:
+            action()
+        except PermissionError:
+            if not IS_WINDOWS:
+                raise
+            time.sleep(pause)
+        else:
+            return
+    action()
 
 
 def read_all(fd: int, size: int) -> bytes:
@@ -143,12 +205,14 @@ def open_directory(path: str) -> Descriptor | None:
     """Open a directory for :func:`sync`; None where directories cannot be synced."""
     if IS_WINDOWS:
         return None
+    directory = Descriptor()
     try:
-        return Descriptor(os.open(path, os.O_RDONLY))
+        directory.open(path, os.O_RDONLY)
     except OSError as error:
         if error.errno not in _CANNOT_BE_SYNCED:
             raise
         return None
+    return directory
 
 
 def sync(directory: Descriptor | None) -> None:

@@ -26,9 +26,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 from ..errors import LockError, StorageError
 from . import files
+from .files import Descriptor
 from .lock_queue import Waiter
 
 __all__ = ["LockFile", "attempts"]
@@ -41,16 +43,13 @@ _COUNTS_REFERENCES = sys.implementation.name == "cpython"
 if not _COUNTS_REFERENCES:
     atexit.register(gc.collect)  # a lock that was dropped would stay behind
 
+_MOST_DENIALS = 35
+"""Attempts to create a lock where there is no file; they take a fifth of a second."""
+
 _FIRST_PAUSE = 0.001  # seconds
 _LONGEST_PAUSE = 0.1
 _PAUSE_GROWTH = 1 / 8
 """Share of the time waited so far that the next pause takes."""
-
-_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
-
-_TRIES = 10
-"""Attempts to replace or remove a file on Windows, where somebody may have it open: readers of a
-list, and virus scanners, close it soon."""
 
 
 def attempts(
@@ -94,6 +93,7 @@ class LockFile:
 
     Attributes:
       path: of the lock file
+      file: its descriptor; :meth:`commit` leaves it open, for whoever else refers to it
 
     Raises:
       LockError: if it stayed taken
@@ -106,7 +106,7 @@ class LockFile:
         self.path = path + _SUFFIX
         self._target = path
         self._owner = os.getpid()
-        self._opened: list[int] = []  # the descriptor, while we have it
+        self.file = Descriptor()
         self._identity: tuple[int, int] | None = None
         self._is_renaming = False
         # A single try needs no queue: the file excludes others.
@@ -128,26 +128,25 @@ class LockFile:
             self.release()
 
     def _create(self, timeout: float | None, since: float) -> bool:
+        denied: OSError | None = None
+        denials = 0
         for _ in attempts(timeout, since):
             try:
-                try:
-                    self._open()
-                except OSError as error:
-                    if not files.collects_descriptors(error):
-                        raise
-                    self._open()
+                files.create(self.file, self.path)
                 self._identify()
-            except FileExistsError:
-                continue
             except OSError as error:
-                raise StorageError.of(error, "lock", self.path) from error
+                if not files.is_taken(error):
+                    raise StorageError.of(error, "lock", self.path) from error
+                # What Windows denies although nothing is there, it may deny for ever.
+                denied = None if os.path.lexists(self.path) else error
+                denials = denials + 1 if denied else 0
+                if denials == _MOST_DENIALS:
+                    break
+                continue
             return True
+        if isinstance(denied, PermissionError):
+            raise StorageError.of(denied, "lock", self.path) from denied
         return False
-
-    def _open(self) -> None:
-        # An interrupt could come between the creation of the file and an assignment. One call of
-        # extend() is one step of C code, and no interrupt comes in between.
-        self._opened.extend(map(os.open, (self.path,), (_FLAGS,), (0o666,)))
 
     def _identify(self) -> None:
         found = os.fstat(self.fd)
@@ -161,19 +160,12 @@ class LockFile:
 
     @property
     def fd(self) -> int:
-        """Descriptor to write the new contents to; -1 when it was closed or given away."""
-        return self._opened[0] if self._opened else -1
-
-    def take_fd(self) -> int:
-        """Hand the descriptor over; the caller closes it."""
-        return self._opened.pop() if self._opened else -1
+        """Descriptor to write the new contents to; -1 when it was closed."""
+        return self.file.fd
 
     def close(self) -> None:
         """Close the descriptor, and keep the lock."""
-        fd = self.take_fd()
-        if fd >= 0:
-            with suppress(OSError):  # the contents were synced, or are not needed
-                os.close(fd)
+        self.file.close()  # the contents were synced, or are not needed
 
     def is_held(self) -> bool:
         """Tell whether the lock file exists and is the one that we made.
@@ -185,7 +177,7 @@ class LockFile:
         if self._is_over or self._owner != os.getpid():
             return False
         if self._identity is None:
-            if not self._opened:
+            if self.file.fd < 0:
                 return False
             self._identify()
         try:
@@ -215,18 +207,9 @@ class LockFile:
           OSError: if that fails
         """
         self._is_renaming = True
-        self._replace()
+        files.when_unused(partial(os.replace, self.path, self._target))
+        self.file = Descriptor()
         self._finish(had_lock=True)
-
-    def _replace(self) -> None:
-        for tries_left in reversed(range(_TRIES)):
-            try:
-                os.replace(self.path, self._target)
-                return
-            except PermissionError:
-                if not files.IS_WINDOWS or not tries_left:
-                    raise
-                time.sleep(_FIRST_PAUSE)
 
     def release(self) -> None:
         """Remove the lock file, if it is ours; harmless if the lock is not held any more."""
@@ -242,9 +225,9 @@ class LockFile:
 
     def _unlink(self) -> None:
         self.close()  # Windows removes no open file
-        for tries_left in reversed(range(_TRIES if files.IS_WINDOWS else 2)):
+        for tries_left in reversed(range(2)):
             try:
-                os.unlink(self.path)
+                files.when_unused(partial(os.unlink, self.path))
                 return
             except FileNotFoundError:
                 return

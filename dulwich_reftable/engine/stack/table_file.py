@@ -9,11 +9,12 @@ import os
 import secrets
 import sys
 from contextlib import suppress
+from functools import partial
 
 from ..errors import CorruptTableError, StorageError
 from ..format.layout import Buffer
 from . import files
-from .files import WriteRules, create, open_plain, read_all, write_all
+from .files import Descriptor, WriteRules, create, open_plain, read_all, write_all
 from .stale_files import TABLE_SUFFIX, TEMPORARY
 from .storage import MissingTableError
 
@@ -77,11 +78,11 @@ class NewTableFile:
         self._path = os.path.join(directory, f"{base}{TEMPORARY}{secrets.token_hex(6)}")
         self._chunks: list[bytes] = []
         self._buffered = 0
-        self._fd = -1
+        self._file = Descriptor()
         self._paths = [self._path]  # where it may be
         self._is_temporary = True
         try:
-            self._fd = create(self._path)
+            create(self._file, self._path)
             rules.adjust(self._path)
         except BaseException as error:
             self.discard()
@@ -105,7 +106,7 @@ class NewTableFile:
     def _flush(self) -> None:
         chunks, self._chunks, self._buffered = self._chunks, [], 0
         try:
-            write_all(self._fd, b"".join(chunks))
+            write_all(self._file.fd, b"".join(chunks))
         except OSError as error:
             raise StorageError.of(error, "write", self._path) from error
 
@@ -113,9 +114,8 @@ class NewTableFile:
         """Write the rest, and sync the file."""
         self._flush()
         try:
-            self._rules.sync(self._fd)
-            fd, self._fd = self._fd, -1
-            os.close(fd)  # without fsync, this may report a full disk
+            self._rules.sync(self._file.fd)
+            self._file.close_reporting()
         except OSError as error:
             raise StorageError.of(error, "write", self._path) from error
 
@@ -125,17 +125,14 @@ class NewTableFile:
         self._paths.append(path)
         self._is_temporary = False
         try:
-            os.rename(self._path, path)
+            files.when_unused(partial(os.rename, self._path, path))
         except OSError as error:
             raise StorageError.of(error, "rename", self._path) from error
         return self._name
 
     def discard(self) -> None:
         """Remove the file, under either name."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            with suppress(OSError):
-                os.close(fd)
+        self._file.close()
         # A forked child inherits the object, but the file stays its parent's.
         if self._owner == os.getpid():
             for path in self._paths:

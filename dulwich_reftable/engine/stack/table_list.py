@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable
 
@@ -26,6 +27,10 @@ _TRIES = 5
 _PAUSES = (0.001, 0.002, 0.005, 0.01)
 """Seconds between looks for a list that is missing although there are tables."""
 
+_NO_NAME = re.compile(r"[/\x00-\x1f]")
+_NO_NAME_ON_WINDOWS = re.compile(r'[\\<>:"|?*]|[. ]$')
+"""What Windows refuses in names, and what it takes off their ends without saying so."""
+
 _LONGEST_LIST = 1 << 20
 """Bytes of a list of some 27,000 tables; opening them would take longer than reading the list."""
 
@@ -37,7 +42,7 @@ class ListToken:
     """A version of the list: which file it is, kept from being reused by holding it open.
 
     Args:
-      fd: becomes the token's; -1 for a list that is not there
+      file: becomes the token's; not open for a list that is not there
 
     Attributes:
       identity: what :meth:`TableList.identity` gives as long as it is this file
@@ -45,9 +50,9 @@ class ListToken:
 
     __slots__ = ("_file", "identity")
 
-    def __init__(self, fd: int) -> None:
-        self._file = Descriptor(fd)
-        self.identity = _identity(os.fstat(fd)) if fd >= 0 else None
+    def __init__(self, file: Descriptor) -> None:
+        self._file = file
+        self.identity = _identity(os.fstat(file.fd)) if file.fd >= 0 else None
         # An open descriptor keeps the inode number from being reused. On Windows it would also keep
         # the list from being replaced.
         if files.IS_WINDOWS:
@@ -93,18 +98,20 @@ class TableList:
     def _read(self, tries: int) -> Listing:
         try:
             file, size = self._open()
-            with file as fd:
+            try:
                 if size > _LONGEST_LIST:
                     raise CorruptTableError(self.path, None, f"{size} bytes are no list")
-                names = self._parse(read_all(fd, size))
-                file.fd = -1  # the token closes it
+                names = self._parse(read_all(file.fd, size))
                 self._was_there = True
-                return Listing(names, ListToken(fd))
+                return Listing(names, ListToken(file))
+            except BaseException:
+                file.close()
+                raise
         except FileNotFoundError:
             if os.path.islink(self.path):
                 raise CorruptTableError(self.path, None, "a link to nothing") from None
             self.check_absence()
-            return Listing((), ListToken(-1))
+            return Listing((), ListToken(Descriptor()))
         except OSError as error:
             if error.errno == errno.ESTALE and tries > 1:
                 return self._read(tries - 1)
@@ -188,9 +195,9 @@ def parse_list(data: bytes) -> tuple[list[str], str | None]:
 
 
 def _is_plain_name(name: str) -> bool:
-    if "/" in name or "\0" in name or name in (".", ".."):
+    if _NO_NAME.search(name) or name in (".", ".."):
         return False
-    return not files.IS_WINDOWS or not any(character in name for character in "\\:")
+    return not (files.IS_WINDOWS and _NO_NAME_ON_WINDOWS.search(name))
 
 
 def identity_of(listing: Listing) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.filesystems import names_in, remove_tree
+from support.filesystems import moves_open_files, names_in, remove_tree
 from support.git import EMAIL, NAME, TIMESTAMP, Git, requires_git
 from support.pool import ObjectPool
 
@@ -128,6 +128,7 @@ def shape(table: Path) -> tuple[str, int]:
 # Under others' eyes
 
 
+@pytest.mark.plain_filesystem("a table that others have mapped goes later", on=("windows",))
 def test_others_write_while_tables_are_merged(stacked: Scene) -> None:
     """The list is not locked then; what they add stands behind what is merged."""
     directory = stacked.git_dir / "reftable"
@@ -171,6 +172,7 @@ def pairs(stack: Stack) -> Iterator[tuple[bytes, bytes]]:
         yield from zip(names, values, strict=True)
 
 
+@pytest.mark.plain_filesystem("a table that others have mapped goes later", on=("windows",))
 def test_two_compactions(stacked: Scene) -> None:
     """The second finds tables locked: it makes do with newer ones, or waits for its turn."""
     directory = stacked.git_dir / "reftable"
@@ -200,6 +202,7 @@ def test_two_compactions(stacked: Scene) -> None:
     assert len(list(pairs(second))) == 600 + 2 + 40 + 1
 
 
+@moves_open_files
 def test_lock_of_a_compaction_that_is_taken_by_another(stacked: Scene) -> None:
     """Somebody has removed the list's lock, and another writer holds it: his list is left alone."""
     directory = stacked.git_dir / "reftable"

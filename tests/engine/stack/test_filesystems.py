@@ -9,6 +9,7 @@ import errno
 import gc
 import ntpath
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,34 @@ def test_list_that_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert files_in(tmp_path / "reftable") == before
         add(stack, MANY[0], value=2)
         assert value_of(stack_at(tmp_path / "reftable"), MANY[0]) == 2
+
+
+def test_lock_that_is_being_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows denies access while somebody has the removed lock open; and where it always does."""
+    denials = 5
+    opened = os.open
+
+    def denied(path: Any, *args: Any, **kwargs: Any) -> int:
+        nonlocal denials
+        if str(path).endswith(".lock") and denials:
+            denials -= 1
+            raise PermissionError(errno.EACCES, "Access is denied", path)
+        return opened(path, *args, **kwargs)
+
+    with playing("windows", monkeypatch), monkeypatch.context() as patch:
+        opened = os.open
+        patch.setattr(os, "open", denied)
+        patch.setattr(time, "sleep", lambda seconds: None)
+        LockFile(str(tmp_path / "file"), None).release()
+        assert denials == 0
+        denials = 1_000_000
+        with pytest.raises(StorageError, match="Access is denied"):
+            LockFile(str(tmp_path / "file"), None)
+        with pytest.raises(StorageError, match="Access is denied"):
+            LockFile(str(tmp_path / "file"), 0)
+        (tmp_path / "file.lock").mkdir()
+        with pytest.raises(LockError):
+            LockFile(str(tmp_path / "file"), 0)
 
 
 def test_names_that_differ_in_case(kind: str, tmp_path: Path) -> None:

@@ -93,7 +93,10 @@ def test_too_many_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, er
             drop(open_plain(str(tmp_path / "file"))[0])
         gc.collect()
         for _ in range(most):
-            drop(Descriptor(os.open(tmp_path / "file", os.O_RDONLY)))
+            file = Descriptor()
+            file.open(str(tmp_path / "file"), os.O_RDONLY)
+            drop(file)
+            del file
         LockFile(str(tmp_path / "x"), 0).release()
         held = [open_plain(str(tmp_path / "file"))[0] for _ in range(most)]
         with pytest.raises(OSError, match=os.strerror(error)):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.filesystems import moves_open_files
 from support.git import Git, requires_git
 from support.pool import ObjectPool
 
@@ -152,6 +153,7 @@ def test_directories_that_cannot_be_synced(stacked: Scene, number: int) -> None:
     assert refs_at(stacked.path)[MAIN] == stacked.commits[5]
 
 
+@moves_open_files
 def test_directory_that_is_gone(stacked: Scene) -> None:
     """A repository that was removed under us is not made anew, in part."""
     refs = refs_at(stacked.path)

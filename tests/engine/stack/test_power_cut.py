@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.filesystems import syncs_directories
 from support.git import requires_git
 
 import dulwich_reftable.engine.stack.directory
@@ -163,11 +164,13 @@ def cuts_of_one_table(stacked: Scene, tmp_path: Path) -> PowerCuts:
     return PowerCuts(Scene(stacked.path, stacked.pool, "compacted"), tmp_path / "disks")
 
 
+@syncs_directories
 @pytest.mark.parametrize("order", [scenes.update, scenes.compact], ids=["update", "compact"])
 def test_every_disk_shows_old_or_new(cuts: PowerCuts, order: Order) -> None:
     assert cuts.check(order) > 3
 
 
+@syncs_directories
 @pytest.mark.parametrize(
     ("setting", "synced"),
     [

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.compare import file_states
+from support.filesystems import moves_open_files
 from support.garbage import collect
 from support.git import Git, requires_git
 
@@ -181,6 +182,7 @@ def replace_list(directory: Path, contents: bytes) -> None:
     os.replace(directory / "new", directory / "tables.list")
 
 
+@pytest.mark.plain_filesystem("NTFS numbers its files for good", on=("windows",))
 def test_same_inode_cannot_come_back(path: Path) -> None:
     """Lists of the same length, at the same time: files are told apart by inode all the same."""
     directory = path / ".git" / "reftable"
@@ -196,6 +198,7 @@ def test_same_inode_cannot_come_back(path: Path) -> None:
         assert stack.storage.refresh(listing) is not listing
 
 
+@moves_open_files
 def test_list_written_in_place(stacked: Scene) -> None:
     """No writer of refs does it; who restores a backup may."""
     directory = stacked.git_dir / "reftable"
@@ -238,6 +241,7 @@ def open_files(below: Path) -> list[str]:
     return [name for name in found if name.startswith(str(below))]
 
 
+@pytest.mark.plain_filesystem("the list is closed", on=("windows",))
 @needs_proc
 @pytest.mark.plain_filesystem("the replaced list stays as a ghost, with a link", on=("nfs",))
 def test_a_list_that_is_known_stays_open(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from dulwich.file import FileLocked
+from support.filesystems import moves_open_files
 from support.waiting import GUARD, wait_for
 
 import dulwich_reftable as dr
@@ -296,6 +297,7 @@ def add(stack: Stack, name: bytes) -> None:
         addition.commit()
 
 
+@moves_open_files
 @pytest.mark.parametrize("taken", [False, True], ids=["removed", "taken by another"])
 def test_lock_removed_under_its_holder(path: Path, taken: bool) -> None:
     """He must not list anything, nor remove the other's lock."""
