@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["add_store_options", "is_store_url", "local_cache", "store_options"]
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # one letter would be a drive
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _SECRET = re.compile(r"secret|password|token|credential|sas|_key|private|service_account(?!_path)")
 _NUMBERS = frozenset(("timeout", "deadline", "pace"))

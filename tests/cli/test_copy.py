@@ -11,6 +11,7 @@ pytest.importorskip("obstore", reason="obstore is not installed")
 from copying.test_copy import make, place
 
 from cli.conftest import Run
+from dulwich_reftable.cli.stores import is_store_url
 
 
 def test_copy_up_and_down(tmp_path: Path, run: Run) -> None:
@@ -42,3 +43,9 @@ def test_options_of_the_store(tmp_path: Path, run: Run) -> None:
     assert b"takes no options, such as 'region'" in done.err
     assert run("copy", tmp_path / "source", "ftp://bucket/path").code == 1
     assert run("copy", "--store-option", "secret_access_key=x", "a", "b").code == 2
+
+
+def test_a_drive_is_no_url() -> None:
+    assert is_store_url("s3://bucket/path")
+    for path in ("C:\\a.git", "C:/a.git", "C://a.git", "./a", "a:b/c", "//server/share/a.git"):
+        assert not is_store_url(path)
