@@ -414,7 +414,14 @@ def _play_nfs(patch: Patch) -> Ghosts:
     patch.setattr(os, "replace", moving(replace))
     patch.setattr(os, "read", looking(os.read))
     patch.setattr(os, "fstat", looking(os.fstat))
-    patch.setattr(mmap, "mmap", looking(mmap.mmap))
+
+    class Map(mmap.mmap):
+        def __new__(cls, fd: int, *args: Any, **kwargs: Any) -> Map:
+            ghosts.refuse_stale(fd)
+            made: Map = super().__new__(cls, fd, *args, **kwargs)
+            return made
+
+    patch.setattr(mmap, "mmap", Map)
     return ghosts
 
 

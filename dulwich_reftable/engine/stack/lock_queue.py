@@ -4,7 +4,10 @@
 Without a queue, threads would poll for the file as other processes do: asleep most of the time, and
 served by chance. The queue is fair: first come, first served. The timeout is meant for an owner who
 may be dead, and the threads ahead in the queue are alive. So whenever a thread that had the lock
-leaves the queue, the clock starts again for the threads behind it.
+leaves the queue, the clock starts again for the threads behind it. While a thread has the lock,
+they wait several times as long: it may itself wait for a processor, above all in a Python without a
+global interpreter lock, where all threads want to run at the same time. But they do not wait for
+ever, since that thread may in turn wait for one of them.
 
 The server lets pushes that create the same repository wait in such a queue, too.
 """
@@ -18,6 +21,10 @@ from collections import deque
 from weakref import WeakValueDictionary
 
 __all__ = ["Waiter"]
+
+
+_PATIENCE = 10
+"""How many times the timeout they wait for a thread that has the lock."""
 
 
 class _Queue:
@@ -66,7 +73,10 @@ class Waiter:
 
     Attributes:
       since: when the wait for the lock file began (:func:`time.monotonic`)
+      has_lock: whether this thread, the first of the queue, has the lock file by now
     """
+
+    has_lock = False
 
     def __init__(self, path: str) -> None:
         self.since = time.monotonic()
@@ -78,7 +88,8 @@ class Waiter:
         """Queue up, and wait to be the first.
 
         Args:
-          timeout: seconds without any progress of the queue; None for ever
+          timeout: seconds without any progress of the queue, or several times that while another
+            thread has the lock; None for ever
         Returns: whether this thread is the first; if not, it has left the queue
         """
         queue = self._queue
@@ -90,7 +101,10 @@ class Waiter:
             while waiters[0] is not self:
                 rest = None
                 if timeout is not None:
-                    rest = max(self.since, queue.passed_on) + timeout - time.monotonic()
+                    first = waiters[0]
+                    is_alive = first.has_lock and first._thread != self._thread
+                    limit = timeout * _PATIENCE if is_alive else timeout
+                    rest = max(self.since, queue.passed_on) + limit - time.monotonic()
                     if rest <= 0:
                         waiters.remove(self)
                         return False

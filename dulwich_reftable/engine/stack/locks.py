@@ -118,6 +118,8 @@ class LockFile:
                 raise self._taken(begun)
             if not self._create(timeout, self._waiter.since if self._waiter else begun):
                 raise self._taken(begun)
+            if self._waiter is not None:
+                self._waiter.has_lock = True
         except BaseException:
             self.release()
             raise

@@ -118,6 +118,7 @@ def test_between_any_two_lines(stacked: Scene) -> None:
 
 
 @needs_fork
+@pytest.mark.plain_filesystem("a signal strikes what plays the file system, too")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 def test_signals(stacked: Scene) -> None:
     """The real thing: a timer that strikes anywhere, in C functions too."""

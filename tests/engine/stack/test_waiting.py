@@ -246,7 +246,10 @@ def test_waiting_counts_only_while_nothing_moves(
     hands.move(50)
     wait_for(lambda: served == [0, 1])
     assert refused == []
-    hands.move(50)  # now 1 keeps the lock for too long
+    hands.move(50)  # 1 is slow, but alive
+    hands.move(400)
+    assert refused == []
+    hands.move(200)  # now it keeps the lock for too long
     join(threads[2:])
     assert sorted(refused) == [2, 3]
     passes[1].set()
