@@ -35,6 +35,7 @@ from typing import Any
 import pytest
 
 import dulwich_reftable.engine.stack.files as engine_files
+import dulwich_reftable.objects.reader  # noqa: F401 (before mmap, which it names, is replaced)
 
 GHOST = ".nfs"
 KINDS = ("windows", "nfs", "caseless", "nosync")
@@ -320,9 +321,20 @@ class Ghosts:
         self._left: dict[str, tuple[int, Identity]] = {}
         self._stale: set[Identity] = set()
         self._is_elsewhere = False
+        self._is_clearing = False
 
     def names(self) -> list[str]:
         """Name those that are left."""
+        with self._lock:
+            if not self._is_clearing:  # garbage that is collected here closes files
+                self._is_clearing = True
+                try:
+                    self._clear()
+                finally:
+                    self._is_clearing = False
+            return sorted(self._left)
+
+    def _clear(self) -> None:
         with self._lock:
             for name, (directory, identity) in list(self._left.items()):
                 if not is_open(identity):
@@ -330,7 +342,6 @@ class Ghosts:
                         _real_unlink(name, dir_fd=directory)
                     self._close(directory)
                     del self._left[name]
-            return sorted(self._left)
 
     def keep(self, path: Any, dir_fd: int | None) -> bool:
         """Keep a file that is to be removed or replaced, if it is open."""

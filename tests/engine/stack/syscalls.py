@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import dulwich_reftable.objects.reader  # noqa: F401 (before mmap, which it names, is replaced)
+
 BY_PATH = ("open", "stat", "lstat", "mkdir", "listdir", "chmod", "unlink", "rename", "replace")
 BY_DESCRIPTOR = ("read", "write", "fsync", "fstat", "close")
 
