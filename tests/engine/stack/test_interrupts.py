@@ -35,7 +35,10 @@ pytestmark = requires_git
 HERE = os.path.dirname(engine.__file__)
 TRACED = {
     os.path.join(HERE, "stack", name + ".py")
-    for name in ("stack", "compaction", "directory", "files", "locks", "lock_queue", "storage")
+    for name in (
+        *("stack", "compaction", "directory", "table_list", "table_file"),
+        *("files", "locks", "lock_queue", "storage"),
+    )
 }
 UNTRACED = {"__del__", "merge", "run_to_compact", "_weights", "read_all"}
 
