@@ -123,7 +123,7 @@ def test_process_is_killed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
         play.migrate()
     fault = Kill()
     was_new = False
-    for at, call in play.points(fault, every=2):
+    for at, call in play.points(fault, every=3):
         about = f"{fault.name} at call {at}, {call}"
         play.reset()
         assert exit_code_of(lambda at=at: play.strike(fault, at)) == Kill.CODE, about

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from support.filesystems import needs_proc, playing
-from support.garbage import COUNTS_REFERENCES
 
 import dulwich_reftable as dr
 from dulwich_reftable.migration.spellings import Spellings, folds
@@ -20,7 +19,6 @@ from .scenes import Pools, Repository, make
 pytestmark = [
     needs_proc,
     pytest.mark.plain_filesystem("plays its own"),
-    pytest.mark.skipif(not COUNTS_REFERENCES, reason="files stay open until garbage is collected"),
 ]
 
 ONE, TWO = b"1" * 40, b"2" * 40

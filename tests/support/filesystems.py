@@ -36,6 +36,7 @@ import pytest
 
 import dulwich_reftable.engine.stack.files as engine_files
 import dulwich_reftable.objects.reader  # noqa: F401 (before mmap, which it names, is replaced)
+from support.garbage import COUNTS_REFERENCES
 
 GHOST = ".nfs"
 KINDS = ("windows", "nfs", "caseless", "nosync")
@@ -76,6 +77,11 @@ def _identity_of(path: Any, dir_fd: int | None = None) -> Identity | None:
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
+def _require_counts() -> None:
+    if not COUNTS_REFERENCES:
+        pytest.skip("files stay open until garbage is collected")
+
+
 def is_open(identity: Identity) -> bool:
     """Tell whether this process has a file open, or mapped."""
     for fd in _real_listdir("/proc/self/fd"):
@@ -100,12 +106,14 @@ def _open_below(directory: str) -> bool:
 
 @contextmanager
 def playing(kind: str, monkeypatch: Patch) -> Iterator[None]:
-    """Play a file system.
+    """Play a file system; skip the test if this Python keeps files open that nobody refers to.
 
     Args:
       kind: one of :data:`KINDS`
       monkeypatch: the fixture
     """
+    if kind in ("windows", "nfs"):
+        _require_counts()
     with monkeypatch.context() as patch:
         if kind == "windows":
             _play_windows(patch)
@@ -438,10 +446,11 @@ def _play_nfs(patch: Patch) -> Ghosts:
 
 @contextmanager
 def nfs(monkeypatch: Patch) -> Iterator[Ghosts]:
-    """Play NFS.
+    """Play NFS, as :func:`playing` does.
 
     Yields: what was left
     """
+    _require_counts()
     with monkeypatch.context() as patch:
         yield _play_nfs(patch)
 

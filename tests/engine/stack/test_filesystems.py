@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from support.filesystems import KINDS, Ghosts, needs_proc, nfs, playing
-from support.garbage import COUNTS_REFERENCES
 
 from dulwich_reftable.engine.errors import (
     CorruptTableError,
@@ -32,7 +31,6 @@ from dulwich_reftable.engine.stack.stack import Stack
 pytestmark = [
     needs_proc,
     pytest.mark.plain_filesystem("plays its own"),
-    pytest.mark.skipif(not COUNTS_REFERENCES, reason="files stay open until garbage is collected"),
 ]
 
 MANY = [b"refs/tags/t%04d" % number for number in range(900)]  # their table is mapped
