@@ -84,6 +84,13 @@ def test_decisions(user: str | None, name: str, action: str, ref: str, expected:
     assert letter(ask(Rules.parse(TEXT), user, name, action, ref)) == expected
 
 
+def test_a_rule_without_reading_shows_nothing() -> None:
+    """Not even that the repository exists."""
+    text = "[[rules]]\nrepositories = ['**']\nusers = ['@users']\nallow = ['write']\n"
+    for action in ("read", "push"):
+        assert letter(ask(Rules.parse(text), "alice", "private", action)) == "-"
+
+
 def test_a_ref_is_hidden_if_no_rule_shows_it() -> None:
     rules = Rules.parse(TEXT)
     anonymous = ask(rules, None, "public/a").hidden
