@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from support.git import Git, requires_git
 
 from dulwich_reftable.server.receive_pack import loose_objects
 from dulwich_reftable.server.receive_pack import quarantine as quarantine_module
+from dulwich_reftable.server.receive_pack.incoming_directory import remove_stale
 from dulwich_reftable.server.receive_pack.limits import Limits
 from dulwich_reftable.server.receive_pack.quarantine import Quarantine
 
@@ -303,12 +306,38 @@ def test_a_file_is_what_git_writes(store: DiskObjectStore) -> None:
     assert path.stat().st_mode & 0o777 == 0o444
 
 
-def test_what_others_left_behind(store: DiskObjectStore) -> None:
-    old, young = (Path(store.path, f"incoming-{name}") for name in ("old", "young"))
+def test_what_others_left_behind(store: DiskObjectStore, tmp_path: Path) -> None:
+    """A directory that nobody has locked tells its age; one of a killed process goes at once."""
+    old, young, link = (Path(store.path, f"incoming-{name}") for name in ("old", "young", "link"))
     for path in (old, young):
         (path / "pack").mkdir(parents=True)
     os.utime(old, (1, 1))
-    with received(store):
+    (tmp_path / "other").mkdir()
+    link.symlink_to(tmp_path / "other")
+    with received(store), received(store) as alive:
         assert not old.exists()
+        path = Path(alive.environment["GIT_QUARANTINE_PATH"])
+        assert remove_stale(os.fspath(store.path)) == []
+        assert (path / "pack").is_dir()
+    assert young.is_dir()
+    assert link.is_symlink()
+    link.unlink()
     (young / "pack").rmdir()
     young.rmdir()  # its process may still be alive
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+def test_what_a_killed_process_left_behind(store: DiskObjectStore) -> None:
+    program = """
+import os, signal, sys
+from dulwich_reftable.server.receive_pack.incoming_directory import IncomingDirectory
+print(IncomingDirectory(sys.argv[1]).path, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, os.fspath(store.path)], capture_output=True, check=False
+    )
+    path = done.stdout.decode().strip()
+    assert os.path.isdir(path)
+    assert remove_stale(os.fspath(store.path)) == [path]
+    assert not os.path.exists(path)

@@ -19,9 +19,7 @@ warns of that.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -32,6 +30,7 @@ from dulwich.objects import ObjectID
 
 from ...bucket.object_store import BucketObjectStore
 from .incoming import IncomingPack, ObjectCheck
+from .incoming_directory import IncomingDirectory, remove_stale
 from .limits import Limits
 from .loose_objects import finish_file, sync_directories, unpack
 
@@ -42,9 +41,6 @@ _MAX_COPIED = 1000
 
 _GC_NOTES = ("gc.pid", os.path.join("objects", "maintenance.lock"))
 _GC_HOURS = 12  # as in git; an older gc.pid is stale
-_PREFIX = "incoming-"
-_FORGOTTEN = 48 * 3600
-"""Seconds after which the directory of a push is stale."""
 
 
 class Quarantine:
@@ -63,6 +59,7 @@ class Quarantine:
         self._main = store
         self._fsync_objects = fsync_objects
         self._unpack_limit = unpack_limit
+        self._directory: IncomingDirectory | None = None
         self._path: str | None = None
         self._name = ""
         self._files: list[str] = []
@@ -80,9 +77,9 @@ class Quarantine:
             with suppress(FileNotFoundError):
                 os.unlink(self._keep_file)
             self._keep_file = None
-        if self._path is not None:
-            shutil.rmtree(self._path, ignore_errors=True)
-            self._path = None
+        if self._directory is not None:
+            self._directory.remove()
+            self._directory = self._path = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -120,8 +117,9 @@ class Quarantine:
         place = None
         if self._is_on_disk:
             place = os.path.abspath(os.fspath(self._main.path))
-            _sweep(place)
-        self._path = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
+            remove_stale(place)
+        self._directory = IncomingDirectory(place)
+        self._path = self._directory.path
         folder = os.path.join(self._path, "pack")
         os.mkdir(folder)
         self.pack = IncomingPack(
@@ -247,15 +245,6 @@ class Quarantine:
                 if age < _GC_HOURS * 3600:
                     return True
         return False
-
-
-def _sweep(place: str) -> None:
-    """Remove the stale directories of pushes whose process died."""
-    for entry in os.scandir(place):
-        if entry.name.startswith(_PREFIX):
-            with suppress(FileNotFoundError):
-                if time.time() - entry.stat().st_mtime > _FORGOTTEN:
-                    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _install(source: str, target: str) -> None:
