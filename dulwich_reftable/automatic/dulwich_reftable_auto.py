@@ -2,7 +2,7 @@
 """Makes dulwich handle reftable repositories in programs that know nothing of dulwich-reftable.
 
 Python runs :func:`start` whenever it starts, by the file ``dulwich_reftable_auto.pth``, or
-``.start`` from Python 3.15 on. All that it does is to wait for the modules of dulwich. The rest is
+``.start`` from Python 3.18 on. All that it does is to wait for the modules of dulwich. The rest is
 in ``dulwich_reftable_stand_ins``, so that programs without dulwich pay little.
 
 The environment variable ``DULWICH_REFTABLE_AUTO=0`` switches it off.

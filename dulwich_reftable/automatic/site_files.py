@@ -9,6 +9,10 @@ without that comment; they are pip's.
 The two modules are copied there, and are no part of the package: ``.pth`` files are run before all
 of Python's path is known, and a ``.start`` file whose module is missing is reported at each start.
 This way nothing is ever missing, whatever becomes of the package.
+
+Python reads ``.start`` files from 3.15 on, but imports some thirty modules to do so, which takes
+longer than half of an empty program. Until 3.17, it runs the imports of ``.pth`` files as well (PEP
+829), which costs next to nothing. So each Python gets one of the two.
 """
 
 from __future__ import annotations
@@ -37,8 +41,12 @@ DISTRIBUTION = "dulwich-reftable-auto"
 OFF = "DULWICH_REFTABLE_AUTO"
 """The environment variable that switches the hook off, by the value 0."""
 
-_NAMES = ("dulwich_reftable_stand_ins.py", f"{MODULE}.py", f"{MODULE}.pth", f"{MODULE}.start")
+_PTH, _START = f"{MODULE}.pth", f"{MODULE}.start"
+_NAMES = ("dulwich_reftable_stand_ins.py", f"{MODULE}.py", _PTH, _START)
 """In the order in which they are written: a module is there before Python is told of it."""
+
+_UNUSED = _PTH if sys.version_info >= (3, 18) else _START
+"""The one that is not written, since there is a better one for this Python."""
 
 _COMMENT = re.compile(rb"# Written by dulwich-reftable (\S+), sha256 of the rest: ([0-9a-f]{64})\n")
 _MODE = 0o644  # site-packages are for all users, whatever the umask of one
@@ -98,15 +106,15 @@ class SiteFiles:
         return found
 
     def write(self) -> bool:
-        """Write the files, where they are missing or of another version.
+        """Write the files, where they are missing or of another version; remove one not needed.
 
-        Returns: whether something was written
+        Returns: whether something was written or removed
         Raises:
           SiteError: if there is a file that is not ours; nothing was written
           StorageError: if the directory cannot be written to
         """
-        self.versions()
-        wanted = {name: self._contents(name) for name in _NAMES}
+        unneeded = _UNUSED in self.versions()
+        wanted = {name: self._contents(name) for name in _NAMES if name != _UNUSED}
         stale = [name for name, data in wanted.items() if self._read(name) != data]
         for name in stale:
             path = self.directory / name
@@ -118,7 +126,9 @@ class SiteFiles:
                     py_compile.compile(str(path))
             except OSError as error:
                 raise StorageError.of(error, "write", str(path)) from error
-        return bool(stale)
+        if unneeded:
+            self._unlink(self.directory / _UNUSED)
+        return bool(stale) or unneeded
 
     def remove(self) -> bool:
         """Remove the files, and what Python has compiled of them.
@@ -132,12 +142,15 @@ class SiteFiles:
         for name in reversed(_NAMES):
             if name in found:
                 path = self.directory / name
-                try:
-                    path.unlink()
-                except OSError as error:
-                    raise StorageError.of(error, "remove", str(path)) from error
+                self._unlink(path)
                 _remove_compiled(path)
         return bool(found)
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise StorageError.of(error, "remove", str(path)) from error
 
     def _read(self, name: str) -> bytes | None:
         path = self.directory / name

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from dulwich_reftable.automatic import site_files
+from dulwich_reftable.automatic.site_files import SiteFiles
+
 from .conftest import FAKES, Environment
 
 BOTH = """
@@ -45,10 +48,20 @@ def test_an_empty_python_loads_nothing_else(
     program = "import sys; print(*sys.modules, sep='\\n')"
     loaded = {*enabled.print_of("-c", program)}
     more = loaded - {*Environment(tmp_path / "other", fakes).print_of("-c", program)}
-    if sys.version_info >= (3, 15):
-        assert "dulwich_reftable_auto" in more  # beside what .start files need
-    else:
-        assert more == {"dulwich_reftable_auto"}
+    assert more == {"dulwich_reftable_auto"}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="Python reads .start files from 3.15 on")
+def test_the_file_for_newer_pythons(
+    tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They do not run the imports of ``.pth`` files."""
+    monkeypatch.setattr(site_files, "_UNUSED", "dulwich_reftable_auto.pth")
+    environment = Environment(tmp_path / "environment", fakes)
+    place = SiteFiles(str(environment.site), "1.2")
+    place.write()
+    assert "dulwich_reftable_auto.pth" not in place.versions()
+    assert environment.print_of("-c", BOTH) == ALL
 
 
 def test_after_it_was_disabled(enabled: Environment) -> None:
