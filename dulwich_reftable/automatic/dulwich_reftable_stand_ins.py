@@ -270,7 +270,8 @@ def _constructing(original: _Original) -> "Any":
 def _is_ours(repo: "Any") -> bool:
     """Tell whether the package itself opens this repository."""
     ours = sys.modules.get("dulwich_reftable.repo.repo")
-    return ours is not None and isinstance(repo, ours.Repo)
+    # Another thread may have imported half of it.
+    return ours is not None and isinstance(repo, getattr(ours, "Repo", ()))
 
 
 def _configuring(original: _Original) -> "Any":

@@ -168,6 +168,11 @@ print(Mine("reftable").kind)
     assert enabled.print_of("-c", program) == ["installing", "ours"]
 
 
+def test_another_thread_has_imported_half_of_the_package(enabled: Environment) -> None:
+    half = "import sys, types; sys.modules['dulwich_reftable.repo.repo'] = types.ModuleType('half')"
+    assert enabled.print_of("-c", f"{half}\n{BOTH}") == ALL
+
+
 def test_errors_pass(enabled: Environment) -> None:
     program = """
 from dulwich.repo import Repo
