@@ -13,6 +13,7 @@ from dulwich.objects import Blob, Commit, Tag, Tree
 from dulwich.refs import RefsContainer
 from support.compare import file_states, shown_reflogs
 from support.filesystems import names_in
+from support.waiting import GUARD
 
 import dulwich_reftable as dr
 
@@ -295,8 +296,15 @@ def test_close(repo: dr.Repo) -> None:
 # -- one container, many threads
 
 
-def test_threads_write(repo: dr.Repo) -> None:
-    refs = repo.refs
+@pytest.fixture
+def patient_refs(refs: dr.ReftableRefsContainer) -> dr.ReftableRefsContainer:
+    """Wait for a lock longer than git's tenth of a second: a busy machine stops whoever has it."""
+    refs.store.set_default_lock_timeout(GUARD)
+    return refs
+
+
+def test_threads_write(patient_refs: dr.ReftableRefsContainer) -> None:
+    refs = patient_refs
 
     def work(worker: int) -> int:
         done = 0
@@ -313,9 +321,9 @@ def test_threads_write(repo: dr.Repo) -> None:
     assert not refs.verify()
 
 
-def test_threads_count_together(repo: dr.Repo) -> None:
+def test_threads_count_together(patient_refs: dr.ReftableRefsContainer) -> None:
     """Compare-and-swap: no increment of a shared counter is lost."""
-    refs = repo.refs
+    refs = patient_refs
     refs[MAIN] = b"%040x" % 1
 
     def increment(_: int) -> None:
@@ -329,9 +337,9 @@ def test_threads_count_together(repo: dr.Repo) -> None:
     assert int(refs[MAIN], 16) == 61
 
 
-def test_threads_read_while_one_writes(repo: dr.Repo) -> None:
+def test_threads_read_while_one_writes(patient_refs: dr.ReftableRefsContainer) -> None:
     """Two refs that always move together are never seen apart in one listing."""
-    refs = repo.refs
+    refs = patient_refs
     refs.add_packed_refs({b"refs/heads/x%04d" % at: A for at in range(2000)})
     values = [A, B, C]
 
