@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 import zlib
-from binascii import a2b_hex
+from binascii import a2b_hex, b2a_hex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from dulwich.objects import ObjectID
+from dulwich.pack import write_pack_index_v2
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
 from dulwich_reftable.objects.pack_file import BROKEN, PackFile
 from dulwich_reftable.objects.reader import ObjectReader
+from dulwich_reftable.server.upload_pack.pack_writer import PackWriter
 
 pytestmark = requires_git
 
@@ -154,3 +158,35 @@ def test_a_closed_reader_asks_the_store(git: Git) -> None:
         reader.close()
         assert reader.find(a2b_hex(next(iter(before)))) is None
         assert {oid: reader.get_raw(oid) for oid in before} == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files with holes")
+def test_entries_beyond_two_gigabytes(tmp_path: Path) -> None:
+    """They are found by the index's table of large offsets, and are copied into other packs."""
+    git = make(tmp_path / "git")
+    oids = [a2b_hex(oid) for oid in objects_of(git)]
+    with dr.Repo(str(git.path)) as repo, ObjectReader(repo.object_store) as reader:
+        expected = {oid: reader.get_raw(b2a_hex(oid)) for oid in oids}
+        (pack,) = repo.object_store.packs
+        entries = list(pack.index.iterentries())
+        checksum = pack.index.get_pack_checksum()
+    (path,) = (git.path / "objects" / "pack").glob("*.pack")
+    content, hole = path.read_bytes(), 1 << 31
+    path.unlink()
+    with path.open("wb") as file:
+        file.write(content[:12])
+        file.seek(hole, os.SEEK_CUR)
+        file.write(content[12:])
+    path.with_suffix(".idx").unlink()
+    with path.with_suffix(".idx").open("wb") as file:
+        write_pack_index_v2(file, [(oid, at + hole, crc) for oid, at, crc in entries], checksum)
+    pieces: list[bytes] = []
+    with dr.Repo(str(git.path)) as repo, ObjectReader(repo.object_store) as reader:
+        assert {oid: reader.get_raw(b2a_hex(oid)) for oid in oids} == expected
+        found = reader.find(oids[0])
+        assert found is not None
+        assert found[1] > hole
+        PackWriter(reader, repo.object_format, pieces.append).write(oids)
+    other = Git.init(tmp_path / "other", bare=True)
+    other.run("index-pack", "--stdin", stdin=b"".join(pieces))
+    assert sorted(objects_of(other)) == sorted(map(b2a_hex, oids))

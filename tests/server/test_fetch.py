@@ -205,6 +205,36 @@ def test_partial(url: str, origin: Git, work: Git, tmp_path: Path, version: int)
     assert b"filtering not recognized by server" in said.stderr
 
 
+@pytest.mark.parametrize("served", ["tcp-reftable"], indirect=True)
+@pytest.mark.parametrize("version", [0, 2], indirect=True)
+def test_a_delta_of_what_a_partial_clone_lacks(
+    url: str, origin: Git, work: Git, tmp_path: Path, version: int
+) -> None:
+    """It is not sent to a client with a filter; one without fetches what the delta builds on."""
+    for key in ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"):
+        origin.run("config", key, "true")
+    origin.run("config", "transfer.unpackLimit", "1")
+    speak = speaking(version)
+    large = work.path / "large"
+    large.write_text("".join(f"{number * 7919 % 10007}\n" for number in range(5000)))
+    work.run("add", ".")
+    work.run("commit", "-q", "-m", "large")
+    work.run("push", "-q", url, "main")
+    for name in ("with", "without"):
+        path = str(tmp_path / name)
+        work.run(*speak, "clone", "-q", "--bare", "--filter=blob:none", url, path)
+    large.write_text(large.read_text() + "more\n")
+    work.run("commit", "-q", "-a", "-m", "larger")
+    work.run("push", "-q", url, "main")  # the server keeps the delta that it gets
+    old = b"?" + work.run("rev-parse", "main^:large").strip()
+    for name, flag in (("with", "--filter=blob:none"), ("without", "--no-filter")):
+        partial = Git(tmp_path / name)
+        partial.run(*speak, "fetch", "-q", flag, "origin", "main:new")
+        missing = partial.run("rev-list", "--objects", "--missing=print", "new").splitlines()
+        assert (old in missing) == (name == "with")
+        assert partial.run(*speak, "cat-file", "blob", "new:large") == large.read_bytes()
+
+
 @pytest.mark.parametrize("object_format", ["sha256"])
 @pytest.mark.parametrize("version", [0, 2], indirect=True)
 def test_sha256(url: str, rich: Git, work: Git, tmp_path: Path, version: int) -> None:

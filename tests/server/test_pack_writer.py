@@ -128,3 +128,23 @@ def _is_delta(store: BaseObjectStore, oid: bytes) -> bool:
 def test_a_missing_object_is_noticed_before_anything_is_written(world: World) -> None:
     with dr.Repo(str(world.git.path)) as repo, pytest.raises(KeyError):
         write(repo.object_store, repo.object_format, [b"\1" * 20])
+
+
+def test_packs_that_are_kept(tmp_path: Path) -> None:
+    """Packs that git does not repack are sent like others."""
+    world = World(Git.init(tmp_path / "git", bare=True), random.Random(6))
+    git = world.git
+    packs = git.path / "objects" / "pack"
+    world.grow(20, 2)
+    git.run("repack", "-Adq")
+    for pack in packs.glob("*.pack"):
+        pack.with_suffix(".keep").touch()
+    world.grow(20, 2)
+    git.run("repack", "-Adq")
+    assert len(list(packs.glob("*.pack"))) == 2
+    oids = all_objects(git)
+    with dr.Repo(str(git.path)) as repo:
+        pack_bytes = write(repo.object_store, repo.object_format, oids)
+    client = Git.init(tmp_path / "client", bare=True)
+    client.run("index-pack", "--stdin", stdin=pack_bytes)
+    assert sorted(all_objects(client)) == sorted(oids)
