@@ -61,7 +61,7 @@ def compare(directory: Path, repository: Path | None, repeat: int, only: list[st
     """
     directory.mkdir(parents=True, exist_ok=True)
     source = repository or _made(directory / "server-history.git", _write_history)
-    many = _made(directory / "server-refs.git", _write_refs)
+    many = _made(directory / "server-many-refs.git", _write_refs)
     root = directory / "served"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
@@ -231,6 +231,7 @@ def _write_refs(path: Path) -> None:
     names = sorted(f"refs/changes/{n % 100:02}/{n}/1" for n in range(_REFS))
     lines = ["# pack-refs with: peeled fully-peeled sorted ", *(f"{oid} {n}" for n in names), ""]
     (path / "packed-refs").write_text("\n".join(lines))
+    _git("-C", str(path), "repack", "-adq")
 
 
 def _clone(*options: str) -> Callable[[str, Path], Callable[[], None]]:
