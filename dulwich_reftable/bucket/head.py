@@ -18,7 +18,7 @@ and its JSON text is an object of
 ``tables``    ``[[name, bytes, digest, ends], ...]``, oldest first; the digest (BLAKE2b, 16 bytes in
               hex) is null for inline tables, which the checksum covers. The ends are those of a
               large table, its first 29 bytes and its footer, each in base64; else null. They save
-              readers the requests for them
+              readers the requests for them. In heads of older versions, tables have no ends
 ``retired``   ``[[name, seconds], ...]``: replaced, and kept for those who read old heads
 ``claims``    ``[[owner, seconds, [name, ...]], ...]``: tables that are being merged, until then
 ``epoch``     number of sweeps; a table that was uploaded before the latest may be gone
@@ -293,14 +293,14 @@ def _head_of(text: Any, content: bytes, at: int) -> Head:
     if not isinstance(text["hash"], str) or text["hash"].encode() not in HASH_SIZES:
         raise ValueError("an unknown hash")
     tables = []
-    for name, size, digest, ends in _lists(text["tables"], 4):
+    for name, size, digest, *more in _lists(text["tables"], 4, 3):
         data = None
         if digest is None:
             data = content[at : at + _count(size)]
             at += size
         elif not isinstance(digest, str) or not _TABLE_DIGEST.fullmatch(digest):
             raise ValueError(f"{digest!r:.60} is no digest")
-        tables.append(ListedTable(_table_name(name), _count(size), digest, data, _ends(ends)))
+        tables.append(ListedTable(_table_name(name), _count(size), digest, data, _ends(*more)))
     if at != len(content):
         raise ValueError(f"inline tables end at {at}, and the object at {len(content)}")
     head = Head(
@@ -330,10 +330,10 @@ def _head_of(text: Any, content: bytes, at: int) -> Head:
     return head
 
 
-def _lists(value: Any, length: int) -> Iterable[Any]:
+def _lists(value: Any, *lengths: int) -> Iterable[Any]:
     for one in value:
-        if not isinstance(one, list) or len(one) != length:
-            raise ValueError(f"{one!r:.60} is no list of {length}")
+        if not isinstance(one, list) or len(one) not in lengths:
+            raise ValueError(f"{one!r:.60} is no list of {lengths[0]}")
     return value  # type: ignore[no-any-return]
 
 
@@ -341,7 +341,7 @@ def _to_text(data: bytes) -> str:
     return b64encode(data).decode()
 
 
-def _ends(value: Any) -> Ends | None:
+def _ends(value: Any = None) -> Ends | None:
     if value is None:
         return None
     first, last = (b64decode(part, validate=True) for part in value)

@@ -99,6 +99,12 @@ class LazyTable:
         pages = self._get(range(first, last + 1))
         return b"".join(pages)[start - first * _PAGE : stop - first * _PAGE]
 
+    def fetch_ref_index(self) -> None:
+        """Fetch the index of refs, if there is one."""
+        root = Footer.decode(self._last, self._size - len(self._last)).ref_index
+        if root:
+            self._get(range(root // _PAGE, root // _PAGE + 1))
+
     def _get(self, wanted: range) -> list[bytes]:
         with self._lock:
             found = {number: self._pages.get(number) for number in wanted}

@@ -114,21 +114,24 @@ class BucketStorage:
         listed = {} if listing is None else {one.name: one for one in head_of(listing).tables}
 
         def opening(name: str) -> Callable[[], Buffer]:
-            return lambda: self._open(name, listed.get(name))
+            return lambda: self._open(name, listed.get(name), is_alone=len(names) < 2)
 
         return iter(self.bucket.client.side_by_side([opening(name) for name in names]))
 
-    def _open(self, name: str, table: ListedTable | None) -> Buffer:
+    def _open(self, name: str, table: ListedTable | None, *, is_alone: bool) -> Buffer:
         if table is not None and table.data is not None:
             return table.data
         key = table_key(name)
         if table is not None and table.ends is not None:
-            return LazyTable(
+            lazy = LazyTable(
                 table.size,
                 table.ends,
                 lambda ranges: self._ranges(key, ranges),
                 self.bucket.client.side_by_side,
             )
+            if not is_alone:
+                lazy.fetch_ref_index()  # while the other tables come
+            return lazy
         try:
             found = self.bucket.get(key)
         except MissingObjectError as error:

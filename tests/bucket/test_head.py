@@ -69,6 +69,13 @@ def test_a_text_that_is_as_it_was() -> None:
     assert Head.decode(with_text(), "here") == HEAD
 
 
+def test_a_head_of_an_older_version() -> None:
+    found = Head.decode(with_text(tables=[[NAME, 1 << 33, "0" * 32], [OTHER, 3, None]]), "here")
+    large, small = found.tables
+    assert (large.size, large.digest, large.ends) == (1 << 33, "0" * 32, None)
+    assert small.data == b"abc"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -92,7 +99,7 @@ def test_a_text_that_is_as_it_was() -> None:
         {"tables": [["", 3, None, None]]},
         {"tables": [[NAME, -3, None, None]]},
         {"tables": [[NAME, 3, "digest", None]]},
-        {"tables": [[NAME, 3, None]]},
+        {"tables": [[NAME, 3]]},
         {"tables": [[NAME, 3, None, []]]},
         {"tables": [[NAME, 3, None, ["", ""]]]},
         {"tables": [[NAME, 3, None, ["UkVGVAEAAAA=", "!"]]]},

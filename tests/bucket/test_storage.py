@@ -219,7 +219,9 @@ def test_large_tables_are_looked_into_side_by_side(
     sizes = [info.size for info in bucket.list("tables")]
     assert len(sizes) == 4
     assert min(sizes) > 256 << 10
+    before = bucket.requests.copy()
     snapshot = open_stack(bucket).snapshot()
+    assert spent(bucket, before) == {"get": 5}  # the head, and side by side each index of refs
     all_at_it = threading.Barrier(4)
     seen: set[int] = set()
     get_ranges = Bucket.get_ranges
