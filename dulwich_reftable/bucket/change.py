@@ -62,7 +62,7 @@ class BucketChange:
             reason = "other threads of this process are writing"
             raise LockError(self._location, None, waited, reason)
         try:
-            current.wait_for_others()
+            current.wait_for_turn()
         except BaseException:
             self.release()
             raise

@@ -38,7 +38,7 @@ from .errors import (
     MissingObjectError,
     UnavailableError,
 )
-from .head import MAX_SIZE, Fate, Head, new_nonce
+from .head import MAX_SIZE, WRITER_DIGITS, Fate, Head, new_nonce
 from .probe import check_conditions
 from .requests import tries
 
@@ -168,7 +168,7 @@ class HeadObject:
             assert tried.failure is not None
             if not tried.in_doubt:
                 raise tried.failure
-            fence = base.head.successor(new_nonce(), time.time())
+            fence = base.head.successor(new_nonce(head.nonce[:WRITER_DIGITS]), time.time())
             failure, tried = tried.failure, self._try(base, fence, _FENCE_SECONDS)
         found = tried.found
         fate = Fate.UNKNOWN if found is None else found.head.fate_of(head.nonce, base.head)

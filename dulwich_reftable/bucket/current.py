@@ -5,33 +5,30 @@ Each read asks for a newer head by one conditional request; each write swaps in 
 one that is known (:mod:`.commit`). The newest head that either has brought is remembered, for all
 threads.
 
-Who has swapped the head knows the new one at once, and all others learn that they have lost only
-when their own swaps fail. So one process would win again and again. To be fair, it gives way for a
-moment after a swap, as long as the chain of nonces tells that others write, too.
+While processes are in each other's way, each looks before a write whose turn it is (:mod:`.turns`),
+and waits if others go first.
 """
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from itertools import takewhile
 from typing import Any, cast
 
 from ..engine.stack.storage import Listing
 from .client import Bucket
 from .commit import FasterError, HeadObject, Installed
-from .head import Head, new_nonce
+from .head import Head
+from .turns import Turns
 
 __all__ = ["CurrentHead", "head_of", "installed"]
 
-_RECENT = 2.0
-"""Seconds for which a swap of another process tells that it may want to write again."""
+_LOOKS = 3
+"""How often a process looks whether its turn has come, before it tries all the same."""
 
-_OWN_SWAPS = 1024
-_LONGEST_PAUSE = 0.25
+_CONTENDED = 2.0
+"""Seconds after a lost swap for which a process takes turns with others."""
 
 
 class CurrentHead:
@@ -51,12 +48,12 @@ class CurrentHead:
         self._lock = threading.Lock()
         self._latest: Listing | None = None
         self._checked = float("-inf")
-        self._own_swaps: dict[str, None] = {}  # the oldest first
-        self._gives_way_until = float("-inf")
+        self._turns = Turns()
+        self._lost_at = float("-inf")
+        self._brought: object = None  # the head that the last lost swap has brought
 
     def create(self, head: Head) -> None:
         """Make the first head of a new stack; raises as :meth:`.HeadObject.create` does."""
-        self._remember_own(head.nonce)
         self._take(self._object.create(head), time.monotonic())
 
     def latest(self) -> Installed:
@@ -118,40 +115,43 @@ class CurrentHead:
         claims = changes.get("claims", base.head.claims)
         changes["claims"] = tuple(claim for claim in claims if claim.until > now)
         begun = time.monotonic()
-        nonce = new_nonce()
-        self._remember_own(nonce)
+        successor = base.head.successor(self._turns.new_nonce(), now, **changes)
         try:
-            found = self._object.swap(base, base.head.successor(nonce, now, **changes))
+            found = self._object.swap(base, successor)
         except FasterError as error:
+            self._lost_at, self._brought = time.monotonic(), error.found
             self._take(error.found, begun)
             if self.on_news is not None:
                 self.on_news()
             raise
-        self._give_way(found.head, time.monotonic() - begun)
+        self._turns.took(time.monotonic() - begun)
         return self._take(found, begun)
 
-    def _give_way(self, head: Head, seconds: float) -> None:
-        """Let others be faster next time, if there are any.
+    def wait_for_turn(self) -> None:
+        """Wait if it is the turn of other processes, and see to it that the head is a fresh one.
 
-        Args:
-          head: that this process has just put in place
-          seconds: what that took
+        A process that has lost no swap lately does without: nobody is in its way.
+
+        Raises:
+          StorageError: one of :mod:`.errors`; nothing has happened
         """
-        limit = time.time() - _RECENT
-        recent = takewhile(lambda one: one.when > limit, reversed(head.commits))
-        if any(one.nonce not in self._own_swaps for one in recent):
-            pause = random.uniform(1, 3) * min(seconds, _LONGEST_PAUSE)
-            self._gives_way_until = time.monotonic() + pause
-
-    def _remember_own(self, nonce: str) -> None:
-        self._own_swaps[nonce] = None
-        if len(self._own_swaps) > _OWN_SWAPS:
-            with suppress(StopIteration, KeyError):  # another thread was faster
-                del self._own_swaps[next(iter(self._own_swaps))]
-
-    def wait_for_others(self) -> None:
-        """Wait if others are to be faster now."""
-        time.sleep(max(self._gives_way_until - time.monotonic(), 0.0))
+        if time.monotonic() - self._lost_at > _CONTENDED:
+            return
+        with self._lock:
+            latest = self._latest
+        if latest is None:
+            return
+        is_fresh = latest.token is self._brought
+        for _ in range(_LOOKS):
+            before_us = self._turns.before_us(head_of(latest), time.time())
+            if before_us is None or (before_us == 0 and is_fresh):
+                return
+            if before_us:
+                time.sleep(self._turns.pause(before_us))
+            known, latest = latest, self.refresh(latest)
+            if latest is known:
+                return  # those who were to go first have nothing to write
+            is_fresh = True
 
 
 def installed(listing: Listing) -> Installed:

@@ -24,11 +24,13 @@ and its JSON text is an object of
 ``epoch``     number of sweeps; a table that was uploaded before the latest may be gone
 ``grace``     seconds for which retired tables are kept
 
-Each swap writes a new random nonce. So no two heads are equal, and neither are their entity tags,
-which some stores make of the bytes alone. The nonces form a chain: whoever knows the head that a
-put was to replace finds out from any later head which put has replaced it (:meth:`Head.fate_of`).
+Each swap writes a new random nonce, whose first digits are those of the process (:mod:`.turns`). So
+no two heads are equal, and neither are their entity tags, which some stores make of the bytes
+alone. The nonces form a chain: whoever knows the head that a put was to replace finds out from any
+later head which put has replaced it (:meth:`Head.fate_of`).
+
 Seconds are since the epoch, by the clock of the writer. A wrong clock can shorten what is kept for
-readers, and can leave an outcome unknown, and nothing worse.
+readers, can have writers wait for nobody, and can leave an outcome unknown, and nothing worse.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ from ..engine.format.layout import FOOTER_SIZES, HASH_SIZES, HEADER_SIZES, LONGE
 __all__ = [
     "LONGEST_END",
     "MAX_SIZE",
+    "WRITER_DIGITS",
     "Claimed",
     "Commit",
     "Ends",
@@ -71,6 +74,9 @@ _FIRST_LINE = _MAGIC + b"1\n"
 _LENGTH = 4
 _DIGEST = 32
 
+WRITER_DIGITS = 6
+"""Digits at the beginning of a nonce that are those of its writer."""
+
 _TABLE_DIGEST = re.compile(r"[0-9a-f]{32}")
 _NONCE = re.compile(r"[0-9a-f]{16}")
 _TABLE = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,199}\.ref")
@@ -92,9 +98,13 @@ def table_digest(data: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def new_nonce() -> str:
-    """Give 16 hex digits that nobody else has."""
-    return secrets.token_hex(8)
+def new_nonce(writer: str = "") -> str:
+    """Give 16 hex digits that nobody else has.
+
+    Args:
+      writer: the first digits, by which a process tells who it is
+    """
+    return writer + secrets.token_hex(8)[len(writer) :]
 
 
 class Fate(Enum):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from dulwich_reftable.bucket import Bucket, MissingBucketError, open_store
 from dulwich_reftable.bucket import change as change_module
 from dulwich_reftable.bucket.storage import BucketStorage
+from dulwich_reftable.bucket.turns import Turns
 from dulwich_reftable.engine.errors import (
     CorruptTableError,
     LockError,
@@ -100,24 +100,28 @@ def test_compactions_cost_little(bucket: Bucket, stack: Stack) -> None:
 
 def test_who_wins_gives_way_to_others(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the one that knows the new head would win all the time."""
-    storage = BucketStorage.create(bucket)
-    stack = Stack(storage)
-    pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
+    BucketStorage.create(bucket)
+    stack, other = open_stack(bucket), open_stack(bucket)
+    waited_for: list[int] = []
+
+    def pause(turns: Turns, before_us: int) -> float:
+        waited_for.append(before_us)
+        if len(waited_for) == 1:
+            add(other, [20])
+        return 0.0
+
+    monkeypatch.setattr(Turns, "pause", pause)
     for number in range(5):
         add(stack, [number])
-    assert not any(pauses)
-    other = open_stack(bucket)
     add(other, [10])
-    pauses.clear()
-    add(stack, [11])
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    assert storage.current._gives_way_until > float("-inf")
-    storage.current._give_way(storage.current.latest().head, 0.1)
-    pauses.clear()
-    add(stack, [13])
-    assert any(pause >= 0.1 for pause in pauses)
+    assert waited_for == []  # nobody writes at the same time
+    add(stack, [11])  # loses once
+    assert waited_for == []
+    before = bucket.requests.copy()
+    add(stack, [12])
+    assert waited_for[:1] == [1]
+    assert spent(bucket, before) == {"get": 2, "put": 3}  # the other loses once, we do not
+    assert numbers_in(open_stack(bucket)) == [*range(5), 10, 11, 12, 20]
 
 
 def test_what_fails_or_writes_nothing_asks_once(bucket: Bucket, stack: Stack) -> None:
