@@ -92,6 +92,29 @@ def _updates(servers: int, threads: int, seconds: float) -> str:
     return told + (f"; {len(failures)} failed: {failures[0]}" if failures else "")
 
 
+def _memory(updates: int, threads: int = 64) -> str:
+    """Update some refs again and again; tell by how much memory has grown in the second half."""
+    store = MemoryStore()
+    BucketRepo.init(store, default_branch=b"main", grace=0.0).close()
+    used: list[int] = []
+    with BucketRepo(store) as repo:
+
+        def work(number: int) -> None:
+            for turn in range(updates // threads // 2):
+                repo.refs[b"refs/heads/%d" % number] = b"%040x" % (len(used) << 32 | (turn + 1))
+
+        for _ in range(2):
+            workers = [threading.Thread(target=work, args=(one,)) for one in range(threads)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+    return (
+        f"{updates:,} updates: {used[0]:,} MiB after half of them, {used[1] - used[0]:,} MiB more"
+    )
+
+
 def _fill(store: MemoryStore, names: list[bytes], parts: int) -> None:
     """Write refs as tables, each half as large as the one before it."""
     with BucketRepo(store) as repo:
@@ -138,6 +161,7 @@ def run(refs: int, seconds: float = 3.0) -> None:
     for servers, threads in ((1, 1), (1, 8), (1, 64), (8, 8)):
         told = _updates(servers, threads, seconds)
         print(f"{servers} x {threads} writers: {told}", flush=True)
+    print(_memory(100_000), flush=True)
     names = ref_names(refs)
     for parts in (1, 8):
         for line in _reads(names, parts):
