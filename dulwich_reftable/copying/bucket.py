@@ -234,6 +234,8 @@ class BucketTarget:
         for path, data in ((_DESCRIPTION, traits.description), (SHALLOW, traits.shallow)):
             if data is not None:
                 self._files.put(path, data)
+        if traits.shallow is None and _read(self._files, SHALLOW) is not None:
+            self._files.delete(SHALLOW)  # an older state was shallow
         if _read(self._files, CONFIG) is None:
             own = b"[bucket]\n\tid = %s\n" % secrets.token_hex(8).encode()
             self._files.write(CONFIG, traits.config + own, None)

@@ -69,6 +69,7 @@ class DirectorySource:
         config = own_config(self.location)
         size = hash_size_of(config)
         self._format = get_object_format("sha256" if size == 32 else "sha1")
+        self._folders = self._find_folders()
         self.traits = traits_of(
             config,
             size,
@@ -115,7 +116,7 @@ class DirectorySource:
         self.notes += tally.notes
         return open_stack(tree, settings).snapshot()
 
-    def _folders(self) -> list[str]:
+    def _find_folders(self) -> list[str]:
         """Give the directories of objects: the repository's, then its alternates'."""
         found: list[str] = []
         pending: list[DiskObjectStore] = [self._repo.object_store]
@@ -124,14 +125,17 @@ class DirectorySource:
             path = os.path.realpath(os.fsdecode(store.path))
             if path not in found:
                 found.append(path)
-                pending += cast("list[DiskObjectStore]", store.alternates)
+                alternates = cast("list[DiskObjectStore]", store.alternates)
+                for alternate in alternates:
+                    alternate.object_format = self._format  # dulwich takes them all for SHA-1
+                pending += alternates
         return found
 
     def packs(self) -> list[SourcePack]:
         """List the packs, also those of alternates."""
         found: dict[str, SourcePack] = {}
         length = self.traits.hash_size
-        for folder in self._folders():
+        for folder in self._folders:
             directory = os.path.join(folder, "pack")
             for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
                 stem = os.path.join(directory, name.removesuffix(".pack"))
@@ -188,7 +192,7 @@ class DirectorySource:
 
     def _loose_oids(self) -> Iterator[bytes]:
         rest = 2 * self.traits.hash_size - 2
-        for folder in self._folders():
+        for folder in self._folders:
             for number in range(256):
                 directory = os.path.join(folder, f"{number:02x}")
                 for name in os.listdir(directory) if os.path.isdir(directory) else []:
@@ -306,6 +310,9 @@ class DirectoryTarget:
         for name, data in (("description", traits.description), ("shallow", traits.shallow)):
             if data is not None:
                 self._write(name, data)
+        if traits.shallow is None:  # and an older state may have been shallow
+            with suppress(FileNotFoundError):
+                os.unlink(self._file("shallow"))
         if not os.path.lexists(self._file("HEAD")):
             write_stubs(self.location, traits.settings.shared)
             with _opened(self.location) as opened:
