@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The configuration of a repository in a bucket, in its object ``config``."""
+"""The configuration of a repository in a bucket, in its object ``config``.
+
+There are no files beside it, and each server has other ones: ``include.path`` is refused when it is
+written, and has no effect if it is there all the same.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,9 @@ from io import BytesIO
 from dulwich.config import ConfigFile
 
 from ..compat import read_config
-from ..config.files import naming_file
+from ..config.files import includes_files, naming_file
 from ..config.values import GitConfigFile
+from ..engine.errors import ConfigurationError
 from .client import Fetched
 from .named_files import CONFIG, NamedFiles
 
@@ -26,6 +31,7 @@ class BucketConfig(GitConfigFile):
 
     _files: NamedFiles
     _base: Fetched | None = None
+    _location = ""
 
     @classmethod
     def read(cls, files: NamedFiles, found: Fetched, location: str) -> BucketConfig:
@@ -39,6 +45,7 @@ class BucketConfig(GitConfigFile):
         assert isinstance(config, cls)
         config._files = files
         config._base = found
+        config._location = location
         return config
 
     def write_to_path(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -46,10 +53,13 @@ class BucketConfig(GitConfigFile):
 
         Raises:
           StaleListError: if somebody else has changed it since it was read
+          ConfigurationError: if it asks for the inclusion of files, which are not there
         """
         if path is not None:
             super().write_to_path(path)
             return
+        if includes_files(self):
+            raise ConfigurationError(f"{self._location}: there are no files to include in a bucket")
         data = _text_of(self)
         self._files.write(CONFIG, data, self._base)
         self._base = self._files.latest(CONFIG)

@@ -199,6 +199,21 @@ def test_the_configuration_is_changed_on_condition(repo: BucketRepo) -> None:
     assert not repo.is_current()
 
 
+def test_there_are_no_files_to_include(repo: BucketRepo, tmp_path: Path) -> None:
+    (tmp_path / "more").write_text("[receive]\n\tdenyDeletes = true\n")
+    more = str(tmp_path / "more").encode()
+    config = repo.get_config()
+    config.set(b"include", b"path", more)
+    with pytest.raises(ConfigurationError, match="config: there are no files to include"):
+        config.write_to_path()
+    assert not repo.get_config().has_section((b"include",))
+    found = repo.bucket.get("config")
+    assert found is not None
+    repo.bucket.put("config", found.data + b"[include]\n\tpath = " + more)
+    with BucketRepo(repo.bucket) as again:  # somebody has put it there by hand
+        assert not again.get_config_stack().get_boolean(b"receive", b"denyDeletes", False)
+
+
 def test_a_client_that_writes_nothing_else_can_change_the_configuration(
     make_buckets: MakeBucket,
 ) -> None:
