@@ -50,7 +50,7 @@ from .object_store import BucketObjectStore
 from .pack_name import PackName
 from .packs import StoredPack
 
-__all__ = ["GRACE", "IncompleteRepositoryError", "Report", "collect_garbage"]
+__all__ = ["GRACE", "IncompleteRepositoryError", "Report", "collect_garbage", "read_clock"]
 
 GRACE = float(DEFAULT_GC_PRUNE_EXPIRE)
 """Seconds for which nothing is removed by default: two weeks, as in git."""
@@ -135,7 +135,7 @@ class _Run:
         self._grace = grace
         self._say = say
         self._reach = _Reach(store, shallow)
-        self._now = _read_clock(store.bucket)
+        self._now = read_clock(store.bucket)
         self.report = Report()
 
     def run(self, full: bool) -> Report:
@@ -257,7 +257,7 @@ class _Run:
         self.report.removed += map(str, names)
 
 
-def _read_clock(bucket: Bucket) -> float:
+def read_clock(bucket: Bucket) -> float:
     """Ask the store for its time, in seconds since the epoch."""
     bucket.put(_CLOCK, b"What time is it?\n")
     return bucket.head(_CLOCK).modified

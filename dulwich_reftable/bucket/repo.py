@@ -13,11 +13,13 @@ There are no directories, so there are no hook scripts, working trees, indexes o
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator, Iterable
 from io import BytesIO
 from types import TracebackType
 from typing import Any, BinaryIO, NoReturn
 
+from dulwich.config import Config
 from dulwich.errors import NoIndexPresent, NotGitRepository
 from dulwich.object_format import get_object_format
 from dulwich.reflog import Entry
@@ -34,6 +36,7 @@ from ..refs.container import ReftableRefsContainer
 from ..refs.store import RefStore
 from ..refs.worktrees import SingleStorage
 from ..repo.tags import RepoPeeler
+from .auto_gc import AutoGC
 from .cache import Cache
 from .client import Bucket, Fetched
 from .configuration import BucketConfig
@@ -113,7 +116,9 @@ class BucketRepo(BaseRepo):
         store = RefStore(SingleStorage(storage), settings, self._peel, self._identity)
         store.set_default_lock_timeout(_LOCK_TIMEOUT)
         store.shared.max_age = max_age
-        super().__init__(objects, ReftableRefsContainer.over(store), objects.object_format)
+        refs = ReftableRefsContainer.over(store)
+        super().__init__(objects, refs, objects.object_format)
+        self._auto_gc = AutoGC(objects, refs, self.get_shallow)
 
     @classmethod
     def init(cls, place: Any, *, description: bytes | None = None, **options: Any) -> BucketRepo:
@@ -299,6 +304,15 @@ class BucketRepo(BaseRepo):
         """
         length = self.object_format.hex_length
         update_shallow(self._files, new_shallow or (), new_unshallow or (), length)
+
+    def auto_gc(self, config: Config | None = None) -> threading.Thread | None:
+        """Merge packs in the background if there are too many; the server calls it after a push.
+
+        Args:
+          config: in force; read anew by default
+        Returns: the thread that is at it; None if there is nothing to do
+        """
+        return self._auto_gc.start(self.get_config_stack() if config is None else config)
 
     # Reflogs
 

@@ -29,6 +29,7 @@ from dulwich.protocol import (
 )
 from dulwich.server import ReceivePackHandler as DulwichReceivePackHandler
 
+from ...bucket.repo import BucketRepo
 from ...refs.container import ReftableRefsContainer
 from ..connection import Connection
 from ..creation import AnyCreation, UnbornRepo
@@ -200,6 +201,8 @@ class ReceivePackHandler(Service, DulwichReceivePackHandler):
             hooks = self._hooks()
             hooks.post_receive(command.line for command in done)
             hooks.post_update(command.name for command in done)
+            if self.settings.auto_gc and isinstance(self.repo, BucketRepo):
+                self.repo.auto_gc(self.config)
         if self.has_capability(CAPABILITY_SIDE_BAND_64K):
             self.proto.write(FLUSH)
 

@@ -56,6 +56,7 @@ class ReceiveSettings:
       unpack_limit: a pack of at least this many objects is kept, not unpacked
       bare: whether the repository has no main working tree
       push_options: whether clients may send options for hooks
+      auto_gc: whether a push may start a gc; of repositories in object stores
     """
 
     hidden: HiddenRefs
@@ -72,6 +73,7 @@ class ReceiveSettings:
     proc_receive: ProcReceiveRefs
     keep_alive: int | None
     push_options: bool
+    auto_gc: bool
 
     @classmethod
     def of(cls, config: Config, *, bare: bool) -> ReceiveSettings:
@@ -106,6 +108,7 @@ class ReceiveSettings:
             ),
             keep_alive(config, b"receive"),
             get_boolean(config, section, b"advertisePushOptions", False),
+            get_boolean(config, section, b"autogc", True),
         )
 
 
