@@ -22,6 +22,7 @@ without its pack. The next run sees to them.
 
 from __future__ import annotations
 
+import math
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -162,7 +163,7 @@ class _Run:
         return report
 
     def _is_old(self, time: float) -> bool:
-        return self._now - time >= self._grace
+        return self._now - math.floor(time) >= self._grace
 
     # Merging
 
@@ -258,7 +259,10 @@ class _Run:
 
 
 def read_clock(bucket: Bucket) -> float:
-    """Ask the store for its time, in seconds since the epoch."""
+    """Ask the store for its time, in seconds since the epoch.
+
+    Many stores give whole seconds here, though their listings are more exact.
+    """
     bucket.put(_CLOCK, b"What time is it?\n")
     return bucket.head(_CLOCK).modified
 

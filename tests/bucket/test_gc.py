@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -69,6 +70,14 @@ class TimedBucket(Bucket):
         for key in keys:
             self._count()
             super().delete([key])
+
+
+class RoundingBucket(TimedBucket):
+    """A store that is asked for an object's time gives whole seconds; its listings are exact."""
+
+    def head(self, key: str) -> ObjectInfo:
+        found = super().head(key)
+        return found._replace(modified=math.floor(found.modified))
 
 
 class Place:
@@ -453,3 +462,12 @@ def test_nothing_is_uploaded_if_there_is_nothing(place: Place) -> None:
     place.pass_time(DAY)
     place.gc()
     assert place.packs() == []
+
+
+def test_no_grace_at_all_on_a_store_that_rounds_times(place: Place) -> None:
+    place.bucket = RoundingBucket(place.bucket)
+    kept = place.push()
+    place.push_half()
+    place.gc(grace=0.0)
+    place.gc(grace=0.0)
+    place.check_exactly(kept)
