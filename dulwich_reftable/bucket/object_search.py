@@ -2,8 +2,10 @@
 """Find objects in the packs of a bucket.
 
 Packs are asked one after another, the one that was of use last first: neighbouring objects are
-often in the same one. What is in none of them is looked for once more if the packs were listed too
-long ago, or if others have changed refs since.
+often in the same one. A look at an index takes some microseconds, and no request once the index is
+in the cache, so there is no common index of all packs. Indexes that are not there yet are fetched
+side by side. What is in no pack is looked for once more if the packs were listed too long ago, or
+if others have changed refs since.
 """
 
 from __future__ import annotations
@@ -48,8 +50,11 @@ class ObjectSearch:
         problem: ChecksumMismatch | MissingObjectError | None = None
         for _ in range(_LOOKS):
             is_gone = False
-            for pack in self._packs.trusted():
+            packs = self._packs.trusted()
+            for at, pack in enumerate(packs):
                 try:
+                    if at and not pack.has_index:
+                        self._packs.read_indexes(packs)
                     offset = pack.offset_of(oid)
                     if offset is None:
                         continue
@@ -102,7 +107,9 @@ class ObjectSearch:
         todo = {*oids}
         found: dict[StoredPack, dict[int, RawObjectID]] = {}
         for is_last in (False, True):
-            for pack in self._packs.trusted():
+            packs = self._packs.trusted()
+            self._packs.read_indexes(packs)
+            for pack in packs:
                 try:
                     here = {oid: offset for oid in todo if (offset := pack.offset_of(oid))}
                 except (ChecksumMismatch, MissingObjectError):

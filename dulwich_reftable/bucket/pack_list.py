@@ -23,8 +23,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+
+from dulwich.errors import ChecksumMismatch
 
 from .client import Bucket, ObjectInfo
+from .errors import MissingObjectError
 from .pack_name import PREFIX, PackName
 from .packs import StoredPack
 
@@ -79,6 +84,19 @@ class PackList:
         if listed_at is None or time.monotonic() - listed_at > TRUSTED_FOR:
             self.refresh()
         return self._packs
+
+    def read_indexes(self, packs: Iterable[StoredPack]) -> None:
+        """Fetch the indexes of packs that have not been looked into yet, side by side.
+
+        A problem of a pack is told by whoever looks into it.
+        """
+
+        def read(pack: StoredPack) -> None:
+            with suppress(MissingObjectError, ChecksumMismatch):
+                _ = pack.index
+
+        calls = [partial(read, pack) for pack in packs if not pack.has_index]
+        self._bucket.client.side_by_side(calls)
 
     def expect_news(self) -> None:
         """Say that refs have changed: the next miss asks for a new listing."""

@@ -113,6 +113,11 @@ class StoredPack:
                 self._index = self._parse_index(buffer)
             return self._index
 
+    @property
+    def has_index(self) -> bool:
+        """Whether the index is in memory."""
+        return self._index is not None
+
     def _parse_index(self, buffer: Buffer) -> OrderedPackIndex:
         try:
             return OrderedPackIndex(buffer, self.size, self._format.oid_length)

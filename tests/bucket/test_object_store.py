@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from dulwich.object_format import SHA256
 from dulwich.object_store import peel_sha
 from dulwich.objects import Blob, ObjectID
 from dulwich.pack import write_pack_data
+from support.waiting import GUARD
 
 from bucket.histories import History, memory_store, pairs, thin_pack
 from dulwich_reftable.bucket import Bucket, MissingObjectError
 from dulwich_reftable.bucket.cache import Cache
 from dulwich_reftable.bucket.object_store import BucketObjectStore
+from dulwich_reftable.bucket.ranges import Range
 
 ABSENT = ObjectID(b"12" * 20)
 
@@ -482,3 +485,24 @@ def test_pack_without_its_index_is_not_there(
     reader = open_objects()
     assert history.commits[0].id not in reader
     assert list(reader) == []
+
+
+def test_indexes_are_fetched_side_by_side(
+    bucket: Bucket, open_objects: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one by itself: it may have the object."""
+    packs = 6
+    for number in range(packs):
+        open_objects().add_objects([(Blob.from_string(b"%d" % number), None)])
+    together = threading.Barrier(packs - 1)
+    read, keys = Bucket.get_ranges, []
+
+    def get_ranges(bucket: Bucket, key: str, ranges: Sequence[Range]) -> list[bytes]:
+        keys.append(key)
+        if len(keys) > 1:
+            together.wait(GUARD)
+        return read(bucket, key, ranges)
+
+    monkeypatch.setattr(Bucket, "get_ranges", get_ranges)
+    assert ABSENT not in open_objects()
+    assert len(keys) == packs
