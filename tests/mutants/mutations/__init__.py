@@ -4,6 +4,7 @@ from . import (
     around,
     bucket_objects,
     bucket_refs,
+    copying,
     fetches,
     format,
     operators,
@@ -28,4 +29,5 @@ MUTATIONS = (
     *fetches.MUTATIONS,
     *bucket_objects.MUTATIONS,
     *bucket_refs.MUTATIONS,
+    *copying.MUTATIONS,
 )
