@@ -79,8 +79,10 @@ class Hanging:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             if number == self._at:
                 os.kill(os.getpid(), signal.SIGINT)
-            if not self._over.wait(GUARD / 10):
-                self.was_given_up = True
+            try:
+                self._over.wait(GUARD / 10)
+            finally:
+                self.was_given_up |= not self._over.is_set()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             if number == self._at and self._applies:
                 function(*args, **options)

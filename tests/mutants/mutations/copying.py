@@ -105,7 +105,7 @@ MUTATIONS = (
         "            self.may_be_swapped = isinstance(error, OutcomeUnknownError)\n",
         "            self.may_be_swapped = False\n",
         "a table is removed that a put which comes late lists",
-        ("bucket/test_contention.py", "bucket/test_storage.py"),
+        ("bucket/test_unknown.py",),
     ),
     Mutation(
         "bucket-auto-gc-of-every-server",
