@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from dulwich.file import FileLocked
 from support.filesystems import moves_open_files
+from support.garbage import collect
 from support.waiting import GUARD, wait_for
 
 import dulwich_reftable as dr
@@ -52,6 +53,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    collect()  # queues that remember the time of the real clock
     return Clock(monkeypatch)
 
 
