@@ -67,7 +67,7 @@ def test_some_cases(tmp_path: Path) -> None:
 
 def test_refs_in_a_bucket(capsys: pytest.CaptureFixture[str]) -> None:
     bucket = pytest.importorskip("benchmarks.bucket", reason="obstore is not installed")
-    bucket.run(300, seconds=0.1)
+    bucket.run(300, seconds=0.1, updates=500)
     printed = capsys.readouterr().out
     assert printed.count("updates/s") == 4
     assert "LOST" not in printed

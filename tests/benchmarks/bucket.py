@@ -150,18 +150,19 @@ def _reads(names: list[bytes], parts: int) -> Iterator[str]:
         yield f"scan, {parts} tables: {_timed(repo.refs.as_dict) * 1000:,.0f} ms"
 
 
-def run(refs: int, seconds: float = 3.0) -> None:
+def run(refs: int, seconds: float = 3.0, updates: int = 100_000) -> None:
     """Measure and tell.
 
     Args:
       refs: in the sets that are read
       seconds: for each way of writing
+      updates: after which memory is looked at
     """
     print(f"every request takes {_DELAY * 1000:.0f} ms and more")
     for servers, threads in ((1, 1), (1, 8), (1, 64), (8, 8)):
         told = _updates(servers, threads, seconds)
         print(f"{servers} x {threads} writers: {told}", flush=True)
-    print(_memory(100_000), flush=True)
+    print(_memory(updates), flush=True)
     names = ref_names(refs)
     for parts in (1, 8):
         for line in _reads(names, parts):

@@ -170,6 +170,7 @@ def test_entries_beyond_two_gigabytes(tmp_path: Path) -> None:
         (pack,) = repo.object_store.packs
         entries = list(pack.index.iterentries())
         checksum = pack.index.get_pack_checksum()
+        assert checksum is not None
     (path,) = (git.path / "objects" / "pack").glob("*.pack")
     content, hole = path.read_bytes(), 1 << 31
     path.unlink()

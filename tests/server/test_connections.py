@@ -225,7 +225,7 @@ def test_requests_do_not_forge_log_lines(
     else:
         for line in (b"GET /x%0aforged HTTP/1.1", b"GET /\x1b[2J", b"\x1b[2J"):
             with closing(wire.connect(url)) as connection:
-                connection.sendall(line + b"\r\n\r\n")
+                connection.sendall(line + b"\r\nConnection: close\r\n\r\n")
                 rest_of(connection)
     want = b"want " + b"1" * 40 + b" ofs-delta filter side-band-64k agent=" + evil
     for body in (

@@ -35,7 +35,7 @@ __all__ = ["MAX_BLOCK_SIZE", "TableWriter", "WriteOptions"]
 
 MAX_BLOCK_SIZE = (1 << 24) - 1
 _LEAST_OBJ_ID_LENGTH = 2
-_FEW = 1 << 20
+_FEW = 1 << 16
 """Up to so many bytes, object ids and their positions are sorted at once."""
 
 _MAX_OBJ_ID_LENGTH = 31  # five bits of the footer hold it

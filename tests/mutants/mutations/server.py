@@ -100,9 +100,9 @@ MUTATIONS = (
     ),
     Mutation(
         "refused-objects-stay",
-        "server/receive_pack/quarantine.py",
-        "            shutil.rmtree(self._path, ignore_errors=True)\n            self._path =",
-        "            self._path =",
+        "server/receive_pack/incoming_directory.py",
+        "        shutil.rmtree(self.path, ignore_errors=True)\n        if self._lock",
+        "        if self._lock",
         "the objects of pushes that were refused fill the disk",
         ("server/test_push.py", "server/test_packs.py"),
     ),
