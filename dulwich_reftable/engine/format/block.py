@@ -17,18 +17,21 @@ from typing import TypeVar
 
 from ..errors import CorruptTableError
 from .coding import decode_uint24, decode_varint
-from .index_scan import index_records, seek_index, skip_positions
+from .index_scan import index_records
+from .key_scan import seek_record, skip_records
 from .layout import LOG, OBJ, REF, TYPES, Layout
 from .log_scan import LogText, log_entries
-from .obj_scan import seek_obj, skip_objs
 from .records import (
     LogRecord,
     ObjRecord,
     RefRecord,
     decode_log,
     decode_obj,
+    decode_position,
     decode_ref,
     skip_log,
+    skip_obj,
+    skip_position,
 )
 from .ref_scan import LARGEST_SLICED, ref_records, ref_text, ref_values, seek_ref, skip_refs
 
@@ -150,8 +153,8 @@ class Block:
                 if self.kind == REF:
                     behind = skip_refs(self.data, start, end, self.layout.hash_size)
                 else:
-                    skip = skip_objs if self.kind == OBJ else skip_positions
-                    behind = skip(self.data, start, end)
+                    skip = skip_obj if self.kind == OBJ else skip_position
+                    behind = skip_records(self.data, start, end, skip)
             except (IndexError, ValueError) as error:
                 raise self._corrupt(str(error) or "record is cut short", start) from error
         if behind != end:
@@ -186,7 +189,7 @@ class Block:
             return self._decode_ref
         if self.kind == LOG:
             return self._decode_log
-        return decode_obj if self.kind == OBJ else _decode_position
+        return decode_obj if self.kind == OBJ else decode_position
 
     def _run_with(self, key: bytes) -> int:
         """Give the number of the last restart whose key is not beyond ``key`` (or of the first).
@@ -222,13 +225,17 @@ class Block:
 
     def seek_index(self, key: bytes) -> int | None:
         """Find, in an index block, the position of the block that would hold ``key``."""
-        start = self._restart_before(key)
-        return seek_index(self.layout, self.data, start, self.restart_offset, self.position, key)
+        return self._seek(key, skip_position, decode_position)
 
     def seek_obj(self, prefix: bytes) -> ObjRecord | None:
         """Find, in an obj block, the first record that is not before an abbreviated object id."""
-        start = self._restart_before(prefix)
-        return seek_obj(self.layout, self.data, start, self.restart_offset, self.position, prefix)
+        return self._seek(prefix, skip_obj, decode_obj)
+
+    def _seek(
+        self, key: bytes, skip: Callable[[int, bytes, int], int], decode: _Decode[_T]
+    ) -> _T | None:
+        start, end = self._restart_before(key), self.restart_offset
+        return seek_record(self.layout, self.data, start, end, self.position, key, skip, decode)
 
     def refs_with_object(self, object_id: bytes) -> list[RefRecord]:
         """Find the refs in this block whose value or peeled value is an object.
@@ -384,10 +391,3 @@ class Block:
             reason = f"{reason} (inflated offset {offset})"
             offset = 0
         return CorruptTableError(self.layout.filename, self.position + offset, reason)
-
-
-def _decode_position(key: bytes, extra: int, data: bytes, pos: int) -> tuple[int, int]:
-    """Decode an index record's value: the position of a block."""
-    if extra:
-        raise ValueError(f"index record of type {extra}")
-    return decode_varint(data, pos)

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-"""The fast ways to read index records: find one, skip them, decode all of them.
+"""The fast way to decode all records of an index block.
 
-As in :mod:`.ref_scan`, each loop is a shortcut for ``Block.entries``, which reads records of every
-kind; the tests compare them with it.
+As in :mod:`.ref_scan`, the loop is a shortcut for ``Block.entries``, which reads records of every
+kind; the tests compare the two.
 """
 
 from __future__ import annotations
 
 from ..errors import CorruptTableError
-from .coding import MAX_UINT64, decode_varint
+from .coding import MAX_UINT64
 from .layout import Layout
 from .records import decode_key_header
 
-__all__ = ["index_records", "seek_index", "skip_positions"]
+__all__ = ["index_records"]
 
 
 def index_records(
@@ -68,74 +68,3 @@ def index_records(
         reason = str(error) or "record is cut short"
         raise CorruptTableError(layout.filename, position + start, reason) from error
     return keys, positions
-
-
-def seek_index(
-    layout: Layout, data: bytes, pos: int, end: int, position: int, sought: bytes
-) -> int | None:
-    """Find the block that would hold a key.
-
-    Args:
-      layout: the table
-      data: an index block
-      pos: offset of a record whose key is not compressed
-      end: offset behind the last record
-      position: of the block in the file
-      sought: the key
-    Returns: the position of the block below; None if all keys of the index block are smaller
-    Raises:
-      CorruptTableError: if damage was met on the way
-    """
-    key = b""
-    start = pos
-    try:
-        while pos < end:
-            start = pos
-            prefix = data[pos]
-            head = data[pos + 1]
-            if prefix < 0x80 and head < 0x80:
-                pos += 2
-            else:
-                prefix, head, pos = decode_key_header(data, pos)
-            if head & 7:
-                raise ValueError(f"index record of type {head & 7}")
-            if prefix > len(key):
-                raise ValueError("prefix is longer than the key before")
-            at = pos + (head >> 3)
-            before, key = key, key[:prefix] + data[pos:at]
-            if key <= before:
-                raise ValueError("keys do not ascend")
-            if key >= sought:
-                below, pos = decode_varint(data, at)
-                if pos > end:
-                    raise ValueError("record runs into what is behind it")
-                return below
-            while data[at] > 0x7F:
-                at += 1
-            pos = at + 1
-    except (IndexError, ValueError) as error:
-        reason = str(error) or "record is cut short"
-        raise CorruptTableError(layout.filename, position + start, reason) from error
-    return None
-
-
-def skip_positions(data: bytes, pos: int, end: int) -> int:
-    """Skip the records of a run without building their keys.
-
-    Each level of an index is searched on the way to every block: the plain loop takes longer.
-
-    Returns: the position behind the record that reaches ``end``
-    Raises:
-      IndexError, ValueError: if damage was met on the way
-    """
-    while pos < end:
-        head = data[pos + 1]
-        if head < 0x80 and data[pos] < 0x80:
-            pos += 2 + (head >> 3)
-        else:
-            _, head, pos = decode_key_header(data, pos)
-            pos += head >> 3
-        while data[pos] > 0x7F:
-            pos += 1
-        pos += 1
-    return pos

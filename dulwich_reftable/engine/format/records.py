@@ -30,6 +30,7 @@ __all__ = [
     "decode_log",
     "decode_log_key",
     "decode_obj",
+    "decode_position",
     "decode_ref",
     "decode_string",
     "encode_log",
@@ -40,6 +41,7 @@ __all__ = [
     "make_record",
     "skip_log",
     "skip_obj",
+    "skip_position",
     "skip_ref",
 ]
 
@@ -375,6 +377,31 @@ def skip_obj(cnt_3: int, data: bytes, pos: int) -> int:
         pos += 1
         count -= 1
     return pos
+
+
+def decode_position(key: bytes, extra: int, data: bytes, pos: int) -> tuple[int, int]:
+    """Decode an index record's value.
+
+    Returns: the position of a block, and the position behind the value
+    Raises:
+      IndexError, ValueError: if the value is malformed
+    """
+    if extra:
+        raise ValueError(f"index record of type {extra}")
+    return decode_varint(data, pos)
+
+
+def skip_position(extra: int, data: bytes, pos: int) -> int:
+    """Give the position behind an index record's value, without decoding it.
+
+    Raises:
+      IndexError, ValueError: if the value is malformed
+    """
+    if extra:
+        raise ValueError(f"index record of type {extra}")
+    while data[pos] > 0x7F:
+        pos += 1
+    return pos + 1
 
 
 def decode_string(data: bytes, pos: int) -> tuple[bytes, int]:
