@@ -37,7 +37,7 @@ _KEPT = 24 << 20
 """Bytes of pages that are kept for one table."""
 
 _INDEX_PART = 96
-"""An index of refs takes less than this part of its table: two bytes of a hundred, or fewer."""
+"""So small a part of the table, before its root, is taken for an index; mostly it is smaller."""
 
 _LARGEST_INDEX = 1 << 20
 """Bytes of an index that are fetched at once."""
@@ -72,7 +72,9 @@ class LazyTable:
     ) -> None:
         self._size = size
         self._first, self._last = ends
-        self._indexes = _indexes(size, ends.last)
+        footer = Footer.decode(ends.last, size - len(ends.last))
+        self._ref_index = footer.ref_index
+        self._indexes = _indexes(size, footer)
         self._fetch = fetch
         self.side_by_side = side_by_side
         self.fetches = 0
@@ -101,9 +103,9 @@ class LazyTable:
 
     def fetch_ref_index(self) -> None:
         """Fetch the index of refs, if there is one."""
-        root = Footer.decode(self._last, self._size - len(self._last)).ref_index
-        if root:
-            self._get(range(root // _PAGE, root // _PAGE + 1))
+        page = self._ref_index // _PAGE
+        if self._ref_index:
+            self._get(range(page, page + 1))
 
     def _get(self, wanted: range) -> list[bytes]:
         with self._lock:
@@ -147,9 +149,8 @@ class LazyTable:
             self._pages.popitem(last=False)
 
 
-def _indexes(size: int, last: bytes) -> list[Range]:
+def _indexes(size: int, footer: Footer) -> list[Range]:
     """Tell in which pages the indexes are; where they begin is a guess."""
-    footer = Footer.decode(last, size - len(last))
     starts = sorted({*footer.starts, footer.position})
     found = []
     for root in (footer.ref_index, footer.obj_index, footer.log_index):

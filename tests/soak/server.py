@@ -191,16 +191,10 @@ class _Soak:
                 message = f"{number} {rng.random()}"
                 wanted = _git("-C", there, "commit-tree", "-p", "HEAD", "-m", message, tree)
             source = "" if wanted == _ZERO else wanted
-            process = subprocess.Popen(
-                ["git", "-C", there, "push", "-q", "--porcelain", url, f"+{source}:{name}"],
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
-            is_victim = rng.random() < 0.1
-            if is_victim:
-                time.sleep(rng.random() * 0.1)
-                process.kill()
-            out, said = process.communicate(timeout=_TIMEOUT)
-            if process.returncode == 0:
+            patience = rng.random() * 0.1 if rng.random() < 0.1 else None
+            command = "push", "-q", "--porcelain", url, f"+{source}:{name}"
+            status, out, said = _client("-C", there, *command, patience=patience)
+            if status == 0:
                 possible = {wanted}
                 self._count("pushes")
             elif f"!\t{source}:{name}\t[remote rejected]" in out:
@@ -208,13 +202,13 @@ class _Soak:
             else:
                 # The answer was lost: the update is done, or not, or will be in a moment.
                 possible |= {wanted}
-                self._fails(url, "push", is_victim, said)
+                self._fails(url, "push", patience is not None, said)
             shown = self._shown(name)
             if shown is None:
                 continue
             if shown not in possible:
                 self.falsehoods.append(f"{name} is {shown}, and should be one of {possible}")
-            elif process.returncode == 0:
+            elif status == 0:
                 possible = {shown}
 
     def _shown(self, name: str) -> str | None:
@@ -235,21 +229,15 @@ class _Soak:
             there = self._place / f"clone-{number}-{attempt}"
             options = rng.choice(([], ["--depth=1"], ["--filter=blob:none"]))
             url = rng.choice(self._urls)
-            process = subprocess.Popen(
-                ["git", "clone", "-q", "--bare", *options, url, str(there)],
-                stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
-            is_victim = rng.random() < 0.2
-            if is_victim:
-                time.sleep(rng.random() * 0.3)
-                process.kill()
-            _, said = process.communicate(timeout=_TIMEOUT)
-            if process.returncode == 0:
+            patience = rng.random() * 0.3 if rng.random() < 0.2 else None
+            command = "clone", "-q", "--bare", *options, url, str(there)
+            status, _, said = _client(*command, patience=patience)
+            if status == 0:
                 self._count("clones")
                 if not options:
                     _git("-C", str(there), "fsck", "--strict", "--no-dangling")
             else:
-                self._fails(url, "clone", is_victim, said)
+                self._fails(url, "clone", patience is not None, said)
             shutil.rmtree(there, ignore_errors=True)
 
     def _fetch(self, number: int) -> None:
@@ -298,6 +286,24 @@ class _Soak:
                 except ProcessLookupError:
                     continue
                 self._count("kills")
+
+
+def _client(*args: str, patience: float | None) -> tuple[int, str, str]:
+    """Run git, and kill it after some seconds if it is a victim.
+
+    Args:
+      args: of git
+      patience: the seconds; None to let it end
+    Returns: its exit status, and what it has printed on both streams
+    """
+    process = subprocess.Popen(
+        ["git", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    if patience is not None:
+        time.sleep(patience)
+        process.kill()
+    out, said = process.communicate(timeout=_TIMEOUT)
+    return process.returncode, out, said
 
 
 def main() -> int:
