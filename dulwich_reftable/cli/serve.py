@@ -46,7 +46,7 @@ _LIMITS: tuple[tuple[str, Callable[[str], float], str, str], ...] = (
         count,
         "MB",
         "let a worker allocate at most so much; one that needs more is replaced (no limit by "
-        "default; only on Linux, with at least two workers)",
+        "default; only on Linux)",
     ),
 )
 
@@ -178,8 +178,14 @@ def run(parsed: argparse.Namespace) -> int:
     if workers > 1 and not can_fork():
         logging.warning("workers need fork, which this system lacks: one process serves")
         workers = 1
-    if is_store_url(parsed.root) and parsed.root.startswith("memory:"):
+    in_memory = is_store_url(parsed.root) and parsed.root.startswith("memory:")
+    if in_memory:
         workers = 1  # the memory is that of one process
+    # A worker that must not need too much is replaced, even if there is only one.
+    limited = parsed.worker_memory is not None
+    supervised = can_fork() and not in_memory and (workers > 1 or limited)
+    if limited and not supervised:
+        logging.warning("--worker-memory is ignored: there is no process that could be replaced")
     # Workers open the folder anew, after the fork; this is to find mistakes early.
     root = _folder(parsed, create=False).root
     listener = listen(parsed.host, usual if parsed.port is None else parsed.port)
@@ -199,8 +205,8 @@ def run(parsed: argparse.Namespace) -> int:
     metrics = Metrics(*parsed.metrics) if parsed.metrics else None
     print(f"serving {root} at {kind.url_at(listener.getsockname())}")
     print(access.describe(kind.section), flush=True)
-    if workers > 1:
-        memory = None if parsed.worker_memory is None else parsed.worker_memory << 20
+    if supervised:
+        memory = parsed.worker_memory << 20 if limited else None
         supervisor = Supervisor(listener, make, workers, board, memory=memory, metrics=metrics)
         return supervisor.run()
     server = make(listener)

@@ -135,9 +135,10 @@ def test_what_an_operator_sees(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    flags = ["--http"] if kind == "http" else []
-    _, url = start(
-        *("-m", "dulwich_reftable", "serve", "--port", "0", *flags, "--create", "--workers", "2"),
+    flags, workers = (["--http"], 2) if kind == "http" else ([], 1)
+    process, url = start(
+        *("-m", "dulwich_reftable", "serve", "--port", "0", *flags, "--create"),
+        *("--workers", str(workers)),
         *("--log", "json", "--metrics", f"127.0.0.1:{port}", "--worker-memory", "2000", str(root)),
     )
     assert push(work, url + "origin.git", "main:refs/heads/x")[0] == 0
@@ -148,7 +149,9 @@ def test_what_an_operator_sees(
     text = get(metrics + "metrics")[1]
     assert re.search(r'requests_total{service="receive-pack",outcome="done"} [12]\n', text)
     assert re.search(r'received_bytes_total{service="receive-pack"} [1-9]', text)
-    assert "\ndulwich_reftable_workers 2\n" in text
+    assert f"\ndulwich_reftable_workers {workers}\n" in text
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == workers + 1  # with the metrics; a single worker, too, can be replaced
     assert get(metrics)[0] == 404
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     pushed = [line for line in lines if line.get("refs")]
