@@ -320,29 +320,40 @@ class RefsReader(RefsContainer):
                 if name != HEADREF and not (name.startswith(b"refs/") and is_legal(name)):
                     del values[name]
                     odd.discard(name)
-            prefix = b""
-        else:
-            prefix = b"" if base is None else directory_prefix(base)
-            values, odd = {}, set()
-            for names, texts in self._scan(prefix, prefix_end(prefix), snapshot_of):
-                values.update(zip(names, texts, strict=True))
-                if SYMREF_PREFIX in b"".join(texts):  # few blocks have one
-                    odd.update(compress(names, map(is_symref, texts)))
+            self._follow_all(odd, values, snapshot_of)
+            return values  # type: ignore[return-value]  # bytes are Refs and ObjectIDs
+
+        prefix = b"" if base is None else directory_prefix(base)
+        names: list[bytes] = []
+        texts: list[bytes] = []
+        symrefs: list[bytes] = []
+        for some_names, some_texts in self._scan(prefix, prefix_end(prefix), snapshot_of):
+            names += some_names
+            texts += some_texts
+            if SYMREF_PREFIX in b"".join(some_texts):  # few blocks have one
+                symrefs += compress(some_names, map(is_symref, some_texts))
+        if symrefs:
+            values = dict(zip(names, texts, strict=True))
+            self._follow_all(symrefs, values, snapshot_of)
+            names, texts = list(values), list(values.values())
+        below = slice(len(prefix), None)
+        names = [name[below] for name in names]
+        return dict(zip(names, texts, strict=True))  # type: ignore[arg-type]
+
+    def _follow_all(
+        self, symrefs: Iterable[bytes], values: dict[bytes, bytes], snapshot_of: SnapshotOf
+    ) -> None:
+        """Put what symrefs lead to in the place of their values; those that lead nowhere go."""
 
         def read(name: bytes) -> bytes | None:
             return values.get(name) or self._value(name, snapshot_of)
 
-        found = {name: resolved_id(name, read) for name in odd}
+        found = {name: resolved_id(name, read) for name in symrefs}
         for name, value in found.items():
             if value is None:
                 del values[name]
             else:
                 values[name] = value
-        if prefix:
-            below = slice(len(prefix), None)
-            names = [name[below] for name in values]
-            return dict(zip(names, values.values(), strict=True))  # type: ignore[arg-type]
-        return values  # type: ignore[return-value]  # bytes are Refs and ObjectIDs
 
     def get_symrefs(self) -> dict[Ref, Ref]:
         """Give all symrefs and the names of the refs that they point to."""

@@ -25,6 +25,7 @@ from .records import (
     LogRecord,
     ObjRecord,
     RefRecord,
+    decode_key_header,
     decode_log,
     decode_obj,
     decode_position,
@@ -33,7 +34,7 @@ from .records import (
     skip_obj,
     skip_position,
 )
-from .ref_scan import LARGEST_SLICED, ref_records, ref_text, ref_values, seek_ref, skip_refs
+from .ref_scan import ref_records, ref_values, seek_ref, skip_refs
 
 __all__ = ["Block"]
 
@@ -163,14 +164,15 @@ class Block:
 
     def key_at(self, offset: int) -> bytes:
         """Decode the key of a restart or of the first record, which are not compressed."""
+        data = self.data
         try:
-            head, begin = decode_varint(self.data, offset + 1)
+            prefix, head, begin = decode_key_header(data, offset)
         except (IndexError, ValueError) as error:
             raise self._corrupt(str(error), offset) from error
         end = begin + (head >> 3)
-        if self.data[offset] or end > self.restart_offset or end == begin:
+        if prefix or end > self.restart_offset or end == begin:
             raise self._corrupt("no key that is not compressed", offset)
-        return self.data[begin:end]
+        return data[begin:end]
 
     @property
     def first_key(self) -> bytes:
@@ -210,9 +212,9 @@ class Block:
     def seek_ref(self, name: bytes) -> RefRecord | None:
         """Find the first ref that is not before ``name``, without decoding the block."""
         i = self._run_with(name)
+        restarts = self.restarts
         # If no ref of this run qualifies, the first one of the next run does.
-        ends = self.restarts[i + 2 : i + 3]
-        start, end = self.restarts[i], ends[0] if ends else self.restart_offset
+        start, end = restarts[i], restarts[i + 2] if i + 2 < len(restarts) else self.restart_offset
         return seek_ref(self.layout, self.data[start:end], self.position + start, name)
 
     def check_restarts(self) -> None:
@@ -259,17 +261,22 @@ class Block:
 
     # Scanning
 
-    def ref_values(self) -> tuple[list[bytes], list[bytes | None]]:
+    def ref_values(self, *, is_one_of_many: bool = False) -> tuple[list[bytes], list[bytes | None]]:
         """Decode all records of a ref block to text: names, and beside each its value.
 
         A value is a hex object id, ``b"ref: <target>"`` for a symref, or None for a deletion.
+
+        Args:
+          is_one_of_many: whether hundreds of blocks are decoded; see :func:`.ref_scan.ref_values`
         """
-        if len(self.data) <= LARGEST_SLICED:
-            return ref_values(
-                self.layout, self.data, self.first, self.restart_offset, self.position
-            )
-        names, records = self.ref_records()
-        return names, [ref_text(record) for record in records]
+        return ref_values(
+            self.layout,
+            self.data,
+            self.first,
+            self.restart_offset,
+            self.position,
+            is_one_of_many=is_one_of_many,
+        )
 
     def ref_records(self) -> tuple[list[bytes], list[RefRecord]]:
         """Decode all records of a ref block; returns keys and records."""

@@ -145,6 +145,10 @@ def decode_key_header(data: bytes, pos: int) -> tuple[int, int, int]:
     Raises:
       IndexError, ValueError: if they are malformed
     """
+    prefix, first, second = data[pos], data[pos + 1], data[pos + 2]
+    if prefix < 0x80 <= first and second < 0x80:
+        # Keys at restarts are whole, and mostly of 16 bytes and more: so their length takes two.
+        return prefix, (first - 0x7F) << 7 | second, pos + 3
     prefix, pos = decode_varint(data, pos)
     head, pos = decode_varint(data, pos)
     return prefix, head, pos

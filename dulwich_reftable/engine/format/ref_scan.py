@@ -34,7 +34,6 @@ from .records import (
 )
 
 __all__ = [
-    "LARGEST_SLICED",
     "SYMREF_PREFIX",
     "RefRun",
     "ref_records",
@@ -48,8 +47,8 @@ __all__ = [
 SYMREF_PREFIX = b"ref: "
 """Marks the value of a symref where values are text."""
 
-LARGEST_SLICED = 1 << 16
-"""Up to this many bytes of a block, :func:`ref_values` keeps a slice object for each."""
+_LARGEST_AT_ONCE = 1 << 16
+"""Up to this many bytes of a block, :func:`ref_values` makes hex digits of all of it at once."""
 
 
 def seek_ref(layout: Layout, run: bytes, position: int, name: bytes) -> RefRecord | None:
@@ -231,28 +230,38 @@ def split_refs(layout: Layout, data: bytes, pos: int, end: int, position: int) -
 
 
 def ref_values(
-    layout: Layout, data: bytes, pos: int, end: int, position: int
+    layout: Layout, data: bytes, pos: int, end: int, position: int, *, is_one_of_many: bool
 ) -> tuple[list[bytes], list[bytes | None]]:
     """Decode all refs of a run to text, for listings.
 
-    It makes hex digits of the whole block at once, and takes ids out of them by slice objects that
-    are made once.
+    It makes hex digits of the whole block at once and takes ids out of them. Slice objects that are
+    made once for all blocks take a third off that; but to make them takes as long as to decode some
+    dozen blocks.
 
     Args:
       layout: the table
-      data: a block, of at most ``LARGEST_SLICED`` bytes
+      data: a block
       pos: offset of the first record
       end: offset behind the last record
       position: of the block in the file
+      is_one_of_many: whether so many blocks are decoded that slice objects are worth it
     Returns: names, ascending; and beside each its value: a hex object id, ``b"ref: <target>"`` for
       a symref, or None for a deletion
     Raises:
       CorruptTableError: if the records are damaged
     """
     names, places, _, _, others = split_refs(layout, data, pos, end, position)
-    digits = b2a_hex(data)
-    id_behind = _hex_slices(layout.hash_size, (len(data) | 0xFFF) + 1)
-    values: list[bytes | None] = [digits[id_behind[place]] for place in places]
+    values: list[bytes | None]
+    if len(data) > _LARGEST_AT_ONCE:
+        behind = 1 + layout.hash_size
+        values = [b2a_hex(data[place + 1 : place + behind]) for place in places]
+    elif is_one_of_many:
+        digits = b2a_hex(data)
+        id_behind = _hex_slices(layout.hash_size, -(-len(data) // 0x1000) * 0x1000)
+        values = [digits[id_behind[place]] for place in places]
+    else:
+        digits, width = b2a_hex(data), 2 * layout.hash_size
+        values = [digits[(at := 2 * place + 2) : at + width] for place in places]
     for number, record, _ in others:
         values[number] = ref_text(record)
     return names, values

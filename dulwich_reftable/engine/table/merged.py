@@ -46,7 +46,9 @@ class Merged:
 
     def __init__(self, tables: tuple[Table, ...]) -> None:
         self._tables = tables
-        self._newest_first = tables[::-1]
+        self._newest_first = newest_first = tables[::-1]
+        # A lookup asks the sections: a call less for each table.
+        self._lookups = [table.refs.lookup_ref for table in newest_first if table.refs is not None]
         remote = [table.remote for table in tables if table.remote is not None]
         self._remote = remote if len(tables) > 1 else []
         self._waits = True
@@ -72,8 +74,8 @@ class Merged:
         """
         if self._remote:
             return self._lookup_remote(name)
-        for table in self._newest_first:
-            record = table.lookup_ref(name)
+        for lookup in self._lookups:
+            record = lookup(name)
             if record is not None:
                 return None if record.is_deletion else record
         return None
@@ -85,7 +87,7 @@ class Merged:
         """
         remote = self._remote
         fetches = sum(buffer.fetches for buffer in remote)
-        lookups = [partial(table.lookup_ref, name) for table in self._newest_first]
+        lookups = [partial(lookup, name) for lookup in self._lookups]
         records: Iterable[RefRecord | None] = (
             remote[0].side_by_side(lookups) if self._waits else (lookup() for lookup in lookups)
         )

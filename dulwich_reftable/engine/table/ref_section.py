@@ -88,11 +88,17 @@ class RefSection(Section):
         Raises:
           CorruptTableError: if what had to be read of the section is damaged
         """
-        if self._by_name is not None:
+        flat = self._flat
+        if flat is not None and self.index_position:
+            keys, positions = flat  # what :meth:`find` does: a call less
+            i = bisect_left(keys, name)
+            position = positions[i] if i < len(positions) else None
+        elif self._by_name is not None:
             return self._by_name.get(name)
-        if self.is_one_block and self._size <= BlockHashIndex.LARGEST:
-            self._decode_if_worth_it()
-        position = self.find(name)
+        else:
+            if self.is_one_block and self._size <= BlockHashIndex.LARGEST:
+                self._decode_if_worth_it()
+            position = self.find(name)
         if position is None:
             self._check_end(name)
             return None
@@ -188,16 +194,20 @@ class RefSection(Section):
             yield group, decoded
 
     @cached_property
+    def _blocks_decoded(self) -> int:
+        """How many blocks are kept decoded."""
+        return _BYTES_DECODED // (self.layout.block_size or self._size)
+
+    @cached_property
     def _values_at(self) -> Callable[[int], _Decoded]:
         """A function that decodes the block at a position, and remembers the latest ones.
 
         A search for many refs looks for what is above and below them as well.
         """
-        kept = _BYTES_DECODED // (self.layout.block_size or self._size)
         block = self.block
 
         # Like :attr:`block`, it does not refer to the section.
-        @lru_cache(maxsize=kept)
+        @lru_cache(maxsize=self._blocks_decoded)
         def values(position: int) -> _Decoded:
             found = block(position)
             return *found.ref_values(), found.next_position
@@ -207,23 +217,30 @@ class RefSection(Section):
     def values_from(self, start: bytes) -> Iterator[tuple[int, list[bytes], list[bytes | None]]]:
         """Scan blocks as text; the first one is that which would hold ``start``.
 
-        What is decoded is kept, but for a large table that is scanned from its beginning. The lists
-        are not for the caller to change.
+        What is decoded is kept, up to the first blocks of a long scan; but nothing of a large table
+        that is scanned from its beginning. The lists are not for the caller to change.
 
         Yields: the position of a block, its names, and beside each its value
         """
         first = self.block_for(start) if start else None
         if start and first is None:
             return
-        if first is None or (first.position == self.position and self._size > _BYTES_DECODED):
+        is_large = self._size > _BYTES_DECODED
+        if first is None or (first.position == self.position and is_large):
             for block in self.blocks(start):
-                yield block.position, *block.ref_values()
+                yield block.position, *block.ref_values(is_one_of_many=is_large)
             return
-        layout, values_at = self.layout, self._values_at
+        layout, values_at, kept = self.layout, self._values_at, self._blocks_decoded
         kind, end = bytes((self.kind,)), layout.end
         position = first.position
         while True:
-            names, values, following = values_at(position)
+            if kept > 0:
+                names, values, following = values_at(position)
+                kept -= 1
+            else:
+                block = Block(layout, position)
+                names, values = block.ref_values(is_one_of_many=True)
+                following = block.next_position
             yield position, names, values
             if following >= end:
                 return

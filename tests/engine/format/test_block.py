@@ -41,7 +41,9 @@ class TestRefs:
         assert block.ref_records() == (ordered, records)
         plain = [(key, record) for key, record, _ in block._walk(block._decode_ref, block.first)]
         assert plain == list(zip(ordered, records, strict=True))
-        assert block.ref_values() == (ordered, [as_text(record) for record in records])
+        for is_one_of_many in (False, True):
+            texts = block.ref_values(is_one_of_many=is_one_of_many)
+            assert texts == (ordered, [as_text(record) for record in records])
         assert block.first_key == ordered[0]
 
     @given(st.data(), hash_sizes, restart_intervals)
@@ -109,14 +111,15 @@ class TestRefs:
 
     @pytest.mark.parametrize("size", [20, 32])
     def test_a_block_larger_than_the_table_of_slices(self, size: int) -> None:
-        """Beyond 64 KiB the plain loop takes over; at the border both must agree."""
+        """Beyond 64 KiB ids become hex digits one by one."""
         for count in (1_000, 4_000):
             records = [RefRecord(b"refs/%05d" % i, 1, oid(i, size)) for i in range(count)]
             block = ref_block(records, size=size, base=1)
             assert (len(block.data) > 1 << 16) is (count == 4_000)
-            names_there, values = block.ref_values()
-            assert names_there == [record.name for record in records]
-            assert values == [as_text(record) for record in records]
+            for is_one_of_many in (False, True):
+                names_there, values = block.ref_values(is_one_of_many=is_one_of_many)
+                assert names_there == [record.name for record in records]
+                assert values == [as_text(record) for record in records]
             for record in records[::97]:
                 assert block.seek_ref(record.name) == record
                 assert block.seek_ref(record.name[:-1]) in records

@@ -145,7 +145,13 @@ class TestScans:
             assert first == again
             assert not any(a[1] is b[1] for a, b in zip(first, again, strict=True))
         assert section._values_at.cache_info().currsize == 0  # type: ignore[attr-defined]
-        list(section.values_from(b"refs/heads/00650"))
+        first, again = (list(section.values_from(b"refs/heads/00600")) for _ in range(2))
+        assert first == again
+        assert [name for _, names, _ in first for name in names][-100:] == [
+            b"refs/heads/%05d" % i for i in range(600, 700)
+        ]
+        is_kept = [a[1] is b[1] for a, b in zip(first, again, strict=True)]
+        assert is_kept == [True] * 8 + [False] * (len(first) - 8)
         assert section._values_at.cache_info().currsize == 8  # type: ignore[attr-defined]
 
 

@@ -26,10 +26,8 @@ MUTATIONS = (
     Mutation(
         "end-trusted",
         "engine/table/ref_section.py",
-        "        position = self.find(name)\n"
-        "        if position is None:\n"
-        "            self._check_end(name)\n",
-        "        position = self.find(name)\n        if position is None:\n",
+        "            self._check_end(name)\n            return None\n        if self._flat",
+        "            return None\n        if self._flat",
         "with a damaged index, the last refs are not found, and nobody is told",
         ("engine/test_corruption.py",),
     ),
