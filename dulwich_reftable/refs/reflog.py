@@ -15,7 +15,7 @@ from ..engine.format.log_scan import LogText, is_existence_marker
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
 from ..naming.names import PER_WORKTREE, is_legal
-from .signature import entry_of
+from .signature import entries_of
 from .store import RefStore
 
 __all__ = ["all_names", "entries", "exists", "names", "texts"]
@@ -29,14 +29,15 @@ def entries(snapshot: Merged, name: bytes, *, newest_first: bool) -> Iterator[En
       name: of the ref, there
       newest_first: the order; oldest first has to read all entries before it yields the first
     """
-    read: list[LogText] = []
+    read: list[list[LogText]] = []
     for _, found in snapshot.log_entries(name):
         living = [one for one in found if one is not None and not is_existence_marker(one)]
         if newest_first:
-            yield from map(entry_of, living)
+            yield from entries_of(living)
         else:
-            read += living
-    yield from map(entry_of, reversed(read))
+            read.append(living)
+    for living in reversed(read):
+        yield from entries_of(reversed(living))
 
 
 def texts(snapshot: Merged, name: bytes) -> Iterator[tuple[bytes, LogText]]:

@@ -25,7 +25,7 @@ from ..naming.conflicts import refuse_conflicts
 from ..naming.names import check_name
 from .reflog import exists, texts
 from .seen_refs import split_by_worktree
-from .signature import Signature, entry_of
+from .signature import Signature, entries_of
 from .store import RefStore
 
 __all__ = ["append", "create", "delete", "drop_entry", "expire", "move"]
@@ -145,7 +145,7 @@ def expire(
     with as_dulwich():
         snapshot = stack.snapshot()
         read = [*texts(snapshot, local)][::-1]
-    choice = choose([entry_of(text) for _, text in read])
+    choice = choose(entries_of(text for _, text in read))
     chosen = {key: text for (key, text), goes in zip(read, choice, strict=True) if goes}
     if dry_run or not (chosen or rewrite or update_ref):
         return len(chosen)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import time
 from binascii import a2b_hex
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from ..engine.format.log_scan import LogText
 from ..engine.format.records import LogUpdate
 from .store import RefStore
 
-__all__ = ["Signature", "entry_of", "message_line"]
+__all__ = ["Signature", "entries_of", "message_line"]
 
 _BLANKS = re.compile(rb"[ \t\r\n]+")
 _LATEST = (1 << 63) - 1
@@ -103,10 +104,13 @@ def message_line(message: bytes, block_size: int) -> bytes:
     return text[: block_size // 2] + b"\n"
 
 
-def entry_of(text: LogText) -> Entry:
-    """Give an entry in dulwich's form."""
-    old, new, committer, seconds, zone, message = text
-    return Entry(old, new, committer, seconds, _from_hhmm(zone), message)
+def entries_of(texts: Iterable[LogText]) -> list[Entry]:
+    """Give entries in dulwich's form."""
+    make = Entry._make
+    return [
+        make((old, new, committer, seconds, _from_hhmm(zone), message))
+        for old, new, committer, seconds, zone, message in texts
+    ]
 
 
 def _local_zone(timestamp: float) -> int:

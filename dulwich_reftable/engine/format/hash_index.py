@@ -129,28 +129,28 @@ def _parents(data: bytes, offsets: list[int]) -> list[int]:
     Args:
       data: the block
       offsets: of its records
-    Returns: the number of each one's parent; 0 where it shares nothing
+    Returns: the number of each one's parent; any number where it shares nothing
     """
     prefixes = list(map(data.__getitem__, offsets))
     if max(prefixes) > 0x7F:
         prefixes = [decode_varint(data, offset)[0] for offset in offsets]
     parents: list[int] = []
-    # The records that can be parents: ever longer shared prefixes, and numbers beside them.
-    lengths, numbers = [-1, 0], [0, 0]
+    add_parent = parents.append
+    # Of the shorter prefixes that stand before: their lengths, and the parents of such records.
+    lengths, outer = [-1], [0]
     last = parent = 0
     for number, prefix in enumerate(prefixes):
-        if prefix == last:
-            continue
-        parents += [parent] * (number - len(parents))
-        numbers[-1] = number - 1
-        while lengths[-1] >= prefix:
-            lengths.pop()
-            numbers.pop()
-        parent = numbers[-1]
-        lengths.append(prefix)
-        numbers.append(0)  # it is known when the prefix changes
-        last = prefix
-    parents += [parent] * (len(prefixes) - len(parents))
+        if prefix > last:
+            lengths.append(last)
+            outer.append(parent)
+            parent = number - 1
+            last = prefix
+        elif prefix < last:
+            while lengths[-1] >= prefix:
+                lengths.pop()
+                parent = outer.pop()
+            last = prefix
+        add_parent(parent)
     return parents
 
 

@@ -8,6 +8,7 @@ bytes, and decoded where it differs.
 
 from __future__ import annotations
 
+import struct
 from binascii import b2a_hex
 
 from ..errors import CorruptTableError
@@ -29,6 +30,14 @@ zone as ``±hhmm``, and the message without the newline at its end."""
 
 _NEWLINE = ord("\n")
 
+_BEHIND_COMMITTER = struct.Struct(">5BhB")
+"""A time of five bytes, the time zone, and the first byte of the message's length."""
+
+_ZONE_AND_LENGTH = struct.Struct(">hB")
+
+_CONTINUED = 0x7F << 28 | 0x7F << 21 | 0x7F << 14 | 0x7F << 7
+"""What the marks of the bytes that go on add to a time of five bytes (``decode_varint``)."""
+
 
 def log_entries(
     layout: Layout, data: bytes, pos: int, end: int, position: int, name: bytes
@@ -49,10 +58,10 @@ def log_entries(
     """
     keys: list[bytes] = []
     entries: list[LogText | None] = []
-    size = layout.hash_size
-    first, stop, length = name + b"\0", name + b"\1", len(name) + 9
-    known = MAX_UINT64
-    key = committer = coded = b""
+    size, unpack = layout.hash_size, _BEHIND_COMMITTER.unpack_from
+    first, stop = name + b"\0", name + b"\1"
+    known = MAX_UINT64  # bytes of a key that are not looked at again, once they are the ref's
+    key = tail = committer = coded = b""  # ``tail`` is what of the key stands behind those
     start = pos
     try:
         while pos < end:
@@ -63,20 +72,30 @@ def log_entries(
             else:
                 shared, head, pos = decode_key_header(data, pos)
             at = pos + (head >> 3)
-            if shared > len(key):
-                raise ValueError("prefix is longer than the key before")
             if at > end:
                 raise ValueError("key runs into the restarts")
-            before, key = key, key[:shared] + data[pos:at]
-            if key <= before:
-                raise ValueError("keys do not ascend")
-            if shared < known:  # else it is of the ref that the one before is of
+            if shared >= known:  # it is of the ref that the one before is of
+                shared -= known
+                if shared > len(tail):
+                    raise ValueError("prefix is longer than the key before")
+                before, tail = tail, tail[:shared] + data[pos:at]
+                if tail <= before:
+                    raise ValueError("keys do not ascend")
+            else:
+                if known < MAX_UINT64:
+                    key = first + tail
+                if shared > len(key):
+                    raise ValueError("prefix is longer than the key before")
+                before, key = key, key[:shared] + data[pos:at]
+                if key <= before:
+                    raise ValueError("keys do not ascend")
                 if key < first:
                     pos = skip_log(head & 7, data, at, size)
                     continue
                 if key >= stop:
                     return keys, entries, True
                 known = len(first)
+                tail = key[known:]
             if head & 7 == LOG_DELETION:
                 pos = at
                 entry = None
@@ -90,20 +109,14 @@ def log_entries(
                     email, at = decode_string(data, at)
                     coded = data[middle:at]
                     committer = b"%b <%b>" % (who, email)
-                byte = data[at]
-                at += 1
-                time = byte & 0x7F
-                while byte & 0x80:
-                    byte = data[at]
-                    at += 1
-                    time = (time + 1) << 7 | byte & 0x7F
-                    if time > MAX_UINT64:
-                        raise ValueError("varint exceeds 64 bits")
-                zone = data[at] << 8 | data[at + 1]
-                if zone > 0x7FFF:
-                    zone -= 0x10000
-                count = data[at + 2]
-                at += 3
+                a, b, c, d, e, zone, count = unpack(data, at)
+                if a & b & c & d > 0x7F >= e:  # the time has five bytes, from 1978 to 3058
+                    time = (a << 28) + (b << 21) + (c << 14) + (d << 7) + e - _CONTINUED
+                    at += 8
+                else:
+                    time, at = decode_varint(data, at)
+                    zone, count = _ZONE_AND_LENGTH.unpack_from(data, at)
+                    at += 3
                 if count > 0x7F:
                     count, at = decode_varint(data, at - 1)
                 pos = at + count
@@ -113,11 +126,12 @@ def log_entries(
                 entry = ids[: 2 * size], ids[2 * size :], committer, time, zone, message
             else:
                 raise ValueError(f"unknown log type {head & 7}")
-            if len(key) == length:  # else it is of a name that goes on behind a NUL
-                keys.append(key[-8:])
+            if len(tail) == 8:  # else it is of a name that goes on behind a NUL
+                keys.append(tail)
                 entries.append(entry)
-    except (IndexError, ValueError) as error:
-        reason = f"{str(error) or 'record is cut short'} (inflated offset {start})"
+    except (IndexError, ValueError, struct.error) as error:
+        reason = "record is cut short" if isinstance(error, struct.error) else str(error)
+        reason = f"{reason} (inflated offset {start})"
         raise CorruptTableError(layout.filename, position, reason) from error
     return keys, entries, False
 

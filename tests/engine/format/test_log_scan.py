@@ -105,7 +105,7 @@ IDS = b"\1" * 20 + b"\2" * 20
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (FIRST + IDS + b"\3ab", "out of range"),
+        (FIRST + IDS + b"\3ab", "cut short"),
         (FIRST + IDS[:7], "out of range"),
         (FIRST + IDS + b"\0\0" + b"\xff" * 30 + b"\1\0\0\0", "64 bits"),
         (FIRST + IDS + b"\0\0\1\0\0\7mess", "runs into the restarts"),
