@@ -7,7 +7,7 @@ faster. An update of several stacks makes an addition to each, and calls :func:`
 
 Half of all small additions need a compaction. If the tables to be merged are small, the addition
 writes their merger instead of the new table: one swap of the list instead of two, and the same
-stack.
+stack. Mostly it knows that before the new table is encoded (:mod:`.draft`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Iterable
+from itertools import chain, islice
 from types import TracebackType
 
 from ..errors import ReftableError, StaleListError, StorageError
@@ -23,7 +24,8 @@ from ..format.records import LogRecord, RefRecord
 from ..table.merged import Merged
 from ..table.table import Table
 from ..table.writer import TableWriter, WriteOptions
-from .compaction import claim_newest, merge
+from .compaction import claim_newest, merge, weight
+from .draft import Draft, NewRecords
 from .snapshot import Snapshot
 from .storage import Change, Claim, Listing, NewTable, Storage
 
@@ -31,45 +33,15 @@ __all__ = ["Addition", "commit_all", "next_update_indexes"]
 
 _log = logging.getLogger(__name__)
 
-_SMALL = 1 << 14
-"""Maximum bytes of tables that are merged under the list's lock: that takes few milliseconds."""
+_SMALL = 1 << 17
+"""Maximum bytes of tables that are merged under the list's lock: some thousand refs, which takes
+about as long as to sync a file."""
 
+_SMALL_IF_OPTIMISTIC = 1 << 14
+"""The same where the swap may fail, so that all has to be merged again."""
 
-class _Draft:
-    """A table that is being written; it stays in memory while it is small.
-
-    Args:
-      begin: makes the file
-    """
-
-    def __init__(self, begin: Callable[[], NewTable]) -> None:
-        self._begin = begin
-        self._file: NewTable | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
-
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
-        if self._file is not None:
-            self._file.write(data)
-            return
-        self._chunks.append(data)
-        self._size += len(data)
-        if self._size > _SMALL:
-            self.save()
-
-    @property
-    def data(self) -> bytes:
-        """All bytes; none if they are in a file."""
-        return b"".join(self._chunks)
-
-    def save(self) -> None:
-        """Move it into a file."""
-        if self._file is None:
-            self._file = self._begin()
-            for chunk in self._chunks:
-                self._file.write(chunk)
-            self._chunks.clear()
+_LEAST_RECORD = 24
+"""Minimum bytes of most records."""
 
 
 class Addition:
@@ -168,38 +140,69 @@ class Addition:
             raise ReftableError("an addition takes one table, while it is open")
         index = self.next_update_index
         last = index if max_update_index is None else max_update_index
-        draft = _Draft(lambda: self._begin(index, last))
-        writer = TableWriter(draft.write, index, last, self._options)
+        few = self._most_merged // _LEAST_RECORD
+        refs, logs = iter(refs), iter(logs)
+        some_refs = list(islice(refs, few))
+        some_logs = list(islice(logs, few)) if len(some_refs) < few else []
+        is_something = None
+        if len(some_refs) < few and len(some_logs) < few:
+            records = NewRecords(some_refs, some_logs, index, last)
+            if records.are_in_order:
+                is_something = self._merge(records, records.weights(self._options))
+        if is_something is None:
+            is_something = self._write(chain(some_refs, refs), chain(some_logs, logs), index, last)
+        if is_something is not None:
+            self._list(is_something)
+
+    def _write(
+        self, refs: Iterable[RefRecord], logs: Iterable[LogRecord], first: int, last: int
+    ) -> bool | None:
+        """Write the new table, or its merger with older ones.
+
+        Returns: False if nothing is left in the merger; None if there are no records
+        """
+        draft = Draft(lambda: self._begin(first, last), self._most_merged)
+        writer = TableWriter(draft.write, first, last, self._options)
         writer.add_refs(refs)
         for log in logs:
             writer.add_log(log)
         writer.finish()
-        if not writer.is_empty:
-            data = draft.data
-            is_something = self._merge(data) if data else None
-            if is_something is None:
-                draft.save()
-            self._list(is_something is not False)
-        elif self._table is not None:
-            self._table.discard()
+        if writer.is_empty:
+            if self._table is not None:
+                self._table.discard()
+            return None
+        data = draft.data
+        if data:
+            new = Table(f"{self._storage.location}/(new table)", data)
+            is_something = self._merge(new, (weight(new), weight(new)))
+            if is_something is not None:
+                return is_something
+        draft.save()
+        return True
+
+    @property
+    def _most_merged(self) -> int:
+        return min(_SMALL, _SMALL_IF_OPTIMISTIC) if self._storage.is_optimistic else _SMALL
 
     def _begin(self, first: int, last: int) -> NewTable:
         self._table = self._storage.new_table(first, last)
         return self._table
 
-    def _merge(self, data: bytes) -> bool | None:
+    def _merge(self, new: Table | NewRecords, weights: tuple[int, int]) -> bool | None:
         """Write the merger of the new table with older ones, if a compaction would do so next.
 
         With small tables this takes little longer, and saves a table and a swap of the list.
 
+        Args:
+          new: the table, or the records that it is to have
+          weights: bounds of its weight
         Returns: False if nothing is left in the merger; None if nothing was merged
         """
-        if self._geometric_factor is None or self._change is None:
+        factor, most, tables = self._geometric_factor, self._most_merged, self.snapshot.tables
+        if factor is None or self._change is None:
             return None
-        storage, tables = self._storage, self.snapshot.tables
-        new = Table(f"{storage.location}/(new table)", data)
         try:
-            found = claim_newest(self._change, self.snapshot, new, self._geometric_factor, _SMALL)
+            found = claim_newest(self._change, self.snapshot, weights, factor, most)
             if found is None:
                 return None
             self._claim, self._merged = found
@@ -207,8 +210,10 @@ class Addition:
             table = self._begin(run[0].min_update_index, new.max_update_index)
             return merge(run, table.write, self._options, with_oldest=len(run) > len(tables))
         except ReftableError as error:
-            # A fault in older tables is no reason to refuse a new one.
-            _log.warning("%s was not compacted: %s", storage.location, error)
+            # A fault in older tables is no reason to refuse a new one; one in the new records is
+            # found again when these are written.
+            if isinstance(new, Table):
+                _log.warning("%s was not compacted: %s", self._storage.location, error)
             self._release_claim()
             if self._table is not None:
                 self._table.discard()

@@ -14,12 +14,13 @@ meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..errors import LockError, StaleListError
-from ..format.records import LogRecord
-from ..table.merged import Merged
+from ..format.records import LogRecord, RefRecord
+from ..table.merged import Chunk, merge_chunks
 from ..table.table import Table
 from ..table.writer import TableWriter, WriteOptions
 from .locks import attempts
@@ -51,9 +52,13 @@ def run_to_compact(sizes: Sequence[int], factor: int = 2) -> tuple[int, int] | N
     return first, last
 
 
+def weight(table: Table) -> int:
+    """Give the size without header and footer, never zero; the sequence is made of these."""
+    return table.layout.end - table.layout.header_size + 1
+
+
 def _weights(tables: Sequence[Table]) -> list[int]:
-    """Give the sizes without header and footer, never zero; the sequence is made of these."""
-    return [table.layout.end - table.layout.header_size + 1 for table in tables]
+    return [weight(table) for table in tables]
 
 
 def is_geometric(tables: Sequence[Table], factor: int) -> bool:
@@ -173,22 +178,29 @@ def _claim_run(storage: Storage, snapshot: Snapshot, factor: int | None) -> _Cla
 
 
 def claim_newest(
-    change: Change, snapshot: Snapshot, new: Table, factor: int, most: int
+    change: Change, snapshot: Snapshot, weights: tuple[int, int], factor: int, most: int
 ) -> tuple[Claim, int] | None:
     """Claim the tables that are to be merged with one that is about to be added.
 
     Args:
       change: the change of the list that replaces them
       snapshot: the stack
-      new: the table
+      weights: bounds of the weight of that one
       factor: of the sequence
       most: how many bytes all of these tables may have
     Returns: the claim, and how many tables it covers, the newest ones; None if nothing is to be
-      merged, if it is too much, or if somebody has claimed one of them
+      merged, if the bounds leave open what is, if it is too much, or if somebody has claimed one of
+      them
     """
-    names, tables = snapshot.listing.names, (*snapshot.tables, new)
-    run = run_to_compact(_weights(tables), factor)
-    if run is None or run[1] < len(names) or sum(table.size for table in tables[run[0] :]) > most:
+    names, tables = snapshot.listing.names, snapshot.tables
+    others, (least, greatest) = _weights(tables), weights
+    run = run_to_compact((*others, least), factor)
+    if run is None or run[1] < len(names):
+        return None
+    # A heavier table never leaves one out that a lighter one is merged with.
+    if run[0] and least < greatest and run_to_compact((*others, greatest), factor) != run:
+        return None
+    if sum(table.size for table in tables[run[0] :]) + least > most:
         return None
     try:
         return change.claim(names[run[0] :]), len(names) - run[0]
@@ -253,8 +265,22 @@ def _position(storage: Storage, listed: tuple[str, ...], names: tuple[str, ...])
     return at
 
 
+class Mergeable(Protocol):
+    """A table, as far as merging goes."""
+
+    @property
+    def min_update_index(self) -> int: ...
+
+    @property
+    def max_update_index(self) -> int: ...
+
+    def ref_records(self) -> Iterator[Chunk[RefRecord]]: ...
+
+    def log_records(self) -> Iterator[Chunk[LogRecord]]: ...
+
+
 def merge(
-    tables: tuple[Table, ...],
+    tables: Sequence[Mergeable],
     write: Callable[[bytes], object],
     options: WriteOptions,
     *,
@@ -270,16 +296,15 @@ def merge(
         has anything left to hide
     Returns: False if nothing is left: the table that was written is empty
     """
-    merged = Merged(tables)
     writer = TableWriter(
         write,
         min(table.min_update_index for table in tables),
         max(table.max_update_index for table in tables),
         options,
     )
-    for _, refs in merged.ref_records():
+    for _, refs in merge_chunks([table.ref_records() for table in tables]):
         writer.add_refs([ref for ref in refs if not ref.is_deletion] if with_oldest else refs)
-    for _, logs in merged.log_records():
+    for _, logs in merge_chunks([table.log_records() for table in tables]):
         for log in logs:
             if not (with_oldest and log.update is None):
                 writer.add_log(_with_newline(log))
