@@ -130,15 +130,15 @@ class PackIndex:
           found: the offsets of those that are there are added to it
         """
         data, size, count = self._data, self._hash_size, high - low
-        names, offsets = _NAMES + low * size, self._offsets
+        names, offsets, behind = _NAMES + low * size, self._offsets, _NAMES + high * size
         reach = isqrt(count) + 1  # two standard deviations, or more
         for oid in oids:
-            guess = count * (oid[1] << 8 | oid[2]) >> 16
-            first = guess - reach if guess > reach else 0
-            end = guess + reach if guess + reach < count else count
-            at = data[names + first * size : names + end * size].find(oid)
+            first = (count * (oid[1] << 8 | oid[2]) >> 16) - reach
+            start = names + first * size if first > 0 else names
+            stop = names + (first + 2 * reach) * size
+            at = data[start : stop if stop < behind else behind].find(oid)
             if at >= 0 and not at % size and len(oid) == size:
-                place = low + first + at // size
+                place = low + (start + at - names) // size
             else:
                 place = self._first(oid)
                 if place == high or self._name(place) != oid:

@@ -250,29 +250,48 @@ class ObjectReader:
         missing: set[bytes] = set()
         looked_up = 0  # since pages were dropped
         is_large = False
-        # By the first byte, as indexes of packs and directories of loose objects are divided.
-        for some in by_first_byte(map(a2b_hex, oids)):
+        wanted = [*map(a2b_hex, oids)]
+        # Many by the first byte, as indexes of packs are divided.
+        groups = by_first_byte(wanted) if len(wanted) > _MANY_PAGES else iter(([*{*wanted}],))
+        for some in groups:
             looked_up += len(some)
             types = self.packed_among(some)
             tags.update(b2a_hex(oid) for oid, kind in types.items() if kind == Tag.type_num)
-            unknown = {b2a_hex(oid) for oid in some if not types.get(oid)}
-            if len(unknown) >= _WORTH_A_LIST and self._has_all:
-                prefix = b2a_hex(some[0][:1])
-                there = frozenset().union(*(loose_objects(disk, prefix) for disk in self._disks))
-                missing |= {oid for oid in unknown if not (oid in there or a2b_hex(oid) in types)}
-                unknown -= missing
-            for oid in unknown:
-                kind = self.type_of(oid)
-                if kind is None:
-                    missing.add(oid)
-                elif kind == Tag.type_num:
-                    tags.add(oid)
+            unknown = [oid for oid in some if not types.get(oid)]
+            # Directories of loose objects are divided so, too.
+            for oids_outside in by_first_byte(unknown) if unknown else ():
+                self._look_outside(oids_outside, types, tags, missing)
             if looked_up >= _MANY_PAGES:
                 self._drop_pages()
                 looked_up, is_large = 0, True
         if is_large:
             self._drop_pages()
         return tags, missing
+
+    def _look_outside(
+        self, oids: list[bytes], types: dict[bytes, int], tags: set[bytes], missing: set[bytes]
+    ) -> None:
+        """Look for objects whose types packs do not tell; all ids begin with the same byte.
+
+        Args:
+          oids: binary object ids
+          types: of objects in packs; 0 for one that cannot be told
+          tags: hex ids of annotated tags; those found are added
+          missing: hex ids of objects that do not exist; so are these
+        """
+        unknown = {b2a_hex(oid) for oid in oids}
+        if len(unknown) >= _WORTH_A_LIST and self._has_all:
+            prefix = b2a_hex(oids[0][:1])
+            there = frozenset().union(*(loose_objects(disk, prefix) for disk in self._disks))
+            nowhere = {oid for oid in unknown if not (oid in there or a2b_hex(oid) in types)}
+            missing |= nowhere
+            unknown -= nowhere
+        for oid in unknown:
+            kind = self.type_of(oid)
+            if kind is None:
+                missing.add(oid)
+            elif kind == Tag.type_num:
+                tags.add(oid)
 
     def _drop_pages(self) -> None:
         for pack in self._packs:

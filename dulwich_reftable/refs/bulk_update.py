@@ -87,12 +87,10 @@ class BulkUpdate:
 
     def peel(self, peeler: Peeler) -> None:
         """Peel what the refs are pointed at; branches point to commits."""
-        size = self._size
-        values = (
-            b2a_hex(self._updates[name][:size]) for name in self._names if not is_branch(name)
-        )
-        while some := list(islice(values, _PEELED_AT_ONCE)):
-            for oid, final in peeler.many(some).items():
+        size, updates = self._size, self._updates
+        values = (updates[name][:size] for name in self._names if not is_branch(name))
+        while some := {*islice(values, _PEELED_AT_ONCE)}:
+            for oid, final in peeler.many(map(b2a_hex, some)).items():
                 self._peeled[a2b_hex(oid)] = a2b_hex(final)
 
     def write(

@@ -15,12 +15,22 @@ from types import MappingProxyType
 
 from .signature import Signature
 
-__all__ = ["PlainUpdate", "RefUpdate", "RefUpdates"]
+__all__ = ["PlainUpdate", "RefUpdate", "RefUpdates", "is_object_id"]
 
-_HEX = frozenset(b"0123456789abcdef")
+_HEX = b"0123456789abcdef"
 
 _Key = bytes | tuple[bytes, bool]
 """The name of a ref; with False, if the update does not follow a symref."""
+
+
+def is_object_id(value: bytes, hex_size: int) -> bool:
+    """Tell whether a value is a hex object id; it may be the zero id.
+
+    Args:
+      value: of a ref
+      hex_size: digits of an object id
+    """
+    return len(value) == hex_size and not value.translate(None, _HEX)
 
 
 @dataclass(slots=True)
@@ -100,30 +110,41 @@ class RefUpdates(Collection[RefUpdate]):
         self._updates: dict[_Key, bytes | RefUpdate] = {}
         self._others = 0  # how many of them are not plain
 
-    def add(self, update: RefUpdate) -> bool:
-        """Add an update; tell whether that is the first one of its ref."""
-        key: _Key = update.name if update.follow else (update.name, False)
+    def add(
+        self,
+        name: bytes,
+        new: bytes | None,
+        expects: bool,
+        old: bytes | None,
+        follow: bool,
+        signature: Signature | None,
+        verify_only: bool = False,
+        old_is_resolved: bool = False,
+    ) -> bool:
+        """Add an update, of which :class:`RefUpdate` tells the fields.
+
+        Returns: whether it is the first one of its ref
+        """
+        is_plain = (
+            follow
+            and not verify_only
+            and not old_is_resolved
+            and signature is self.signature
+            and new is not None
+            and is_object_id(new, self._hex_size)
+            and (old is None or is_object_id(old, self._hex_size))
+        )
+        key: _Key = name if follow else (name, False)
         if key in self._updates:
             return False
-        if self._is_plain(update):
-            self._updates[key] = PlainUpdate.pack(update.new or b"", update.expects, update.old)
+        if is_plain:
+            self._updates[key] = PlainUpdate.pack(new or b"", expects, old)
         else:
-            self._updates[key] = update
+            self._updates[key] = RefUpdate(
+                name, new, expects, old, follow, signature, verify_only, old_is_resolved
+            )
             self._others += 1
         return True
-
-    def _is_plain(self, update: RefUpdate) -> bool:
-        return (
-            update.follow
-            and not update.verify_only
-            and update.signature is self.signature
-            and not update.old_is_resolved
-            and self._is_id(update.new)
-            and (update.old is None or self._is_id(update.old))
-        )
-
-    def _is_id(self, value: bytes | None) -> bool:
-        return value is not None and len(value) == self._hex_size and _HEX.issuperset(value)
 
     def plain(self) -> Mapping[bytes, bytes] | None:
         """Give all updates by their names, if all are plain; else None."""

@@ -27,13 +27,11 @@ from ..naming.names import check_name
 from ..naming.symrefs import symref_target, symref_to
 from .group import Request, commit_in_group
 from .prepared_update import PreparedUpdate, UnlockedStackError
-from .ref_updates import RefUpdate, RefUpdates
+from .ref_updates import RefUpdates, is_object_id
 from .signature import Signature
 from .store import RefStore
 
 __all__ = ["Transaction", "check_size", "check_value", "is_zero"]
-
-_HEX = frozenset(b"0123456789abcdef")
 
 
 class Transaction:
@@ -172,7 +170,7 @@ class Transaction:
         if new is not None:
             check_value(new, self._store.hex_size)
             check_size(self._store, name, new)
-        update = RefUpdate(
+        is_first = self._updates.add(
             name,
             new,
             old is not None,
@@ -182,7 +180,7 @@ class Transaction:
             verify_only,
             old_is_resolved,
         )
-        if not self._updates.add(update):
+        if not is_first:
             raise TransactionError(name, None, None, "updated more than once in a transaction")
 
     # Committing
@@ -356,11 +354,12 @@ def check_value(value: bytes, hex_size: int) -> None:
       ValueError: if it is neither, or is the zero id
       BadRefNameError: if the target is an illegal name
     """
+    if is_object_id(value, hex_size) and not is_zero(value):
+        return
     target = symref_target(value)
-    if target is not None:
-        check_name(target)
-    elif len(value) != hex_size or not _HEX.issuperset(value) or is_zero(value):
+    if target is None:
         raise ValueError(f"{value!r} is neither an object id of {hex_size} digits nor a symref")
+    check_name(target)
 
 
 def check_size(store: RefStore, name: bytes, value: bytes) -> None:

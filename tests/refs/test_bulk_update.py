@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -196,11 +197,15 @@ def every_update() -> Iterator[RefUpdate]:
     yield RefUpdate(b"symref", b"ref: refs/heads/x", False, None, True, None)
 
 
+def add(kept: RefUpdates, update: RefUpdate) -> bool:
+    return kept.add(*(getattr(update, field.name) for field in fields(update)))
+
+
 def test_updates_come_back_as_they_were() -> None:
     kept = RefUpdates(None, 40)
     given = list(every_update())
-    assert all(kept.add(update) for update in given)
-    assert not any(kept.add(update) for update in given)
+    assert all(add(kept, update) for update in given)
+    assert not any(add(kept, update) for update in given)
     assert list(kept) == given
     assert list(kept.names()) == [update.name for update in given]
     assert len(kept) == len(given)
@@ -212,5 +217,5 @@ def test_updates_come_back_as_they_were() -> None:
     assert kept.plain() is None  # two of each, one of which does not follow
     kept.clear()
     for update in given[0], given[6], given[12]:
-        kept.add(update)
+        add(kept, update)
     assert {*(kept.plain() or ())} == {b"plain0", b"plain1", b"plain2"}
