@@ -40,8 +40,8 @@ MUTATIONS = (
     Mutation(
         "target-of-a-symref-unchecked",
         "refs/transaction.py",
-        "        check_name(target)\n",
-        "        pass\n",
+        "    check_name(target)\n",
+        "    pass\n",
         "a symref to a name that no ref can have is written",
         ("refs/test_container.py", "refs/test_transaction.py", "refs/test_contract.py"),
     ),

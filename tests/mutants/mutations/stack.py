@@ -22,6 +22,22 @@ MUTATIONS = (
         ("engine/stack/test_threads.py", "engine/stack/test_beside_git.py"),
     ),
     Mutation(
+        "bounds-of-weights-uncompared",
+        "engine/stack/compaction.py",
+        "if run[0] and least < greatest and run_to",
+        "if run[0] > len(names) and run_to",
+        "a stack gets another shape than git's, where a table's size cannot be told beforehand",
+        ("engine/stack/test_draft.py",),
+    ),
+    Mutation(
+        "disorder-is-merged",
+        "engine/stack/addition.py",
+        "            if records.are_in_order:\n",
+        "            if records:\n",
+        "records in disorder are accepted where they are merged at once",
+        ("engine/stack/test_draft.py",),
+    ),
+    Mutation(
         "clean-takes-what-is-precious",
         "engine/stack/stack.py",
         "lambda stale_file: self.newest_in(stale_file) <= newest",
