@@ -24,11 +24,14 @@ from .turns import Turns
 
 __all__ = ["CurrentHead", "head_of", "installed"]
 
-_LOOKS = 3
-"""How often a process looks whether its turn has come, before it tries all the same."""
+_LONGEST_WAIT = 1.0
+"""Seconds for which a process looks whether its turn has come, before it tries all the same."""
 
 _CONTENDED = 2.0
-"""Seconds after a lost swap for which a process takes turns with others."""
+"""Seconds for which a process takes turns with others, after it has met one."""
+
+_MANY_WINS = 8
+"""After so many swaps, one after another, a process looks whether others want to write."""
 
 
 class CurrentHead:
@@ -49,7 +52,7 @@ class CurrentHead:
         self._latest: Listing | None = None
         self._checked = float("-inf")
         self._turns = Turns()
-        self._lost_at = float("-inf")
+        self._met_at = float("-inf")
         self._brought: object = None  # the head that the last lost swap has brought
 
     def create(self, head: Head) -> None:
@@ -119,7 +122,7 @@ class CurrentHead:
         try:
             found = self._object.swap(base, successor)
         except FasterError as error:
-            self._lost_at, self._brought = time.monotonic(), error.found
+            self._met_at, self._brought = time.monotonic(), error.found
             self._take(error.found, begun)
             if self.on_news is not None:
                 self.on_news()
@@ -130,28 +133,37 @@ class CurrentHead:
     def wait_for_turn(self) -> None:
         """Wait if it is the turn of other processes, and see to it that the head is a fresh one.
 
-        A process that has lost no swap lately does without: nobody is in its way.
+        A process that has met no other one lately does without: nobody is in its way. Only after
+        many swaps in a row it looks whether others want to write, too.
 
         Raises:
           StorageError: one of :mod:`.errors`; nothing has happened
         """
-        if time.monotonic() - self._lost_at > _CONTENDED:
-            return
         with self._lock:
             latest = self._latest
         if latest is None:
             return
-        is_fresh = latest.token is self._brought
-        for _ in range(_LOOKS):
-            before_us = self._turns.before_us(head_of(latest), time.time())
-            if before_us is None or (before_us == 0 and is_fresh):
+        turns = self._turns
+        begun = changed = time.monotonic()
+        wins = turns.wins(head_of(latest))
+        if begun - self._met_at > _CONTENDED and wins < _MANY_WINS:
+            return
+        has_lost = latest.token is self._brought  # just now; so others may be done by now
+        is_fresh = has_lost or wins > 0
+        while time.monotonic() - begun < _LONGEST_WAIT:
+            before = turns.before_us(head_of(latest), time.time(), expects_more=not has_lost)
+            if before is None or (is_fresh and not before):
                 return
-            if before_us:
-                time.sleep(self._turns.pause(before_us))
+            if before:
+                time.sleep(turns.pause(before))
             known, latest = latest, self.refresh(latest)
-            if latest is known:
-                return  # those who were to go first have nothing to write
-            is_fresh = True
+            has_lost, is_fresh = False, True
+            now = time.monotonic()
+            if latest is not known:
+                self._met_at = changed = now
+            elif before and now - changed > turns.patience:
+                turns.skip(before[0])
+                changed = now
 
 
 def installed(listing: Listing) -> Installed:

@@ -74,7 +74,7 @@ def commit_in_group(store: RefStore, request: Request) -> None:
         location=stack.storage.location,
     )
     if has_led:
-        stack.settle()
+        queue.alone(stack.settle)
     if request.error is not None:
         raise request.error
 

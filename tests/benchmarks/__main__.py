@@ -44,7 +44,9 @@ def _arguments() -> argparse.Namespace:
         "--dir", type=Path, default=_default_directory(), help="for the cache, and to write in"
     )
     parser.add_argument(
-        "--bucket", action="store_true", help="measure refs in an object store, and nothing else"
+        "--bucket",
+        action="store_true",
+        help="measure refs in an object store instead; --only takes writers, memory and reads",
     )
     parser.add_argument("--server", action="store_true", help="measure servers instead")
     parser.add_argument(
@@ -78,6 +80,13 @@ def main() -> int:
             arguments.repeat or 3,
             arguments.only or [],
         )
+    scale = QUICK if arguments.quick else scaled(arguments.refs) if arguments.refs else FULL
+    if arguments.bucket:
+        from . import bucket  # needs obstore
+
+        _shut_out_settings()
+        bucket.run(scale.refs, arguments.only or [])
+        return 0
     cases = [
         case
         for case in _CASES
@@ -87,12 +96,6 @@ def main() -> int:
         print("\n".join(case.name for case in _CASES))
         return 0 if arguments.list else 2
     _shut_out_settings()
-    scale = QUICK if arguments.quick else scaled(arguments.refs) if arguments.refs else FULL
-    if arguments.bucket:
-        from . import bucket  # needs obstore
-
-        bucket.run(scale.refs)
-        return 0
     if arguments.repeat:
         scale = replace(scale, repeat=arguments.repeat)
     start = time.monotonic()

@@ -1,32 +1,32 @@
 """``python -m tests.benchmarks --bucket``: refs in an object store whose requests take 10 ms.
 
-The store is in memory, and each request of a client sleeps first. Its bandwidth has no limit. What
-is measured is how many requests an operation needs, one after the other, and what we do in between.
-All servers are in one process here, so that they share its processor.
+The store is in memory, and each request of a client sleeps. Its bandwidth has no limit. What is
+measured is how many requests an operation needs, one after the other, and what we do in between.
+Servers that write are processes (:mod:`.bucket_writers`).
 """
 
 from __future__ import annotations
 
-import itertools
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import obstore
 from obstore.store import MemoryStore
 
-from dulwich_reftable import ReftableError
 from dulwich_reftable.bucket import Bucket, BucketRepo, open_store
 from dulwich_reftable.engine.format.records import RefRecord
 
+from .bucket_writers import measure_writers
 from .datasets import object_id, ref_names
 
-__all__ = ["run"]
+__all__ = ["PARTS", "run"]
+
+PARTS = "writers", "memory", "reads"
 
 _DELAY = 0.01
-_OID = b"1" * 40
 
 
 class _Slow:
@@ -48,48 +48,6 @@ def _open(store: MemoryStore) -> Bucket:
     bucket = open_store(store, deadline=60.0)
     bucket.client.module = _Slow()  # type: ignore[assignment]
     return bucket
-
-
-def _updates(servers: int, threads: int, seconds: float) -> str:
-    """Let servers, each of some threads, create refs for some seconds."""
-    store = MemoryStore()
-    BucketRepo.init(store, default_branch=b"main").close()
-    repos = [BucketRepo(_open(store)) for _ in range(servers)]
-    numbers = itertools.count()
-    times: list[float] = []
-    failures: list[ReftableError] = []
-    for repo in repos:
-        repo.refs.store.set_default_lock_timeout(60.0)
-        repo.refs[b"refs/heads/first"] = _OID
-    end = time.monotonic() + seconds
-
-    def work(repo: BucketRepo) -> None:
-        while (begun := time.monotonic()) < end:
-            try:
-                repo.refs[b"refs/heads/%d" % next(numbers)] = _OID
-            except ReftableError as error:
-                failures.append(error)
-            times.append(time.monotonic() - begun)
-
-    workers = [
-        threading.Thread(target=work, args=(repo,)) for repo in repos for _ in range(threads)
-    ]
-    begun = time.monotonic()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    taken = time.monotonic() - begun
-    with BucketRepo(store) as after:
-        found = len(after.refs.keys()) - 1  # and HEAD, which leads nowhere
-    for repo in repos:
-        repo.close()
-    times.sort()
-    late = times[min(len(times) * 99 // 100, len(times) - 1)]
-    told = f"{len(times) / taken:,.0f} updates/s, 99% within {late * 1000:.0f} ms"
-    if found < len(times) - len(failures):
-        told += f"; LOST {len(times) - len(failures) - found}"
-    return told + (f"; {len(failures)} failed: {failures[0]}" if failures else "")
 
 
 def _memory(updates: int, threads: int = 64) -> str:
@@ -150,21 +108,28 @@ def _reads(names: list[bytes], parts: int) -> Iterator[str]:
         yield f"scan, {parts} tables: {_timed(repo.refs.as_dict) * 1000:,.0f} ms"
 
 
-def run(refs: int, seconds: float = 3.0, updates: int = 100_000) -> None:
+def run(
+    refs: int, only: Sequence[str] = (), *, seconds: float = 3.0, updates: int = 100_000
+) -> None:
     """Measure and tell.
 
     Args:
       refs: in the sets that are read
+      only: some of ``PARTS``; none for all
       seconds: for each way of writing
       updates: after which memory is looked at
     """
     print(f"every request takes {_DELAY * 1000:.0f} ms and more")
-    for servers, threads in ((1, 1), (1, 8), (1, 64), (8, 8)):
-        told = _updates(servers, threads, seconds)
-        print(f"{servers} x {threads} writers: {told}", flush=True)
-    print(_memory(updates), flush=True)
-    names = ref_names(refs)
-    for parts in (1, 8):
-        for line in _reads(names, parts):
-            print(f"{refs:,} refs: {line}", flush=True)
+    parts_wanted = only or PARTS
+    if "writers" in parts_wanted:
+        for servers, threads in ((1, 1), (1, 8), (1, 64), (8, 8)):
+            told = measure_writers(servers, threads, seconds, _DELAY)
+            print(f"{servers} x {threads} writers: {told}", flush=True)
+    if "memory" in parts_wanted:
+        print(_memory(updates), flush=True)
+    if "reads" in parts_wanted:
+        names = ref_names(refs)
+        for parts in (1, 8):
+            for line in _reads(names, parts):
+                print(f"{refs:,} refs: {line}", flush=True)
     print(f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10:,} MiB of memory")

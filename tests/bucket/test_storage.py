@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from dulwich_reftable.bucket import Bucket, MissingBucketError, open_store
 from dulwich_reftable.bucket import change as change_module
 from dulwich_reftable.bucket.storage import BucketStorage
-from dulwich_reftable.bucket.turns import Turns
+from dulwich_reftable.bucket.turns import Expected, Turns
 from dulwich_reftable.engine.errors import (
     CorruptTableError,
     LockError,
@@ -104,8 +104,8 @@ def test_who_wins_gives_way_to_others(bucket: Bucket, monkeypatch: pytest.Monkey
     stack, other = open_stack(bucket), open_stack(bucket)
     waited_for: list[int] = []
 
-    def pause(turns: Turns, before_us: int) -> float:
-        waited_for.append(before_us)
+    def pause(turns: Turns, before: Sequence[Expected]) -> float:
+        waited_for.append(len(before))
         if len(waited_for) == 1:
             add(other, [20])
         return 0.0
@@ -116,12 +116,29 @@ def test_who_wins_gives_way_to_others(bucket: Bucket, monkeypatch: pytest.Monkey
     add(other, [10])
     assert waited_for == []  # nobody writes at the same time
     add(stack, [11])  # loses once
+    add(stack, [12])  # its second one
     assert waited_for == []
     before = bucket.requests.copy()
-    add(stack, [12])
+    add(stack, [13])
     assert waited_for[:1] == [1]
-    assert spent(bucket, before) == {"get": 2, "put": 3}  # the other loses once, we do not
-    assert numbers_in(open_stack(bucket)) == [*range(5), 10, 11, 12, 20]
+    assert spent(bucket, before)["put"] == 3  # the other loses once, we do not
+    assert numbers_in(open_stack(bucket)) == [*range(5), 10, 11, 12, 13, 20]
+
+
+def test_who_is_silent_when_it_is_its_turn_is_waited_for_once(bucket: Bucket) -> None:
+    BucketStorage.create(bucket)
+    stack, other = open_stack(bucket), open_stack(bucket)
+    add(stack, [1])
+    add(other, [2])
+    for number in (3, 4):  # loses once, and has two swaps then
+        add(stack, [number])
+    before = bucket.requests.copy()
+    add(stack, [5])
+    assert spent(bucket, before)["get"] > 0
+    before = bucket.requests.copy()
+    for number in (6, 7, 8):
+        add(stack, [number])
+    assert spent(bucket, before) == {"put": 3}
 
 
 def test_what_fails_or_writes_nothing_asks_once(bucket: Bucket, stack: Stack) -> None:

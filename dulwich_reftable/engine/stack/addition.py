@@ -37,8 +37,9 @@ _SMALL = 1 << 17
 """Maximum bytes of tables that are merged under the list's lock: some thousand refs, which takes
 about as long as to sync a file."""
 
-_SMALL_IF_OPTIMISTIC = 1 << 14
-"""The same where the swap may fail, so that all has to be merged again."""
+_SMALL_IF_OPTIMISTIC = 1 << 16
+"""The same where the swap may fail, so that all has to be merged again. A compaction afterwards
+takes two more swaps, which may fail, too."""
 
 _LEAST_RECORD = 24
 """Minimum bytes of most records."""

@@ -55,6 +55,7 @@ class CommitQueue(Generic[_T]):
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
+        self._follow_up = threading.Lock()
         self._is_led = False
         self._waiting: list[_Entry[_T]] = []
         self._expected = 0  # how much work comes if all threads come back
@@ -123,6 +124,14 @@ class CommitQueue(Generic[_T]):
         finally:
             self._leave(entry)
         return True
+
+    def alone(self, work: Callable[[], object]) -> None:
+        """Do what follows on a change, unless another thread is at it."""
+        if self._follow_up.acquire(blocking=False):
+            try:
+                work()
+            finally:
+                self._follow_up.release()
 
     def _expect(self, done: int) -> None:
         """Expect that those come back whose work is done, beside those who wait already."""

@@ -80,3 +80,23 @@ def test_who_gives_up_is_not_done() -> None:
     leads.end("c")
     leads.submit("c")
     assert leads.made == [["a"], ["c"]]
+
+
+def test_what_follows_is_done_by_one_thread_and_others_go_on() -> None:
+    queue: CommitQueue[str] = CommitQueue()
+    done: list[str] = []
+
+    def first() -> None:
+        thread = threading.Thread(target=queue.alone, args=(lambda: done.append("second"),))
+        thread.start()
+        thread.join(PATIENCE)
+        done.append("first")
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    queue.alone(first)
+    with pytest.raises(ValueError, match="no"):
+        queue.alone(fail)
+    queue.alone(lambda: done.append("third"))
+    assert done == ["first", "third"]
