@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,10 @@ def test_others_have_tables_open(files: Repository, monkeypatch: pytest.MonkeyPa
     files.migrate("reftable")
     before = files.seen()
     git_dir = files.git_dirs[0]
-    readers = [path.open("rb") for path in (git_dir / "reftable").iterdir()]
-    with nfs(monkeypatch) as ghosts:
+    with nfs(monkeypatch) as ghosts, ExitStack() as stack:
+        readers = [
+            stack.enter_context(path.open("rb")) for path in (git_dir / "reftable").iterdir()
+        ]
         done = files.migrate("files")
         assert len(ghosts.names()) == len(readers)
         (note,) = [note for note in done.notes if "open" in note]
@@ -68,8 +71,7 @@ def test_others_have_tables_open(files: Repository, monkeypatch: pytest.MonkeyPa
         assert files.seen() == before
         again = files.migrate("reftable")  # they are still open
         assert not any("interrupted" in note for note in again.notes)
-        for reader in readers:
-            reader.close()
+        stack.close()
         files.migrate("files")
         assert left_in(git_dir) == []
     assert files.remains("files") == []
