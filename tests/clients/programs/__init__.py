@@ -6,8 +6,10 @@ from .comet_ml import CometML
 from .errbot import Errbot
 from .hg_git import HgGit
 from .klaus import Klaus
+from .nanobot_ai import NanobotAI
 from .poetry import Poetry
 from .reno import Reno
+from .scmrepo import Scmrepo
 from .southwark import Southwark
 from .xandikos import Xandikos
 
@@ -21,6 +23,8 @@ PROGRAMS: tuple[type[Program], ...] = (
     HgGit,
     CometML,
     Southwark,
+    NanobotAI,
+    Scmrepo,
     Errbot,
     Breezy,
 )
