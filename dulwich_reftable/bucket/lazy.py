@@ -4,7 +4,8 @@
 The head tells the ends of a large table (:class:`.head.Ends`): the header, and the footer, which
 knows where the indexes are. So a first lookup takes one request for the whole index of refs, most
 often a hundredth of the table, and one for the page of the block. A reader that goes on where it
-was gets more and more pages with one request, so that a scan of millions of refs takes a dozen.
+was gets more and more pages with one request. One that says before that it reads all refs gets the
+largest parts at once.
 
 Ranges carry no checksum of the store's, and the digest in the head is one of the whole table. What
 protects them is the format: lengths, restarts and the order of keys have to agree, log blocks have
@@ -74,6 +75,7 @@ class LazyTable:
         self._first, self._last = ends
         footer = Footer.decode(ends.last, size - len(ends.last))
         self._ref_index = footer.ref_index
+        self._ends_of_sections = sorted({*footer.starts, footer.position})
         self._indexes = _indexes(size, footer)
         self._fetch = fetch
         self.side_by_side = side_by_side
@@ -107,6 +109,18 @@ class LazyTable:
         if self._ref_index:
             self._get(range(page, page + 1))
 
+    def read_ahead(self) -> None:
+        """Fetch the first part of the refs; those who go on get equally large parts."""
+        end = -(-self._end_of_section(0) // _PAGE)
+        with self._lock:
+            first = next((page for page in range(end) if page not in self._pages), end)
+            self._behind, self._ahead = first, _MOST
+        if first < end:
+            self._get(range(first, first + 1))
+
+    def _end_of_section(self, position: int) -> int:
+        return next((end for end in self._ends_of_sections if end > position), self._size)
+
     def _get(self, wanted: range) -> list[bytes]:
         with self._lock:
             found = {number: self._pages.get(number) for number in wanted}
@@ -135,8 +149,8 @@ class LazyTable:
                 return start, max(stop, end)
         goes_on = begin == self._behind
         self._ahead = min(self._ahead * _GROWTH, _MOST) if goes_on else _PAGE
-        total = (self._size + _PAGE - 1) // _PAGE
-        wanted, end = end, max(end, min(begin + self._ahead // _PAGE, total))
+        last = (self._end_of_section(begin * _PAGE) - 1) // _PAGE
+        wanted, end = end, max(end, min(begin + self._ahead // _PAGE, last + 1))
         while end > wanted and end - 1 in self._pages:
             end -= 1
         self._behind = end

@@ -76,6 +76,9 @@ class RemoteBuffer(Buffer, Protocol):
     def fetches(self) -> int:
         """How often bytes had to be fetched."""
 
+    def read_ahead(self) -> None:
+        """Prepare for a reader of all refs, in their order: fetch the first ones, and many."""
+
     def side_by_side(self, calls: Sequence[Callable[[], _T]], /) -> list[_T]:
         """Make several calls at once, and give their results in order."""
 

@@ -49,8 +49,8 @@ class Merged:
         self._newest_first = newest_first = tables[::-1]
         # A lookup asks the sections: a call less for each table.
         self._lookups = [table.refs.lookup_ref for table in newest_first if table.refs is not None]
-        remote = [table.remote for table in tables if table.remote is not None]
-        self._remote = remote if len(tables) > 1 else []
+        self._all_remote = [table.remote for table in tables if table.remote is not None]
+        self._remote = self._all_remote if len(tables) > 1 else []
         self._waits = True
 
     @property
@@ -110,6 +110,7 @@ class Merged:
           stop: the name to stop before; None for the end
         Yields: names, and beside each its value: a hex object id or ``b"ref: <target>"``
         """
+        self._read_ahead(start, stop)
         chunks = merge_chunks([table.ref_values(start, stop) for table in self.tables])
         for names, values in chunks:
             if not all(values):
@@ -132,6 +133,7 @@ class Merged:
         refs: dict[bytes, bytes | None] = {}
         odd: set[bytes] = set()
         suspects: set[bytes] = set()
+        self._read_ahead(b"", None)
         for table in self.tables:
             for names, values in table.ref_values():
                 refs.update(zip(names, values, strict=False))
@@ -154,7 +156,14 @@ class Merged:
         self, start: bytes = b"", stop: bytes | None = None
     ) -> Iterator[tuple[list[bytes], list[RefRecord]]]:
         """Scan ref records in order of their names, tombstones included."""
+        self._read_ahead(start, stop)
         return merge_chunks([table.ref_records(start, stop) for table in self.tables])
+
+    def _read_ahead(self, start: bytes, stop: bytes | None) -> None:
+        """Have tables that are fetched come side by side, if all of their refs are read."""
+        if self._all_remote and not start and stop is None:
+            first = self._all_remote[0]
+            first.side_by_side([buffer.read_ahead for buffer in self._all_remote])
 
     def seeker(self) -> Seeker:
         """Give a :class:`Seeker`."""
@@ -164,6 +173,11 @@ class Merged:
         """Find many refs, as text; those that do not exist are left out."""
         wanted = sorted(names)
         found: dict[bytes, bytes | None] = {}
+        if self._remote:
+            asked = [partial(table.values_among, wanted) for table in self._tables]
+            for told in self._remote[0].side_by_side(asked):
+                found.update(told)  # by newer ones
+            return {name: value for name, value in found.items() if value is not None}
         for table in self._newest_first:
             told = table.values_among(wanted)
             if told:
