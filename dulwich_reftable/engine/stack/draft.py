@@ -9,7 +9,7 @@ they are, and the new table is never written.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from operator import lt
 
 from ..format.records import LogRecord, RefRecord, log_key
 from ..table.writer import WriteOptions
@@ -92,10 +92,15 @@ class NewRecords:
         min_update_index: int,
         max_update_index: int,
     ) -> None:
-        self._names = [ref.name for ref in refs]
         self._refs = list(refs)
-        self._keys = [log_key(log.name, log.update_index) for log in logs]
         self._logs = list(logs)
+        # The fields of all refs, each by itself: then the loops over them are C's.
+        names, indexes, values, peeled, targets = zip(*refs, strict=True) if refs else ((),) * 5
+        self._names: list[bytes] = list(names)
+        self._indexes: tuple[int, ...] = indexes
+        self._ids = 2 * len(refs) - values.count(None) - peeled.count(None)
+        self._targets: list[bytes] = [*filter(None, targets)]
+        self._keys = [log_key(log.name, log.update_index) for log in logs]
         self.min_update_index = min_update_index
         self.max_update_index = max_update_index
 
@@ -103,10 +108,12 @@ class NewRecords:
     def are_in_order(self) -> bool:
         """Whether names and keys ascend, and update indexes are within the table's bounds."""
         smallest, largest = self.min_update_index, self.max_update_index
+        indexes, names, keys = self._indexes, self._names, self._keys
         return (
-            all(smallest <= ref.update_index <= largest for ref in self._refs)
-            and all(a < b for a, b in pairwise(self._names))
-            and all(a < b for a, b in pairwise(self._keys))
+            min(indexes, default=smallest) >= smallest
+            and max(indexes, default=largest) <= largest
+            and all(map(lt, names, names[1:]))
+            and all(map(lt, keys, keys[1:]))
         )
 
     def ref_records(self) -> Iterator[tuple[list[bytes], list[RefRecord]]]:
@@ -127,15 +134,14 @@ class NewRecords:
         """
         least = most = 1
         if self._refs:
-            ids = sum((ref.value is not None) + (ref.peeled is not None) for ref in self._refs)
-            values = ids * options.hash_size + sum(len(ref.target or b"") for ref in self._refs)
+            values = self._ids * options.hash_size + sum(map(len, self._targets))
             least += len(self._refs) * _LEAST_REF + len(self._names[0]) - 1 + values
             least += _HEADER_AND_RESTARTS + (len(self._names[0]) >= _LONG)
-            if len(self._refs) == 1 and not self._logs and not self._refs[0].target:
+            if len(self._refs) == 1 and not self._logs and not self._targets:
                 return least, least  # but in a batch of very many steps
             most += len(self._refs) * _MOST_NUMBERS + sum(map(len, self._names)) + values
             if most > options.block_size and options.index_objects:
-                most += ids * (options.hash_size + _MOST_NUMBERS)
+                most += self._ids * (options.hash_size + _MOST_NUMBERS)
         for log in self._logs:
             most += 2 * _MOST_NUMBERS + len(log.name)
             if log.update is not None:
