@@ -28,15 +28,14 @@ from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
 from ..naming.conflicts import (
     ExistingRefs,
-    RefsOfStack,
     find_conflicts,
     refuse_conflicts,
 )
-from ..naming.names import check_name
+from ..naming.names import PER_WORKTREE, check_name
 from ..naming.symrefs import is_symref, resolve, resolved_id, symref_target
 from .bulk_update import BulkUpdate, is_branch
 from .ref_updates import RefUpdate, RefUpdates
-from .seen_refs import split_by_worktree
+from .seen_refs import beside_shared, split_by_worktree
 from .stack_update import StackUpdate
 from .store import RefStore
 
@@ -102,7 +101,7 @@ class PreparedUpdate:
         if bulk is not None:
             for error in bulk.check():
                 raise error
-            existing = RefsOfStack(self.refs_of(self._store.shared))
+            existing = beside_shared(self._store, self.refs_of)
             refuse_conflicts(sorted(bulk.created()), existing)
             bulk.peel(self.peel)
             return
@@ -126,7 +125,7 @@ class PreparedUpdate:
         bulk = self._bulk(updates)
         if bulk is not None:
             deque(bulk.check(), maxlen=0)
-            existing = RefsOfStack(self.refs_of(self._store.shared))
+            existing = beside_shared(self._store, self.refs_of)
             for name, other in find_conflicts(bulk.created(), existing).items():
                 bulk.rejected[name] = RefConflictError(name, other)
             bulk.peel(self.peel)
@@ -147,13 +146,16 @@ class PreparedUpdate:
     def _bulk(self, updates: Collection[RefUpdate]) -> BulkUpdate | None:
         """Prepare very many plain updates of shared refs.
 
-        Returns: None if there are few updates or others, or some refs are symrefs
+        Returns: None if there are few updates or others, some refs are symrefs, or a second stack
+          is written to
         """
         if len(updates) < _MANY or not isinstance(updates, RefUpdates):
             return None
         plain, shared = updates.plain(), self._store.shared
-        if plain is None or self._store.is_linked or not all(map(_is_shared, plain)):
+        if plain is None or not all(map(self._is_shared, plain)):
             return None
+        if self._store.is_linked and updates.signature and self._branch_of_head() in plain:
+            return None  # its reflog and that of HEAD are in two stacks
         part = self._part(shared)
         size = self._store.settings.write.hash_size
         bulk = BulkUpdate(plain, part.refs_before, updates.signature, size)
@@ -161,6 +163,12 @@ class PreparedUpdate:
             return None
         part.bulk = bulk
         return bulk
+
+    def _is_shared(self, name: bytes) -> bool:
+        """Tell whether a ref is in the shared stack, by this name."""
+        return name.startswith(b"refs/") and not (
+            self._store.is_linked and name.startswith(PER_WORKTREE)
+        )
 
     def _apply_possible(self, updates: Collection[RefUpdate]) -> dict[bytes, ReftableError]:
         rejected: dict[bytes, ReftableError] = {}
@@ -391,8 +399,3 @@ def _to_peel(update: RefUpdate) -> bytes | None:
     """Give the object id that an update sets, if that may be the id of a tag."""
     new = update.new
     return None if new is None or is_branch(update.name) or is_symref(new) else new
-
-
-def _is_shared(name: bytes) -> bool:
-    """Tell whether a ref of the main worktree is in the shared stack, by this name."""
-    return name.startswith(b"refs/")

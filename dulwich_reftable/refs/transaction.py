@@ -73,7 +73,9 @@ class Transaction:
         self._store = store
         self._signature = signature
         self._starts_reflog = starts_reflog or (lambda name: store.settings.starts_reflogs)
-        self._updates = RefUpdates(signature, store.hex_size)
+        self._hex_size = store.hex_size
+        self._zero = b"0" * self._hex_size
+        self._updates = RefUpdates(signature, self._hex_size)
         self._held = ExitStack()  # the locked stacks
         self._additions: list[Addition] = []
         self._stacks: set[Stack] = set()  # that these are to
@@ -102,7 +104,7 @@ class Transaction:
           BadRefNameError: if the name is illegal
           ValueError: if ``new`` is no object id
         """
-        self.add_update(name, new, old=b"0" * self._store.hex_size)
+        self.add_update(name, new, old=self._zero)
 
     def update(self, name: bytes, new: bytes, old: bytes | None = None) -> None:
         """Point a ref at an object; symrefs are followed.
@@ -168,7 +170,7 @@ class Transaction:
         self._require_open()
         check_name(name)
         if new is not None:
-            check_value(new, self._store.hex_size)
+            check_value(new, self._hex_size)
             check_size(self._store, name, new)
         is_first = self._updates.add(
             name,
@@ -373,7 +375,10 @@ def check_size(store: RefStore, name: bytes, value: bytes) -> None:
       RecordError: if name and target are too long
     """
     options = store.settings.write
-    if not options.can_hold(name, symref_target(value)):
+    # Half a block for the name and the hex id leaves room for all else; that is most often so.
+    if len(name) + len(value) > options.block_size // 2 and not options.can_hold(
+        name, symref_target(value)
+    ):
         raise RecordError(
             f"ref name '{os.fsdecode(name[:60])}...' of {len(name)} bytes does not fit into a "
             f"block of {options.block_size} bytes"

@@ -16,6 +16,7 @@ from dulwich.refs import Ref
 import dulwich_reftable as dr
 from dulwich_reftable.engine.errors import ReftableError
 from dulwich_reftable.refs import prepared_update
+from dulwich_reftable.refs.bulk_update import BulkUpdate
 from dulwich_reftable.refs.ref_updates import RefUpdate, RefUpdates
 from dulwich_reftable.refs.signature import Signature
 from dulwich_reftable.refs.transaction import Transaction
@@ -115,10 +116,31 @@ def updates(world: World, draw: random.Random, *, faults: int) -> list[Asked]:
 Outcome = tuple[object, list[tuple[str, bytes]]]
 
 
-def outcome(path: Path, asked: list[Asked], *, logs: bool, allow_failure: bool) -> Outcome:
-    """Do the updates; give all that is left, to the byte, and what was said."""
+def link(path: Path, branch: bytes) -> Path:
+    """Give a repository a linked worktree, on a branch and with a ref of its own."""
+    git_dir, tree = path / "worktrees" / "w", path / "tree"
+    git_dir.mkdir(parents=True)
+    tree.mkdir()
+    (git_dir / "commondir").write_text("../..\n")
+    (git_dir / "gitdir").write_text(f"{tree / '.git'}\n")
+    (git_dir / "HEAD").write_text("ref: refs/heads/.invalid\n")
+    (tree / ".git").write_text(f"gitdir: {git_dir}\n")
+    with dr.Repo(tree) as repo:
+        repo.refs.set_symbolic_ref(b"HEAD", Ref(branch))
+        repo.refs[Ref(b"refs/bisect/bad")] = b"1" * 40
+    return tree
+
+
+def outcome(
+    path: Path, asked: list[Asked], *, logs: bool, allow_failure: bool, branch: bytes | None = None
+) -> Outcome:
+    """Do the updates; give all that is left, to the byte, and what was said.
+
+    Args:
+      branch: of the linked worktree that does them; None for the main one
+    """
     said: object
-    with dr.Repo(path) as repo:
+    with dr.Repo(path if branch is None else link(path, branch)) as repo:
         store = repo.refs.store
         signature = None
         if logs:
@@ -130,9 +152,12 @@ def outcome(path: Path, asked: list[Asked], *, logs: bool, allow_failure: bool) 
             said = {name: repr(error) for name, error in transaction.rejected.items()}
         except ReftableError as error:
             said = repr(error)
-    reftable = path / "reftable"
-    listed = (reftable / "tables.list").read_text().split()
-    return said, [(name[:28], (reftable / name).read_bytes()) for name in listed]
+    tables = []
+    for reftable in (path / "reftable", path / "worktrees" / "w" / "reftable"):
+        if reftable.exists():
+            listed = (reftable / "tables.list").read_text().split()
+            tables += [(name[:28], (reftable / name).read_bytes()) for name in listed]
+    return said, tables
 
 
 @pytest.mark.parametrize("allow_failure", [False, True])
@@ -153,6 +178,42 @@ def test_all_is_as_for_a_few(
         assert outcomes[0] == outcomes[1], asked
         refused += bool(outcomes[0][0])
     assert 1 < refused < 8
+
+
+@pytest.mark.parametrize("allow_failure", [False, True])
+@pytest.mark.parametrize("branch", [b"refs/heads/main", b"refs/heads/other"])
+def test_linked_worktree(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    world: World,
+    branch: bytes,
+    allow_failure: bool,
+) -> None:
+    """Refs in its own stack are in the way of shared ones; its HEAD may have to be logged there."""
+    made: list[object] = []
+
+    class Noted(BulkUpdate):
+        def write(self, *args: Any) -> None:
+            made.append(self)
+            super().write(*args)
+
+    monkeypatch.setattr(prepared_update, "BulkUpdate", Noted)
+    for number, extra in enumerate((b"", b"refs/bisect", b"refs/worktree/x")):
+        asked = updates(world, random.Random(3), faults=0)
+        if extra:
+            asked.append((extra, world.ids[0], None))
+        outcomes = []
+        for many in (1, 10**6):
+            monkeypatch.setattr(prepared_update, "_MANY", many)
+            path = tmp_path / f"{number}-{many}"
+            shutil.copytree(world.path, path)
+            outcomes.append(
+                outcome(path, asked, logs=True, allow_failure=allow_failure, branch=branch)
+            )
+        assert outcomes[0] == outcomes[1]
+        assert bool(outcomes[0][0]) == (extra == b"refs/bisect")
+    # Two stacks are written to for HEAD's branch, and for the worktree's own refs.
+    assert len(made) == (branch != b"refs/heads/main") * (2 if allow_failure else 1)
 
 
 def test_what_is_not_plain_goes_the_other_way(
