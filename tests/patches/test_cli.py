@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from dulwich import cli as dulwich_cli
+from support.garbage import collect_repositories
 from support.git import Git, requires_git
 
 from dulwich_reftable import cli
@@ -61,7 +61,7 @@ def run(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
     yield run_one
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        gc.collect()
+        collect_repositories()
 
 
 def test_as_a_module(git: Git) -> None:

@@ -6,11 +6,11 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import pytest
 from dulwich.file import FileLocked
 from support.filesystems import moves_open_files
-from support.garbage import collect
 from support.waiting import GUARD, wait_for
 
 import dulwich_reftable as dr
@@ -53,7 +53,8 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    collect()  # queues that remember the time of the real clock
+    # Queues that are garbage, not yet collected, remember the time of the real clock.
+    monkeypatch.setattr(lock_queue, "_queues", WeakValueDictionary())
     return Clock(monkeypatch)
 
 
