@@ -35,7 +35,7 @@ from ..naming.names import PER_WORKTREE, check_name
 from ..naming.symrefs import is_symref, resolve, resolved_id, symref_target
 from .bulk_update import BulkUpdate, is_branch
 from .ref_updates import RefUpdate, RefUpdates
-from .seen_refs import beside_shared, split_by_worktree
+from .seen_refs import split_by_worktree
 from .stack_update import StackUpdate
 from .store import RefStore
 
@@ -101,15 +101,14 @@ class PreparedUpdate:
         if bulk is not None:
             for error in bulk.check():
                 raise error
-            existing = beside_shared(self._store, self.refs_of)
-            refuse_conflicts(sorted(bulk.created()), existing)
-            bulk.peel(self.peel)
-            return
-        self._preload(updates)
-        for update in updates:
-            self._apply(update, *self._examine(update))
+        else:
+            self._preload(updates)
+            for update in updates:
+                self._apply(update, *self._examine(update))
         for names, beside in self._created():
             refuse_conflicts(names, beside)
+        if bulk is not None:
+            bulk.peel(self.peel)
 
     def add_possible(self, updates: Collection[RefUpdate]) -> dict[bytes, ReftableError]:
         """Add a step with those updates that are possible.
@@ -125,9 +124,10 @@ class PreparedUpdate:
         bulk = self._bulk(updates)
         if bulk is not None:
             deque(bulk.check(), maxlen=0)
-            existing = beside_shared(self._store, self.refs_of)
-            for name, other in find_conflicts(bulk.created(), existing).items():
-                bulk.rejected[name] = RefConflictError(name, other)
+            in_order = bulk.created()
+            for _, beside in self._created():  # once: all are in one stack
+                for name, other in find_conflicts(in_order, beside).items():
+                    bulk.rejected[name] = RefConflictError(name, other)
             bulk.peel(self.peel)
             return bulk.rejected
         self._preload(updates)

@@ -11,7 +11,7 @@ from ..naming.conflicts import ExistingRefs, RefsOfStack
 from ..naming.names import PER_WORKTREE
 from .store import RefStore
 
-__all__ = ["beside_shared", "split_by_worktree"]
+__all__ = ["split_by_worktree"]
 
 
 class _RefsOfWorktree:
@@ -38,19 +38,6 @@ class _RefsOfWorktree:
                 if found is not None:
                     return found
         return None
-
-
-def beside_shared(store: RefStore, refs_of: Callable[[Stack], Merged]) -> ExistingRefs:
-    """Give the existing refs that the worktree sees which makes new shared refs.
-
-    Args:
-      store: the repository's refs
-      refs_of: gives the refs of a stack, before the transaction
-    """
-    shared = RefsOfStack(refs_of(store.shared))
-    if not store.is_linked:
-        return shared
-    return _RefsOfWorktree(shared, RefsOfStack(refs_of(store.current)))
 
 
 def split_by_worktree(

@@ -183,6 +183,9 @@ class Addition:
 
     @property
     def _most_merged(self) -> int:
+        """Maximum bytes of tables that are merged; none where the new table may have any size."""
+        if self._geometric_factor is None:
+            return 0
         return min(_SMALL, _SMALL_IF_OPTIMISTIC) if self._storage.is_optimistic else _SMALL
 
     def _begin(self, first: int, last: int) -> NewTable:
