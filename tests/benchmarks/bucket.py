@@ -11,9 +11,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
-import obstore
 from obstore.store import MemoryStore
 
 from dulwich_reftable.bucket import Bucket, BucketRepo, open_store
@@ -21,6 +19,7 @@ from dulwich_reftable.engine.format.records import RefRecord
 
 from .bucket_writers import measure_writers
 from .datasets import object_id, ref_names
+from .played_store import Delayed
 
 __all__ = ["PARTS", "run"]
 
@@ -29,24 +28,9 @@ PARTS = "writers", "memory", "reads"
 _DELAY = 0.01
 
 
-class _Slow:
-    """The functions of obstore, each of which sleeps first."""
-
-    exceptions = obstore.exceptions
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        function = getattr(obstore, name)
-
-        def request(*args: Any, **options: Any) -> Any:
-            time.sleep(_DELAY)
-            return function(*args, **options)
-
-        return request
-
-
 def _open(store: MemoryStore) -> Bucket:
     bucket = open_store(store, deadline=60.0)
-    bucket.client.module = _Slow()  # type: ignore[assignment]
+    bucket.client.module = Delayed(_DELAY)  # type: ignore[assignment]
     return bucket
 
 

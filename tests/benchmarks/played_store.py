@@ -18,7 +18,7 @@ from obstore.store import MemoryStore
 
 from dulwich_reftable.bucket import Bucket, open_store
 
-__all__ = ["PlayedStore", "open_played", "play"]
+__all__ = ["Delayed", "PlayedStore", "open_played", "play"]
 
 
 class PlayedStore(Protocol):
@@ -64,28 +64,41 @@ def open_played(store: PlayedStore, delay: float, **options: Any) -> Bucket:
       delay: seconds that each request takes
       options: as for ``open_store``
     """
+
+    def call(name: str, _: object, *args: Any, **options: Any) -> Any:
+        found = store.call(name, *args, **options)
+        return _Found(*found) if name == "get" else found
+
     bucket = open_store(MemoryStore(), **options)  # which stays empty: the requests go elsewhere
-    bucket.client.module = _Module(store, delay)  # type: ignore[assignment]
+    bucket.client.module = Delayed(delay, call)  # type: ignore[assignment]
     return bucket
 
 
-class _Module:
-    """The functions of obstore, on the store of another process."""
+def _call(name: str, *args: Any, **options: Any) -> Any:
+    return getattr(obstore, name)(*args, **options)
+
+
+class Delayed:
+    """The functions of obstore, each of which takes a while.
+
+    Args:
+      delay: in seconds
+      call: calls a function by its name, and gives what it gives
+    """
 
     exceptions = obstore.exceptions
 
-    def __init__(self, store: PlayedStore, delay: float) -> None:
-        self._store = store
+    def __init__(self, delay: float, call: Callable[..., Any] = _call) -> None:
         self._delay = delay
+        self._call = call
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        def request(_: object, *args: Any, **options: Any) -> Any:
+        def request(*args: Any, **options: Any) -> Any:
             time.sleep(self._delay / 2)
             try:
-                found = self._store.call(name, *args, **options)
+                return self._call(name, *args, **options)
             finally:
                 time.sleep(self._delay / 2)
-            return _Found(*found) if name == "get" else found
 
         return request
 
