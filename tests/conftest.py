@@ -71,13 +71,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def _filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _filesystem(request: pytest.FixtureRequest) -> Iterator[None]:
     """Play the file system that the command line names."""
+    if "tmp_path" in request.fixturenames:
+        # First of all: so it is removed last, when functions of ``os`` are what they were.
+        request.getfixturevalue("tmp_path")
     kind = request.config.getoption("--filesystem")
     if kind == "plain":
         yield
     else:
-        with playing(kind, monkeypatch):
+        with playing(kind, request.getfixturevalue("monkeypatch")):
             yield
 
 
