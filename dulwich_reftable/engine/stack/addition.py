@@ -183,8 +183,8 @@ class Addition:
 
     @property
     def _most_merged(self) -> int:
-        """Maximum bytes of tables that are merged; none where the new table may have any size."""
-        if self._geometric_factor is None:
+        """Maximum bytes of tables that are merged; 0 if there is nothing to merge, or no reason."""
+        if self._geometric_factor is None or not self.snapshot.tables:
             return 0
         return min(_SMALL, _SMALL_IF_OPTIMISTIC) if self._storage.is_optimistic else _SMALL
 
