@@ -10,7 +10,7 @@ else is read here, from a map of the pack (``gitformat-pack``, "Object represent
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from functools import cached_property
 from mmap import ACCESS_READ, mmap
@@ -133,7 +133,7 @@ class PackFile:
             return self._own_index.find(oid)
         return self._index.object_offset(cast("RawObjectID", oid))
 
-    def find_all(self, oids: Iterable[bytes]) -> dict[bytes, int]:
+    def find_all(self, oids: Collection[bytes]) -> dict[bytes, int]:
         """Find many objects.
 
         Args:
@@ -150,7 +150,7 @@ class PackFile:
                 found[oid] = self.find(oid)
         return found
 
-    def types_of(self, oids: Iterable[bytes]) -> dict[bytes, int]:
+    def types_of(self, oids: Collection[bytes]) -> dict[bytes, int]:
         """Find the types of many objects.
 
         Args:

@@ -4,7 +4,9 @@
 dulwich's index finds one object at a time, by a bisection in Python. Ids are hashes, which are
 spread evenly: the bytes of an id tell about where it stands. So here it is searched for around that
 place, in C; bisection finds the few that stand elsewhere. Many objects are looked for bucket by
-bucket of the fan-out table. If many of a bucket are asked for, a dictionary of it is cheaper.
+bucket of the fan-out table. If many of a bucket are asked for, a dictionary of it is cheaper. In a
+large index, of which very many objects are asked for in small groups, a fan-out table by the first
+two bytes is made. That leaves a dozen ids to search, and needs neither guess nor bisection.
 
 Only version 2 is read here (``gitformat-pack``, "Version 2 pack-*.idx files"). It is the one that
 everybody writes; dulwich finds the objects of packs with another one.
@@ -13,8 +15,9 @@ everybody writes; dulwich finds the objects of packs with another one.
 from __future__ import annotations
 
 import mmap as mmap_module
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from math import isqrt
 from mmap import ACCESS_READ, mmap
@@ -32,6 +35,14 @@ _LARGE = 1 << 31
 
 _WORTH_A_DICTIONARY = 1 / 8
 """Share of a bucket's objects that cost as much to search as a dictionary of all of them."""
+_STILL_WORTH_A_DICTIONARY = 1 / 3
+"""The same where there is a finer fan-out table."""
+
+_LARGE_INDEX = 1 << 18
+"""Objects of an index in which a finer fan-out table saves a third of a search."""
+
+_WORTH_A_FAN_OUT = 1 << 15
+"""Searches in a large index that cost as much more as to make that table."""
 
 
 class PackIndex:
@@ -54,6 +65,8 @@ class PackIndex:
         self._crcs = _NAMES + count * hash_size
         self._offsets = self._crcs + 4 * count
         self._large_offsets = self._offsets + 4 * count
+        self._searches = 0
+        self._finer: array[int] | None = None
         is_sorted = all(a <= b for a, b in zip(self._fan_out, self._fan_out[1:], strict=False))
         if not is_sorted or len(data) < self._large_offsets + 2 * hash_size:
             raise ValueError("the index is cut short, or its fan-out table is wrong")
@@ -103,7 +116,7 @@ class PackIndex:
         self._search([oid], *self._bucket(oid[0]), found)
         return found[oid]
 
-    def find_all(self, oids: Iterable[bytes]) -> dict[bytes, int]:
+    def find_all(self, oids: Collection[bytes]) -> dict[bytes, int]:
         """Find many objects.
 
         Args:
@@ -111,14 +124,56 @@ class PackIndex:
         Returns: by their ids, the offsets of those that are in the pack
         """
         found: dict[bytes, int] = {}
+        finer = self._finer
+        worth_it = _WORTH_A_DICTIONARY if finer is None else _STILL_WORTH_A_DICTIONARY
+        if finer is not None and len(oids) < len(self) / 256 * worth_it:
+            self._search_finely(oids, finer, found)
+            return found
         for wanted in by_first_byte(oids):
             low, high = self._bucket(wanted[0][0])
-            if len(wanted) >= (high - low) * _WORTH_A_DICTIONARY:
+            if len(wanted) >= (high - low) * worth_it:
                 offsets = self._offsets_of(low, high)
                 found.update((oid, offsets[oid]) for oid in wanted if oid in offsets)
-                continue
-            self._search(wanted, low, high, found)
+            elif finer is not None:
+                self._search_finely(wanted, finer, found)
+            else:
+                self._search(wanted, low, high, found)
+                self._searches += len(wanted)
+        if self._searches >= _WORTH_A_FAN_OUT and finer is None and len(self) >= _LARGE_INDEX:
+            self._finer = self._fan_out_by_two()
         return found
+
+    def _fan_out_by_two(self) -> array[int]:
+        """Give the place of the first object that is not before each two bytes; then their number.
+
+        The order of ids in a damaged index is not trusted: the places never leave their bucket.
+        """
+        size, low = self._hash_size, 0
+        finer = array("I")
+        for high in self._fan_out:
+            second_bytes = self._data[_NAMES + low * size + 1 : _NAMES + high * size : size]
+            finer.extend([bisect_left(second_bytes, byte) + low for byte in range(256)])
+            low = high
+        finer.append(low)
+        return finer
+
+    def _search_finely(
+        self, oids: Iterable[bytes], finer: array[int], found: dict[bytes, int]
+    ) -> None:
+        """Look for objects one by one, with the finer fan-out table; see :meth:`_search`."""
+        data, size, offsets = self._data, self._hash_size, self._offsets
+        for oid in oids:
+            bucket = oid[0] << 8 | oid[1]
+            low = finer[bucket]
+            at = data[_NAMES + low * size : _NAMES + finer[bucket + 1] * size].find(oid)
+            if at < 0:
+                continue
+            if at % size or len(oid) != size:  # the bytes stand across two ids first, or are a part
+                self._search([oid], *self._bucket(oid[0]), found)
+                continue
+            at = offsets + 4 * (low + at // size)
+            offset = int.from_bytes(data[at : at + 4], "big")
+            found[oid] = offset if offset < _LARGE else self._offset((at - offsets) // 4)
 
     def _search(self, oids: list[bytes], low: int, high: int, found: dict[bytes, int]) -> None:
         """Look for objects one by one.

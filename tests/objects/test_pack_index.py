@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from binascii import a2b_hex
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.git import Git, requires_git
 
+from dulwich_reftable.objects import pack_index
 from dulwich_reftable.objects.pack_index import PackIndex
 
 pytestmark = requires_git
@@ -49,7 +51,16 @@ def made(
     index.close()
 
 
-def test_every_object_is_found(made: tuple[PackIndex, dict[bytes, int]]) -> None:
+@pytest.fixture(params=[False, True], ids=["fan-out", "finer fan-out"])
+def is_finer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the first search of many objects makes the finer fan-out table."""
+    if request.param:
+        monkeypatch.setattr(pack_index, "_LARGE_INDEX", 1)
+        monkeypatch.setattr(pack_index, "_WORTH_A_FAN_OUT", 1)
+    return bool(request.param)
+
+
+def test_every_object_is_found(made: tuple[PackIndex, dict[bytes, int]], is_finer: bool) -> None:
     index, offsets = made
     assert len(index) == len(offsets) == COUNT
     draw = random.Random(3)
@@ -68,9 +79,27 @@ def test_every_object_is_found(made: tuple[PackIndex, dict[bytes, int]]) -> None
         assert found == {oid: offsets[oid] for oid in asked if oid in offsets}
     some = sorted(offsets)[0]
     assert index.find_all([some, some]) == {some: offsets[some]}
+    assert index.find_all([some[:-1], some + b"\0"]) == {}
+    assert (index._finer is not None) == is_finer
 
 
-def test_damaged_indexes_end_in_a_known_error(tmp_path: Path) -> None:
+def test_an_id_across_two_others_does_not_hide_one(
+    monkeypatch: pytest.MonkeyPatch, is_finer: bool
+) -> None:
+    """The bytes of an id may also stand where two other ids meet."""
+    monkeypatch.setattr(pack_index, "_WORTH_A_DICTIONARY", 2)
+    monkeypatch.setattr(pack_index, "_STILL_WORTH_A_DICTIONARY", 2)
+    sought = b"\1" * 20
+    ids = [b"\1\1\0" + b"\1" * 17, b"\1" * 10 + b"\0" * 10, sought, b"\2" * 20]
+    head = b"\xfftOc\0\0\0\2" + struct.pack(">256I", 0, 3, *[4] * 254)
+    tail = b"\0" * 16 + struct.pack(">4I", 12, 34, 56, 78) + b"\0" * 40
+    index = PackIndex(head + b"".join(ids) + tail, 20)
+    for oids in (ids, [sought]):
+        assert index.find_all(oids) == {oid: 12 + 22 * ids.index(oid) for oid in oids}
+    assert (index._finer is not None) == is_finer
+
+
+def test_damaged_indexes_end_in_a_known_error(tmp_path: Path, is_finer: bool) -> None:
     """Another answer, a missing object or one of two errors; no crash, and no endless search."""
     path, offsets = make(tmp_path / "git", "sha1", "--index-version=2,0x1000")
     sound = path.read_bytes()
@@ -93,8 +122,9 @@ def test_damaged_indexes_end_in_a_known_error(tmp_path: Path) -> None:
         with suppress(KeyError, ValueError):
             for oid in asked:
                 index.find(oid)
-        with suppress(KeyError, ValueError):
-            index.find_all(asked)
+        for oids in (asked, asked[:9]):
+            with suppress(KeyError, ValueError):
+                index.find_all(oids)
         index.close()
 
 
