@@ -357,12 +357,12 @@ class RefsReader(RefsContainer):
 
     def get_symrefs(self) -> dict[Ref, Ref]:
         """Give all symrefs and the names of the refs that they point to."""
+        snapshot_of = self._moment()
         return {
             Ref(name): Ref(symref_target(value) or b"")
-            for names, values in self._scan(b"", None, self._moment())
-            if SYMREF_PREFIX in b"".join(values)  # few blocks have one
-            for name, value in zip(names, values, strict=True)
-            if is_symref(value)
+            for stack in self.store.stacks()
+            for name, value in sorted(snapshot_of(stack).symrefs().items())
+            if self._is_listed(stack, name) and is_legal(name)
         }
 
     def get_packed_refs(self) -> dict[Ref, ObjectID]:

@@ -34,7 +34,7 @@ from .records import (
     skip_obj,
     skip_position,
 )
-from .ref_scan import ref_records, ref_values, seek_ref, skip_refs
+from .ref_scan import has_symref, ref_records, ref_values, seek_ref, skip_refs
 
 __all__ = ["Block"]
 
@@ -277,6 +277,13 @@ class Block:
             self.position,
             is_one_of_many=is_one_of_many,
         )
+
+    def has_symref(self) -> bool:
+        """Tell whether a record of a ref block is a symref."""
+        try:
+            return has_symref(self.data, self.first, self.restart_offset, self.layout.hash_size)
+        except (IndexError, ValueError) as error:
+            raise self._corrupt(str(error) or "record is cut short", self.first) from error
 
     def ref_records(self) -> tuple[list[bytes], list[RefRecord]]:
         """Decode all records of a ref block; returns keys and records."""

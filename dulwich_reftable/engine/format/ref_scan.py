@@ -9,6 +9,7 @@ loop                result                               used by
 =================== ==================================== ==========================
 ``seek_ref``        the first record not before a name   a search in a block
 ``skip_refs``       where the run ends                   the check of a restart
+``has_symref``      whether there is one in the run      a list of the symrefs
 ``split_refs``      names, and places of their values    scans, the hash index
 ``Block.entries``   offset, key and record, one by one   inspection, the tests
 =================== ==================================== ==========================
@@ -24,6 +25,7 @@ from ..errors import CorruptTableError
 from .coding import decode_varint, shared_prefix
 from .layout import Layout
 from .records import (
+    REF_SYMREF,
     REF_VAL1,
     REF_VAL2,
     RefRecord,
@@ -36,6 +38,7 @@ from .records import (
 __all__ = [
     "SYMREF_PREFIX",
     "RefRun",
+    "has_symref",
     "ref_records",
     "ref_text",
     "ref_values",
@@ -141,6 +144,27 @@ def skip_refs(data: bytes, pos: int, end: int, hash_size: int) -> int:
             _, head, pos = decode_key_header(data, pos)
             pos = skip_ref(head & 7, data, pos + (head >> 3), hash_size)
     return pos
+
+
+def has_symref(data: bytes, pos: int, end: int, hash_size: int) -> bool:
+    """Tell whether one of the refs of a run is a symref, as :func:`skip_refs` skips them.
+
+    Raises:
+      IndexError, ValueError: if damage was met on the way
+    """
+    steps, behind_key = _plain_steps(hash_size), 1 + hash_size
+    while pos < end:
+        step = steps[data[pos + 1]]
+        if step and data[pos] < 0x80 and data[pos + step - behind_key] < 0x80:
+            pos += step
+        else:
+            _, head, pos = decode_key_header(data, pos)
+            if head & 7 == REF_SYMREF:
+                return True
+            pos = skip_ref(head & 7, data, pos + (head >> 3), hash_size)
+    if pos != end:
+        raise ValueError("record runs into what is behind it")
+    return False
 
 
 class RefRun(NamedTuple):

@@ -120,6 +120,16 @@ class Merged:
                 names, values = map(list, zip(*living, strict=True))
             yield names, values  # type: ignore[misc]  # the None are gone
 
+    def symrefs(self) -> dict[bytes, bytes]:
+        """Give all symrefs, by name, as ``b"ref: <target>"``; in no order.
+
+        Each table tells its own, and these few are looked up.
+        """
+        self._read_ahead(b"", None)
+        names = {name for table in self.tables for name in table.symref_names()}
+        values = self.values_of(names)
+        return {name: value for name, value in values.items() if value.startswith(SYMREF_PREFIX)}
+
     def ref_dict(
         self, is_suspect: Callable[[list[bytes]], bool]
     ) -> tuple[dict[bytes, bytes], set[bytes]]:

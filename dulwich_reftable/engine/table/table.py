@@ -29,6 +29,7 @@ from ..format.layout import (
 )
 from ..format.log_scan import LogText
 from ..format.records import LogRecord, RefRecord
+from ..format.ref_scan import SYMREF_PREFIX
 from .ref_section import RefSection
 from .section import Section
 
@@ -162,6 +163,16 @@ class Table:
         if self.refs is None:
             return iter(())
         return _cut(self.filename, self.refs.values_from(start), start, stop)
+
+    def symref_names(self) -> list[bytes]:
+        """Give the names of all symrefs; only the blocks that have one are decoded."""
+        return [
+            name
+            for block in (self.refs.blocks() if self.refs is not None else ())
+            if block.has_symref()
+            for name, value in zip(*block.ref_values(), strict=True)
+            if value is not None and value.startswith(SYMREF_PREFIX)
+        ]
 
     def ref_records(
         self, start: bytes = b"", stop: bytes | None = None

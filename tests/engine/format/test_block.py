@@ -44,6 +44,7 @@ class TestRefs:
         for is_one_of_many in (False, True):
             texts = block.ref_values(is_one_of_many=is_one_of_many)
             assert texts == (ordered, [as_text(record) for record in records])
+        assert block.has_symref() == any(record.target is not None for record in records)
         assert block.first_key == ordered[0]
 
     @given(st.data(), hash_sizes, restart_intervals)
@@ -238,6 +239,9 @@ class TestMalformed:
         for read in (Block.ref_values, Block.ref_records):
             with pytest.raises(CorruptTableError, match=reason):
                 read(raw_block(records))
+        if not any(word in reason for word in ("prefix", "ascend")):  # keys are not decoded
+            with pytest.raises(CorruptTableError, match=reason):
+                _ = raw_block(records).has_symref() and raw_block(records).ref_values()
 
     @pytest.mark.parametrize("kind", [LOG, OBJ, INDEX])
     def test_a_key_twice(self, kind: int) -> None:

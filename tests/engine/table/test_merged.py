@@ -103,6 +103,11 @@ class TestRefs:
         assert pairs(merged.ref_values()) == as_texts
         values_by_name, odd = merged.ref_dict(lambda names: False)
         assert values_by_name == dict(as_texts)
+        assert merged.symrefs() == {
+            record.name: b"ref: " + record.target
+            for record in model.living
+            if record.target is not None
+        }
         assert odd == {
             record.name
             for record in model.living
