@@ -4,10 +4,11 @@
 Without a queue, threads would poll for the file as other processes do: asleep most of the time, and
 served by chance. The queue is fair: first come, first served. The timeout is meant for an owner who
 may be dead, and the threads ahead in the queue are alive. So whenever a thread that had the lock
-leaves the queue, the clock starts again for the threads behind it. While a thread has the lock,
-they wait several times as long: it may itself wait for a processor, above all in a Python without a
-global interpreter lock, where all threads want to run at the same time. But they do not wait for
-ever, since that thread may in turn wait for one of them.
+leaves the queue, the clock starts again for the threads behind it. While the first thread is busy,
+they wait several times as long: it has the lock, or is about to take it, and may itself wait for a
+processor, as on a machine with much to do, or in a Python without a global interpreter lock, where
+all threads want to run at the same time. It is not busy while another process has the lock file.
+But they do not wait for ever, since that thread may in turn wait for one of them.
 
 The server lets pushes that create the same repository wait in such a queue, too.
 """
@@ -24,7 +25,7 @@ __all__ = ["Waiter"]
 
 
 _PATIENCE = 10
-"""How many times the timeout they wait for a thread that has the lock."""
+"""How many times the timeout they wait for a thread that is busy."""
 
 
 class _Queue:
@@ -70,15 +71,16 @@ class Waiter:
 
     Args:
       path: of what they wait for, spelled alike by all threads
+      is_busy: see below
 
     Attributes:
       since: when the wait for the lock file began (:func:`time.monotonic`)
-      has_lock: whether this thread, the first of the queue, has the lock file by now
+      is_busy: whether this thread, once it is the first of the queue, has the lock or is about to
+        take it
     """
 
-    has_lock = False
-
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, is_busy: bool = False) -> None:
+        self.is_busy = is_busy
         self.since = time.monotonic()
         self._queue = _queue_for(path)
         self._thread = threading.get_ident()
@@ -89,7 +91,7 @@ class Waiter:
 
         Args:
           timeout: seconds without any progress of the queue, or several times that while another
-            thread has the lock; None for ever
+            thread is first and busy; None for ever
         Returns: whether this thread is the first; if not, it has left the queue
         """
         queue = self._queue
@@ -102,12 +104,13 @@ class Waiter:
                 rest = None
                 if timeout is not None:
                     first = waiters[0]
-                    is_alive = first.has_lock and first._thread != self._thread
-                    limit = timeout * _PATIENCE if is_alive else timeout
+                    is_busy = first.is_busy and first._thread != self._thread
+                    limit = timeout * _PATIENCE if is_busy else timeout
                     rest = max(self.since, queue.passed_on) + limit - time.monotonic()
                     if rest <= 0:
                         waiters.remove(self)
                         return False
+                    rest = min(rest, timeout)  # then look again whether it is still busy
                 if self._called is None:
                     self._called = threading.Condition(queue.guard)
                 self._called.wait(rest)

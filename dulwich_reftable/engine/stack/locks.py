@@ -110,7 +110,9 @@ class LockFile:
         self._identity: tuple[int, int] | None = None
         self._is_renaming = False
         # A single try needs no queue: the file excludes others.
-        self._waiter = None if timeout == 0 else Waiter(os.path.abspath(self.path))
+        self._waiter: Waiter | None = None
+        if timeout != 0:
+            self._waiter = Waiter(os.path.abspath(self.path), is_busy=True)
         self._is_over = False
         begun = time.monotonic()
         try:
@@ -118,8 +120,6 @@ class LockFile:
                 raise self._taken(begun)
             if not self._create(timeout, self._waiter.since if self._waiter else begun):
                 raise self._taken(begun)
-            if self._waiter is not None:
-                self._waiter.has_lock = True
         except BaseException:
             self.release()
             raise
@@ -139,16 +139,23 @@ class LockFile:
             except OSError as error:
                 if not files.is_taken(error):
                     raise StorageError.of(error, "lock", self.path) from error
+                self._tell_queue(is_busy=False)
                 # What Windows denies although nothing is there, it may deny for ever.
                 denied = None if os.path.lexists(self.path) else error
                 denials = denials + 1 if denied else 0
                 if denials == _MOST_DENIALS:
                     break
                 continue
+            self._tell_queue(is_busy=True)
             return True
         if isinstance(denied, PermissionError):
             raise StorageError.of(denied, "lock", self.path) from denied
         return False
+
+    def _tell_queue(self, *, is_busy: bool) -> None:
+        """Tell the threads behind this one whether it is busy, or waits for another process."""
+        if self._waiter is not None:
+            self._waiter.is_busy = is_busy
 
     def _identify(self) -> None:
         found = os.fstat(self.fd)

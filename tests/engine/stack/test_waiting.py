@@ -16,7 +16,7 @@ from support.waiting import GUARD, wait_for
 import dulwich_reftable as dr
 from dulwich_reftable.engine.errors import LockError, StaleListError, StorageError
 from dulwich_reftable.engine.format.records import RefRecord
-from dulwich_reftable.engine.stack import lock_queue, locks
+from dulwich_reftable.engine.stack import files, lock_queue, locks
 from dulwich_reftable.engine.stack.locks import LockFile, attempts
 from dulwich_reftable.engine.stack.stack import Stack
 
@@ -257,6 +257,37 @@ def test_waiting_counts_only_while_nothing_moves(
     assert sorted(refused) == [2, 3]
     passes[1].set()
     join(threads)
+
+
+def test_a_thread_that_gets_no_processor_is_waited_for(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the next, but has not come to try; nobody else has the lock."""
+    hands = Hands(target, monkeypatch)
+    gets_processor = threading.Event()
+    create = files.create
+    served: list[int] = []
+
+    def create_late(descriptor: files.Descriptor, path: str) -> None:
+        assert gets_processor.wait(GUARD)
+        create(descriptor, path)
+
+    monkeypatch.setattr(files, "create", create_late)
+
+    def body(number: int) -> None:
+        lock = LockFile(target, 60)
+        served.append(number)
+        lock.release()
+
+    threads = []
+    for number in range(3):
+        threads += start(lambda number=number: body(number))
+        wait_until_queued(target, number + 1)
+    hands.move(400)
+    assert len(hands.queue.waiters) == 3
+    gets_processor.set()
+    join(threads)
+    assert served == [0, 1, 2]
 
 
 def test_threads_give_up_together(target: str, clock: Clock) -> None:
