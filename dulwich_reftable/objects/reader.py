@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from binascii import a2b_hex, b2a_hex
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
@@ -80,6 +80,11 @@ class ObjectReader:
                     self._packs.append(PackFile(pack))
                 except BROKEN:
                     self._has_all = False  # it has gone, or is broken
+
+    @property
+    def identity(self) -> Hashable | None:
+        """Equal as long as there are the same packs; None if objects may be elsewhere."""
+        return self._seen.identity if self._has_all else None
 
     def refresh(self) -> bool:
         """Open the packs anew if there are others by now; tell whether that was so."""
@@ -356,6 +361,11 @@ class _PackNames:
         self._directories = [os.fspath(disk.pack_dir) for disk in disks]
         self._times = self._read_times()
         self._names = self._read_names()
+
+    @property
+    def identity(self) -> Hashable:
+        """The directories, and the names that there were in each."""
+        return tuple(self._directories), tuple(map(tuple, self._names))
 
     def have_changed(self) -> bool:
         """Tell whether there are other packs than before."""

@@ -416,6 +416,17 @@ class RefsSnapshot(RefsReader):
         super().__init__(store)
         self._pinned = Moment(store)
 
+    @property
+    def identity(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The stacks of this worktree: where each is, and the names of its tables.
+
+        No two tables have the same name, as a part of it is random.
+        """
+        return tuple(
+            (stack.storage.location, self._pinned(stack).listing.names)
+            for stack in self.store.stacks()
+        )
+
     def _snapshot_of(self, stack: Stack) -> Snapshot:
         return self._pinned(stack)
 

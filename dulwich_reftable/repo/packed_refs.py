@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Hashable, Iterator
 from mmap import ACCESS_READ, mmap
 from typing import NamedTuple
 
@@ -26,8 +27,18 @@ _REF = re.compile(
     rb"([0-9a-fA-F]{40,64}) ([^\r\n]+)\r?(?:\n|\Z)(?:\^([0-9a-fA-F]{40,64})\r?(?:\n|\Z))?|.",
     re.DOTALL,
 )
+_JUST_NOW = 2_000_000_000
+"""Nanoseconds within which one file after another may have the same times and inode."""
 _PIECE = 1 << 16
 """About how many bytes are read at once."""
+
+
+def _identity(status: os.stat_result) -> Hashable | None:
+    """Tell a file from those that may take its place; None if it is too new for that."""
+    times = status.st_mtime_ns, status.st_ctime_ns
+    if max(times) > time.time_ns() - _JUST_NOW:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, *times
 
 
 class PackedChunk(NamedTuple):
@@ -49,9 +60,15 @@ class PackedRefs:
 
     Args:
       data: its content
+
+    Attributes:
+      identity: equal as long as the file is the same; None if its times cannot tell that
+
     Raises:
       PackedRefsException: if the file does not say that it is sorted, and a line cannot be read
     """
+
+    identity: Hashable = ()
 
     def __init__(self, data: bytes | mmap = b"") -> None:
         self._data = data
@@ -75,13 +92,17 @@ class PackedRefs:
         """
         try:
             with open(path, "rb") as file:
+                status = os.fstat(file.fileno())
                 if files.IS_WINDOWS:  # a mapped file could not be replaced there
-                    return cls(file.read())
-                if os.fstat(file.fileno()).st_size:  # an empty file cannot be mapped
-                    return cls(mmap(file.fileno(), 0, access=ACCESS_READ))
+                    refs = cls(file.read())
+                elif status.st_size:  # an empty file cannot be mapped
+                    refs = cls(mmap(file.fileno(), 0, access=ACCESS_READ))
+                else:
+                    refs = cls()
+                refs.identity = _identity(status)
+                return refs
         except FileNotFoundError:
-            pass
-        return cls()
+            return cls()
 
     def find(self, name: bytes) -> bytes | None:
         """Give the hex object id of a ref; None if the file does not have it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from binascii import b2a_hex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from dulwich.objects import Tag
@@ -56,6 +56,9 @@ class AdvertisedRefs(ABC):
     Args:
       objects: a ref is not advertised if its object does not exist
       hidden: the refs that are not advertised
+
+    Attributes:
+      is_settled: whether all that was told so far will be the same as long as :attr:`identity` is
     """
 
     def __init__(self, objects: ObjectReader, hidden: HiddenRefs) -> None:
@@ -63,6 +66,12 @@ class AdvertisedRefs(ABC):
         self._objects = objects
         self._peeler = TagPeeler(objects)
         self._existing: set[bytes] = set()
+        self.is_settled = True
+
+    @property
+    def identity(self) -> tuple[Hashable, Hashable] | None:
+        """Whose refs these are, with the hidden ones; and their state. None if nothing tells it."""
+        return None
 
     def head(self) -> AdvertisedRef | None:
         """Find HEAD, if it leads to an object."""
@@ -117,7 +126,10 @@ class AdvertisedRefs(ABC):
     def _resolve(self, name: bytes) -> AdvertisedRef | None:
         """Resolve a ref, which may be a symref; None if it leads to no object."""
         last, oid = self._follow(name)
-        if oid is None or self._hidden.conceals(last) or not self._exists(oid):
+        if oid is None or self._hidden.conceals(last):
+            return None
+        if not self._exists(oid):
+            self.is_settled = False  # it may be put there, without any other change
             return None
         return AdvertisedRef(name, oid, self._peel_ref(last, oid), last if last != name else None)
 
@@ -174,6 +186,7 @@ class AdvertisedRefs(ABC):
             return self._resolve(name)
         digits = b2a_hex(oid)
         if kind is None and not self._exists(digits):
+            self.is_settled = False
             return None
         if peeled is not None:
             return AdvertisedRef(name, digits, b2a_hex(peeled))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from binascii import a2b_hex
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import cached_property
+from hashlib import sha256
 
 from dulwich.objects import valid_hexsha
 from dulwich.refs import HEADREF, DiskRefsContainer, RefsContainer
@@ -33,8 +34,10 @@ class CopiedRefs(AdvertisedRefs):
     def __init__(self, refs: RefsContainer, objects: ObjectReader, hidden: HiddenRefs) -> None:
         super().__init__(objects, hidden)
         self._packed = PackedRefs()
+        self._place: Hashable = None
         if isinstance(refs, DiskRefsContainer):
             values = loose_refs(refs)
+            self._place = refs.path, refs.worktree_path
             self._packed = PackedRefs.open(os.path.join(refs.path, b"packed-refs"))
             if isinstance(refs, WatchedFilesRefs):
                 refs.check_format()  # they may have been migrated meanwhile
@@ -47,6 +50,19 @@ class CopiedRefs(AdvertisedRefs):
             if is_legal(name) and (is_symref(value) or valid_hexsha(value))
         }
         self._names = sorted(name for name in self._values if name.startswith(b"refs/"))
+
+    @property
+    def identity(self) -> tuple[Hashable, Hashable] | None:
+        """The place and the rules; the packed refs, the others, and the packs that there are."""
+        hidden, packed, objects = (
+            self._hidden.identity,
+            self._packed.identity,
+            self._objects.identity,
+        )
+        if self._place is None or None in (hidden, packed, objects):
+            return None
+        others = b"\n".join(b"%s %s" % pair for pair in sorted(self._values.items()))
+        return (self._place, hidden), (packed, sha256(others).digest(), objects)
 
     def _read(self, name: bytes) -> bytes | None:
         value = self._values.get(name)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Hashable, Iterable
 from typing import Any
 
 from dulwich.config import Config
@@ -58,6 +58,11 @@ class HiddenRefs:
         both = HiddenRefs((), also)
         both._rules, both.prefixes = self._rules, self.prefixes
         return both
+
+    @property
+    def identity(self) -> Hashable | None:
+        """Equal for rules that hide the same; None if only a call for each name tells that."""
+        return tuple(self._rules) if self._also == () else None
 
     def conceals(self, name: bytes) -> bool:
         """Tell whether symrefs to a ref are hidden, too; git shows those to refs of its rules."""

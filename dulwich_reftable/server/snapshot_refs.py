@@ -6,7 +6,7 @@ Listing streams, and the scan seeks past hidden refs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from dulwich.refs import Ref, SymrefLoop
 
@@ -28,11 +28,22 @@ class SnapshotRefs(AdvertisedRefs):
         super().__init__(objects, hidden)
         self._refs = refs.snapshot()
 
+    @property
+    def identity(self) -> tuple[Hashable, Hashable] | None:
+        """The places of refs and objects and the rules; the tables and packs that there are."""
+        objects, hidden = self._objects.identity, self._hidden.identity
+        if objects is None or hidden is None:
+            return None
+        stacks = self._refs.identity
+        return (tuple(place for place, _ in stacks), hidden), (stacks, objects)
+
     def _follow(self, name: bytes) -> tuple[bytes, bytes | None]:
         try:
             names, oid = self._refs.follow(Ref(name))
         except SymrefLoop:
             return name, None
+        if not all(name.startswith(b"refs/") for name in names[1:]):
+            self.is_settled = False  # a file, or a ref of another worktree
         return names[-1], oid
 
     def _peel_ref(self, name: bytes, oid: bytes) -> bytes | None:
