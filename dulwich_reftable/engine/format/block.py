@@ -33,6 +33,7 @@ from .records import (
     skip_log,
     skip_obj,
     skip_position,
+    skip_ref,
 )
 from .ref_scan import has_symref, ref_records, ref_values, seek_ref, skip_refs
 
@@ -166,7 +167,9 @@ class Block:
         """Decode the key of a restart or of the first record, which are not compressed."""
         data = self.data
         try:
-            prefix, head, begin = decode_key_header(data, offset)
+            prefix, head, begin = data[offset], data[offset + 1], offset + 2
+            if prefix > 0x7F or head > 0x7F:
+                prefix, head, begin = decode_key_header(data, offset)
         except (IndexError, ValueError) as error:
             raise self._corrupt(str(error), offset) from error
         end = begin + (head >> 3)
@@ -247,12 +250,18 @@ class Block:
         found: list[RefRecord] = []
         restarts = self.restarts
         at = self.data.find(object_id, self.first, self.restart_offset)
+
+        def decode(key: bytes, extra: int, data: bytes, pos: int) -> tuple[RefRecord | None, int]:
+            behind = skip_ref(extra, data, pos, self.layout.hash_size)
+            return self._decode_ref(key, extra, data, pos) if behind > at else (None, behind)
+
         while at >= 0:
             i = max(bisect_right(restarts, at) - 1, 0)
             self._check_run(i)
             behind = at
-            for _, record, behind in self._walk(self._decode_ref, restarts[i]):
-                if behind > at:  # the record that holds the occurrence
+            for _, record, end in self._walk(decode, restarts[i]):
+                if record is not None:  # the one that holds the occurrence
+                    behind = end
                     if object_id in (record.value, record.peeled):
                         found.append(record)
                     break

@@ -373,6 +373,10 @@ def skip_obj(cnt_3: int, data: bytes, pos: int) -> int:
       IndexError, ValueError: if the value is malformed
     """
     count = cnt_3
+    if count == 1:  # as most have
+        while data[pos] > 0x7F:
+            pos += 1
+        return pos + 1
     if not count:
         count, pos = decode_varint(data, pos)
     while count:
