@@ -8,7 +8,8 @@ that the same transaction deletes conflicts with nothing.
 There is one check for pushes, transactions and renames. It does not look up every directory of a
 name: it seeks the first ref from the name's first directory on. That ref conflicts, or it shows
 which of the deeper directories are no refs. So a name costs about two seeks, however
-deep it is. Names come sorted, and the results for one name are used for the next.
+deep it is. Names come sorted, and the results for one name are used for the next. The same seeks
+show whether the name itself is a ref already.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def existing_conflicts(
     Args:
       names: of the new refs, sorted
       existing: the refs that exist and stay
-    Yields: each name with a conflict, and the first ref that it conflicts with
+    Yields: each name with a conflict, and the first ref that it conflicts with; a name that exists
+      itself, twice
     """
     last = b""
     other: bytes | None = None
@@ -113,7 +115,7 @@ def existing_conflicts(
 
 
 def _first_conflict(name: bytes, known: int, existing: ExistingRefs) -> bytes | None:
-    """Find a ref that is a directory of a name, or below it.
+    """Find a ref that is a directory of a name, the name itself, or below it.
 
     Args:
       name: of the new ref
@@ -124,7 +126,9 @@ def _first_conflict(name: bytes, known: int, existing: ExistingRefs) -> bytes | 
     known = max(known, _FIRST_DIRECTORY)
     while True:
         end = name.find(b"/", known)
-        found = existing.first_in(name[:end] if end >= 0 else below, stop)
+        # The ref that was found last sorts behind the name if all of the name is in it.
+        last = name if known <= len(name) else below
+        found = existing.first_in(name[:end] if end >= 0 else last, stop)
         if found is None:
             return None
         if found.startswith(below) or below.startswith(found + b"/"):
@@ -133,12 +137,12 @@ def _first_conflict(name: bytes, known: int, existing: ExistingRefs) -> bytes | 
         known = shared_prefix(found, name) + 1
 
 
-def refuse_conflicts(names: Sequence[bytes], existing: ExistingRefs) -> None:
+def refuse_conflicts(names: Sequence[bytes], beside: Iterable[tuple[bytes, bytes]]) -> None:
     """Check that new refs conflict neither with each other nor with existing refs.
 
     Args:
       names: of the new refs, sorted
-      existing: the refs that exist and stay
+      beside: their conflicts with existing refs, as :func:`existing_conflicts` yields them
     Raises:
       RefConflictError: if there is a conflict
     """
@@ -146,23 +150,24 @@ def refuse_conflicts(names: Sequence[bytes], existing: ExistingRefs) -> None:
     for name in names:
         for other in find(name):
             raise RefConflictError(name, other)
-    for name, other in existing_conflicts(names, existing):
+    for name, other in beside:
         raise RefConflictError(name, other)
 
 
-def find_conflicts(names: Sequence[bytes], existing: ExistingRefs) -> dict[bytes, bytes]:
+def find_conflicts(
+    names: Sequence[bytes], beside: Iterable[tuple[bytes, bytes]]
+) -> dict[bytes, bytes]:
     """Find the new refs that cannot be created.
 
     Args:
       names: of the new refs; of two that conflict, the first one can be created
-      existing: the refs that exist and stay
+      beside: their conflicts with existing refs, as :func:`existing_conflicts` yields them
     Returns: each name that cannot be created, with the ref that it conflicts with
     """
-    ordered = sorted(names)
-    found = dict(existing_conflicts(ordered, existing))
+    found = dict(beside)
     rivals: dict[bytes, list[bytes]] = {}
     find = ConflictFinder().find
-    for name in ordered:
+    for name in sorted(names):
         for other in find(name):
             rivals.setdefault(name, []).append(other)
             rivals.setdefault(other, []).append(name)

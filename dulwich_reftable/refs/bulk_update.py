@@ -4,6 +4,9 @@
 It does the same as :mod:`.prepared_update`, which has an entry in several dictionaries for each
 update. Here an update costs its name and its ids: what is kept are the refs that exist already and
 those that are left out. Records are made one by one, when the table is written.
+
+Refs are looked up, except those that must not exist: the search for names in their way shows
+whether they do.
 """
 
 from __future__ import annotations
@@ -12,10 +15,16 @@ from binascii import a2b_hex, b2a_hex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 
-from ..engine.errors import ReftableError, TransactionError
+from ..engine.errors import RefConflictError, ReftableError, TransactionError
 from ..engine.format.records import LogRecord, RefRecord
 from ..engine.stack.addition import Addition
 from ..engine.table.merged import Merged
+from ..naming.conflicts import (
+    ExistingRefs,
+    existing_conflicts,
+    find_conflicts,
+    refuse_conflicts,
+)
 from ..naming.symrefs import is_symref
 from .peeling import Peeler
 from .ref_updates import PlainUpdate
@@ -33,6 +42,7 @@ class BulkUpdate:
     Args:
       updates: by their names in the stack; see :class:`~.ref_updates.PlainUpdate`
       before: the stack before them
+      seen: the same, and all else that the worktree sees
       signature: for reflog entries; None to write none
       hash_size: bytes of an object id
 
@@ -45,6 +55,7 @@ class BulkUpdate:
         self,
         updates: Mapping[bytes, bytes],
         before: Merged,
+        seen: ExistingRefs,
         signature: Signature | None,
         hash_size: int,
     ) -> None:
@@ -52,11 +63,26 @@ class BulkUpdate:
         self._signature = signature
         self._size = hash_size
         self._names = sorted(updates)
-        self._existing = before.values_of(self._names)
+        self._existing: dict[bytes, bytes] = {}
+        self._conflicts: dict[bytes, bytes] = {}  # with refs that exist
+        self._search(before, seen)
         self.is_plain = not any(map(is_symref, self._existing.values()))
         self._unchanged: set[bytes] = set()
         self._peeled: dict[bytes, bytes] = {}
         self.rejected: dict[bytes, ReftableError] = {}
+
+    def _search(self, before: Merged, seen: ExistingRefs) -> None:
+        """Find the refs that exist, and those that are in the way of the others."""
+        updates, size = self._updates, self._size
+        existing = self._existing
+        to_look_up = [name for name in self._names if len(updates[name]) > size]
+        if to_look_up:
+            existing.update(before.values_of(to_look_up))
+        if len(existing) < len(self._names):
+            absent = [name for name in self._names if name not in existing]
+            conflicts = self._conflicts = dict(existing_conflicts(absent, seen))
+            if conflicts:
+                existing.update(before.values_of(conflicts))
 
     def check(self) -> Iterator[TransactionError]:
         """Check what is expected, in the order of the updates.
@@ -80,10 +106,27 @@ class BulkUpdate:
             elif packed[:size] == before:
                 self._unchanged.add(name)
 
-    def created(self) -> list[bytes]:
-        """Give the names of the refs that are created, in the order of the updates."""
+    def refuse_conflicts(self) -> None:
+        """Check that the new refs conflict neither with each other nor with existing refs.
+
+        Raises:
+          RefConflictError: if there is a conflict
+        """
+        refuse_conflicts(self._created(self._names), self._beside())
+
+    def reject_conflicts(self) -> None:
+        """Leave out the new refs that conflict with others."""
+        created = self._created(self._updates)
+        for name, other in find_conflicts(created, self._beside()).items():
+            self.rejected[name] = RefConflictError(name, other)
+
+    def _created(self, names: Iterable[bytes]) -> list[bytes]:
         existing, rejected = self._existing, self.rejected
-        return [name for name in self._updates if name not in existing and name not in rejected]
+        return [name for name in names if name not in existing and name not in rejected]
+
+    def _beside(self) -> list[tuple[bytes, bytes]]:
+        """Give the new refs that conflict with existing ones, and with which."""
+        return [(name, self._conflicts[name]) for name in self._created(self._conflicts)]
 
     def peel(self, peeler: Peeler) -> None:
         """Peel what the refs are pointed at; branches point to commits."""

@@ -26,16 +26,12 @@ from ..engine.stack.addition import Addition
 from ..engine.stack.snapshot import Snapshot
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
-from ..naming.conflicts import (
-    ExistingRefs,
-    find_conflicts,
-    refuse_conflicts,
-)
+from ..naming.conflicts import find_conflicts, refuse_conflicts
 from ..naming.names import PER_WORKTREE, check_name
 from ..naming.symrefs import is_symref, resolve, resolved_id, symref_target
 from .bulk_update import BulkUpdate, is_branch
 from .ref_updates import RefUpdate, RefUpdates
-from .seen_refs import split_by_worktree
+from .seen_refs import seen_from_here, split_by_worktree
 from .stack_update import StackUpdate
 from .store import RefStore
 
@@ -101,14 +97,14 @@ class PreparedUpdate:
         if bulk is not None:
             for error in bulk.check():
                 raise error
-        else:
-            self._preload(updates)
-            for update in updates:
-                self._apply(update, *self._examine(update))
+            bulk.refuse_conflicts()
+            bulk.peel(self.peel)
+            return
+        self._preload(updates)
+        for update in updates:
+            self._apply(update, *self._examine(update))
         for names, beside in self._created():
             refuse_conflicts(names, beside)
-        if bulk is not None:
-            bulk.peel(self.peel)
 
     def add_possible(self, updates: Collection[RefUpdate]) -> dict[bytes, ReftableError]:
         """Add a step with those updates that are possible.
@@ -124,10 +120,7 @@ class PreparedUpdate:
         bulk = self._bulk(updates)
         if bulk is not None:
             deque(bulk.check(), maxlen=0)
-            in_order = bulk.created()
-            for _, beside in self._created():  # once: all are in one stack
-                for name, other in find_conflicts(in_order, beside).items():
-                    bulk.rejected[name] = RefConflictError(name, other)
+            bulk.reject_conflicts()
             bulk.peel(self.peel)
             return bulk.rejected
         self._preload(updates)
@@ -158,7 +151,8 @@ class PreparedUpdate:
             return None  # its reflog and that of HEAD are in two stacks
         part = self._part(shared)
         size = self._store.settings.write.hash_size
-        bulk = BulkUpdate(plain, part.refs_before, updates.signature, size)
+        beside = seen_from_here(self._store, self.refs_of, {})
+        bulk = BulkUpdate(plain, part.refs_before, beside, updates.signature, size)
         if not bulk.is_plain:
             return None
         part.bulk = bulk
@@ -186,8 +180,8 @@ class PreparedUpdate:
         for part in self._parts.values():
             yield from part.created()
 
-    def _created(self) -> Iterator[tuple[list[bytes], ExistingRefs]]:
-        """Give the refs that this step creates, sorted, and the existing refs beside them."""
+    def _created(self) -> Iterator[tuple[list[bytes], Iterator[tuple[bytes, bytes]]]]:
+        """Give the refs that this step creates, sorted, and their conflicts with existing refs."""
         created = {stack: part.created() for stack, part in self._parts.items()}
         if any(created.values()):
             deleted = {stack: part.deleted() for stack, part in self._parts.items()}

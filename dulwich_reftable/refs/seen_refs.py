@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from ..engine.stack.stack import Stack
 from ..engine.table.merged import Merged
-from ..naming.conflicts import ExistingRefs, RefsOfStack
+from ..naming.conflicts import ExistingRefs, RefsOfStack, existing_conflicts
 from ..naming.names import PER_WORKTREE
 from .store import RefStore
 
-__all__ = ["split_by_worktree"]
+__all__ = ["seen_from_here", "split_by_worktree"]
 
 
 class _RefsOfWorktree:
@@ -40,12 +40,31 @@ class _RefsOfWorktree:
         return None
 
 
+def seen_from_here(
+    store: RefStore,
+    refs_of: Callable[[Stack], Merged],
+    deleted: Mapping[Stack, Collection[bytes]],
+) -> ExistingRefs:
+    """Give the existing refs that the current worktree sees.
+
+    Args:
+      store: the repository's refs
+      refs_of: gives the refs of a stack, before the transaction
+      deleted: names in each stack of the refs that the transaction deletes
+    """
+    shared, current = (
+        RefsOfStack(refs_of(stack), deleted.get(stack, ()))
+        for stack in (store.shared, store.current)
+    )
+    return _RefsOfWorktree(shared, current) if store.is_linked else shared
+
+
 def split_by_worktree(
     store: RefStore,
     created: Mapping[Stack, Collection[bytes]],
     deleted: Mapping[Stack, Collection[bytes]],
     refs_of: Callable[[Stack], Merged],
-) -> Iterator[tuple[list[bytes], ExistingRefs]]:
+) -> Iterator[tuple[list[bytes], Iterator[tuple[bytes, bytes]]]]:
     """Divide new refs by the worktree that sees them.
 
     Args:
@@ -53,12 +72,9 @@ def split_by_worktree(
       created: names of the new refs in each stack
       deleted: names in each stack of the refs that the transaction deletes
       refs_of: gives the refs of a stack, before the transaction
-    Yields: names of new refs, sorted, and the existing refs that the same worktree sees
+    Yields: names of new refs, sorted; and their conflicts with the existing refs that the same
+      worktree sees, as :func:`existing_conflicts` yields them
     """
-
-    def existing(stack: Stack) -> RefsOfStack:
-        return RefsOfStack(refs_of(stack), deleted.get(stack, ()))
-
     left = dict(created)
     shared, current = store.shared, store.current
     if store.is_linked:
@@ -69,7 +85,10 @@ def split_by_worktree(
         seen = [name for name in names if not name.startswith(PER_WORKTREE)]
         seen += left.pop(current, ())
         if seen:
-            yield sorted(seen), _RefsOfWorktree(existing(shared), existing(current))
+            seen.sort()
+            yield seen, existing_conflicts(seen, seen_from_here(store, refs_of, deleted))
     for stack, names in left.items():
         if names:
-            yield sorted(names), existing(stack)
+            ordered = sorted(names)
+            existing = RefsOfStack(refs_of(stack), deleted.get(stack, ()))
+            yield ordered, existing_conflicts(ordered, existing)

@@ -69,8 +69,6 @@ class StackUpdate:
 
     def created(self) -> list[bytes]:
         """Give the names of the refs that the step creates."""
-        if self.bulk is not None:
-            return self.bulk.created()
         return [
             name
             for name, record in self.refs.items()

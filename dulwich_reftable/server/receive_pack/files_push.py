@@ -18,7 +18,7 @@ from dulwich.objects import ZERO_SHA
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from ...naming.conflicts import ListedRefs, find_conflicts
+from ...naming.conflicts import ListedRefs, existing_conflicts, find_conflicts
 from ...refs.transaction import is_zero
 from .commands import Command, pending, refuse
 from .push_application import ATOMIC, FAILED, LOCKED, PushApplication, mismatch
@@ -54,7 +54,8 @@ class FilesPush(PushApplication):
         if created:
             deleted = {command.target for command in left if command.deletes}
             standing = ListedRefs(sorted(refs.allkeys() - deleted))
-            self._refuse_conflicts(left, find_conflicts(created, standing))
+            beside = existing_conflicts(sorted(created), standing)
+            self._refuse_conflicts(left, find_conflicts(created, beside))
 
     def _update(self, commands: list[Command], atomic: bool) -> None:
         done: list[Command] = []
