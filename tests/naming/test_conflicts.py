@@ -53,6 +53,17 @@ def test_all_that_collide_are_found(new: set[bytes], others: set[bytes]) -> None
         assert collide(name, other)
 
 
+@given(st.sets(names, max_size=12), st.sets(names, max_size=12))
+def test_those_that_exist_are_found(new: set[bytes], others: set[bytes]) -> None:
+    standing = {name for name in others if not any(collide(name, other) for other in others)}
+    found = dict(existing_conflicts(sorted(new | standing), ListedRefs(sorted(standing))))
+    assert {name for name, other in found.items() if name == other} == standing
+    collides = dict(expected(sorted(new), sorted(standing)))
+    assert {name for name in found if name not in standing} == {
+        name for name in new if collides[name]
+    }
+
+
 @given(st.sets(names, max_size=8), st.sets(names, max_size=20), st.data())
 def test_deep_names_cost_no_more_than_what_is_there(
     new: set[bytes], others: set[bytes], data: st.DataObject
