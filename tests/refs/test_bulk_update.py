@@ -108,6 +108,8 @@ def updates(world: World, draw: random.Random, *, faults: int) -> list[Asked]:
                 asked[new] = (new, world.ids[3], draw.choice((None, ZERO)))
         else:  # a ref that does not exist
             asked[b"refs/n/none"] = (b"refs/n/none", world.ids[4], world.ids[5])
+    for name in draw.sample(sorted(world.refs), 3 if faults > 1 else 0):  # to be created
+        asked[name] = (name, world.ids[1], ZERO)
     ordered = list(asked.values())
     draw.shuffle(ordered)
     return ordered
