@@ -144,6 +144,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ..server.passwords import PasswordFile
     from ..server.rules import RulesFile
     from ..server.transport.board import Board
+    from ..server.transport.memory import give_back_memory
     from ..server.transport.metrics import Metrics
     from ..server.transport.requests import JSONFormatter
     from ..server.transport.workers import Supervisor, can_fork, cores, listen, seats_for
@@ -201,6 +202,7 @@ def run(parsed: argparse.Namespace) -> int:
         server.deadline = parsed.deadline
         return server
 
+    give_back_memory()
     board = Board(seats_for(workers), parsed.max_connections)
     metrics = Metrics(*parsed.metrics) if parsed.metrics else None
     print(f"serving {root} at {kind.url_at(listener.getsockname())}")

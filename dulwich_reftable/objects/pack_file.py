@@ -98,19 +98,24 @@ class PackFile:
         self._own_index: PackIndex | None = None
         with suppress(ValueError):  # of another version
             self._own_index = PackIndex.open(index.path, self._hash_size)
-        # Two generations: when the younger one is full, the older one is dropped.
-        self._young: dict[int, tuple[int, bytes]] = {}
-        self._old: dict[int, tuple[int, bytes]] = {}
-        self._young_size = 0
+        self.drop_caches()
 
     def close(self) -> None:
         """Let go of the map, at the latest when nobody uses its bytes any more."""
-        self._young, self._old = {}, {}
+        self.drop_caches()
         self.bytes.release()
         with suppress(BufferError):  # somebody still writes a piece of it
             self._map.close()
         if self._own_index is not None:
             self._own_index.close()
+
+    def drop_caches(self) -> None:
+        """Forget contents of objects, and bitmaps; they are read again when somebody asks."""
+        # Two generations: when the younger one is full, the older one is dropped.
+        self._young: dict[int, tuple[int, bytes]] = {}
+        self._old: dict[int, tuple[int, bytes]] = {}
+        self._young_size = 0
+        self.__dict__.pop("bitmap", None)
 
     def drop_pages(self) -> None:
         """Take pack and index out of the process's memory, until they are read again."""

@@ -112,6 +112,11 @@ class ObjectReader:
         for pack in packs:
             pack.close()
 
+    def drop_caches(self) -> None:
+        """Forget contents of objects and bitmaps; they are read again when somebody asks."""
+        for pack in self._packs:
+            pack.drop_caches()
+
     def find(self, oid: bytes) -> tuple[PackFile, int] | None:
         """Find an object in a pack.
 

@@ -3,12 +3,14 @@
 One repository is served by each server in turn, and git is the client. Each figure is the median
 of some runs, in wall seconds. Of the server, ``/proc`` tells two more, on Linux only: the processor
 seconds of a run, which depend less on what else the machine does; and the most memory that all
-processes had resident at a time, seen by looking now and then.
+processes had at a time, seen by looking now and then. A page that several processes have mapped, as
+those of a pack, counts once (the "proportional set size").
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,6 +29,7 @@ __all__ = ["compare"]
 _COMMITS = 12_500
 _REFS = 100_000
 _TIMEOUT = 1800
+_SHARE = re.compile(r"^Pss: +([0-9]+) kB$", re.MULTILINE)
 _PEERS = ("-m", "tests.benchmarks.server_peers")
 _OURS = ("-m", "dulwich_reftable", "serve", "--quiet", "--enable=receive-pack")
 _SERVERS: dict[str, tuple[str, Callable[[Path, int], list[str]]]] = {
@@ -117,7 +120,7 @@ class _Usage(NamedTuple):
 
     Attributes:
       seconds: of processors, those of processes that have ended included
-      memory: bytes that are resident
+      memory: bytes that are resident, each page counted once
     """
 
     seconds: float
@@ -139,7 +142,7 @@ def _serving(
 
     def look() -> None:
         nonlocal peak
-        while not ended.wait(0.05):
+        while not ended.wait(0.1):
             peak = max(peak, _usage(process.pid).memory)
 
     def tell() -> _Usage:
@@ -175,18 +178,21 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def _usage(session: int) -> _Usage:
     """Sum what the processes of a session use."""
-    ticks = pages = 0
+    ticks = memory = 0
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) != session:
+                continue
+            ticks += sum(map(int, fields[11:15]))
+            pages = (entry / "smaps_rollup").read_text()
         except OSError:
             continue  # it has ended
-        if int(fields[3]) == session:
-            ticks += sum(map(int, fields[11:15]))
-            pages += int(fields[21])
+        if found := _SHARE.search(pages):
+            memory += int(found[1]) << 10
     if not ticks:
         return _Usage(0, 0)
-    return _Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE"))
+    return _Usage(ticks / os.sysconf("SC_CLK_TCK"), memory)
 
 
 def _git(*args: str, stdin: bytes = b"") -> bytes:

@@ -19,6 +19,7 @@ from support.git import Git, requires_git
 import dulwich_reftable as dr
 from dulwich_reftable.objects.pack_file import BROKEN, PackFile
 from dulwich_reftable.objects.reader import ObjectReader
+from dulwich_reftable.server.upload_pack.pack_plan import PackPlan
 from dulwich_reftable.server.upload_pack.pack_writer import PackWriter
 
 pytestmark = requires_git
@@ -187,7 +188,7 @@ def test_entries_beyond_two_gigabytes(tmp_path: Path) -> None:
         found = reader.find(oids[0])
         assert found is not None
         assert found[1] > hole
-        PackWriter(reader, repo.object_format, pieces.append).write(oids)
+        PackWriter(reader, repo.object_format, pieces.append).write(PackPlan(reader, oids))
     other = Git.init(tmp_path / "other", bare=True)
     other.run("index-pack", "--stdin", stdin=b"".join(pieces))
     assert sorted(objects_of(other)) == sorted(map(b2a_hex, oids))

@@ -212,7 +212,7 @@ assert buckets.take(5, 1e-6, 3)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory")
 def test_memory_is_limited() -> None:
     program = """
-from dulwich_reftable.server.transport.workers import limit_memory
+from dulwich_reftable.server.transport.memory import limit_memory
 limit_memory(300 << 20)
 try:
     bytearray(1 << 30)
@@ -221,3 +221,37 @@ except MemoryError:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout == b"refused\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has")
+def test_memory_is_given_back() -> None:
+    """Large blocks are, even if small ones that were made between them are still in use."""
+    program = """
+import threading
+from dulwich_reftable.server.transport.memory import give_back_memory
+
+def work():
+    bytearray(1 << 20)
+    large, small = [], []
+    for _ in range(64):
+        large.append(bytearray(b"x") * (1 << 20))
+        small.append(bytearray(1000))
+    del large
+    print(resident() - before)
+    return small
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) >> 8
+
+print(give_back_memory())
+before = resident()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    is_done, kept = done.stdout.split()
+    if is_done == b"False":
+        pytest.skip("the C library is another one than GNU's, or the environment tells it")
+    assert int(kept) < 32

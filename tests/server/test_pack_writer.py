@@ -13,7 +13,9 @@ from dulwich.pack import OFS_DELTA, REF_DELTA
 from support.git import Git, requires_git
 
 import dulwich_reftable as dr
+from dulwich_reftable.objects.pack_file import PackFile
 from dulwich_reftable.objects.reader import ObjectReader
+from dulwich_reftable.server.upload_pack.pack_plan import PackPlan
 from dulwich_reftable.server.upload_pack.pack_writer import PackWriter
 
 from .fetching import World
@@ -59,10 +61,9 @@ def write(
             reader,
             object_format,  # type: ignore[arg-type]
             pieces.append,
-            bases=bases,
             has_offsets=has_offsets,
         )
-        writer.write(oids)
+        writer.write(PackPlan(reader, oids, bases))
     return b"".join(pieces)
 
 
@@ -114,6 +115,10 @@ def test_entries_are_copied(world: World, tmp_path: Path, monkeypatch: pytest.Mo
         sent = write(repo.object_store, repo.object_format, oids)
         (pack,) = (git.path / "objects" / "pack").glob("*.pack")
         assert sent == pack.read_bytes()
+        # Entry by entry, the same comes out as for the pack as a whole.
+        with monkeypatch.context() as patch:
+            patch.setattr(PackFile, "__len__", lambda pack: len(oids) + 1)
+            assert write(repo.object_store, repo.object_format, oids) == sent
         # The bases are at the client.
         rest = set(oids).difference(deltas)
         write(repo.object_store, repo.object_format, deltas, rest)

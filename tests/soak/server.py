@@ -21,7 +21,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -33,8 +35,10 @@ _COUNTED = (
     "pushes", "refused", "clones", "fetches", "broken", "victims", "kills", "reloads", "locks",
     "gcs",
 )  # fmt: skip
-_LEFT = 60.0
-"""Seconds after which nobody who lives holds a lock; on a busy machine some do for many seconds."""
+_LEFT = 10.0
+"""Seconds that a lock is left; longer than anybody needs to open what he has created."""
+_TOLD = 24
+"""Lines of a writer's history that are told with a falsehood."""
 _TIMEOUT = 120
 
 
@@ -120,6 +124,7 @@ class _Soak:
         self.counts = dict.fromkeys(_COUNTED, 0)
         self.falsehoods: list[str] = []
         self.memory: list[tuple[float, int]] = []
+        self._broken: list[str] = []
         self._guard = threading.Lock()
 
     def _count(self, what: str) -> None:
@@ -185,8 +190,10 @@ class _Soak:
         possible = {_ZERO}
         late: set[str] = set()  # creations whose answers were lost: these can follow a deletion
         tree = _git("-C", there, "rev-parse", "HEAD^{tree}")
+        told: deque[str] = deque(maxlen=_TOLD)
         while time.monotonic() < self._ends:
             url = rng.choice(self._urls)
+            began = time.time()
             wanted = _ZERO
             if rng.random() < 0.8:
                 message = f"{number} {rng.random()}"
@@ -195,6 +202,8 @@ class _Soak:
             patience = rng.random() * 0.1 if rng.random() < 0.1 else None
             command = "push", "-q", "--porcelain", url, f"+{source}:{name}"
             status, out, said = _client("-C", there, *command, patience=patience)
+            times = f"{began:.3f} to {time.time():.3f}, killed after {patience}"
+            told.append(f"{times}: {wanted[:8]}: {status}, {url}: {(out + said).strip()[-200:]}")
             if status == 0:
                 possible = {wanted}
                 self._count("pushes")
@@ -208,9 +217,24 @@ class _Soak:
             shown = self._shown(name)
             if shown is None:
                 continue
+            told.append(f"{time.time():.3f}: {shown[:8]} is shown")
             if shown not in (possible | late if _ZERO in possible else possible):
-                self.falsehoods.append(f"{name} is {shown}, and should be one of {possible}")
+                self.falsehoods += [
+                    f"{name} is {shown}, and should be one of {possible}",
+                    *told,
+                    *self._evidence(name),
+                ]
             possible = {shown} if status == 0 else possible | {shown}
+
+    def _evidence(self, name: str) -> list[str]:
+        """Tell what the repository knows of a ref, and which locks were broken."""
+        origin = self._place / "root" / "d.git"
+        log = _git(
+            "-C", str(origin), "log", "-g", "-12", "--format=%h %gd %gs", "--date=unix", name
+        )
+        files = sorted(os.listdir(origin / "reftable"))
+        tables = (origin / "reftable" / "tables.list").read_text().split()
+        return [log, f"tables: {tables}", f"files: {files}", f"broken: {self._broken}"]
 
     def _shown(self, name: str) -> str | None:
         for url in self._steady.urls:
@@ -264,11 +288,13 @@ class _Soak:
         """Remove the lock that a killed worker left, as an operator would: git never does so."""
         lock = self._place / "root" / "d.git" / "reftable" / "tables.list.lock"
         try:
-            is_left = time.time() - lock.stat().st_mtime > _LEFT
+            found = lock.stat()
         except FileNotFoundError:
             return
-        if is_left:
+        # Whoever holds it has it open.
+        if time.time() - found.st_mtime > _LEFT and not _is_open(found):
             lock.unlink(missing_ok=True)
+            self._broken.append(f"{time.time():.3f}, of {found.st_mtime:.3f}")
             self._count("locks")
 
     def _kill(self, number: int) -> None:
@@ -287,6 +313,19 @@ class _Soak:
                 except ProcessLookupError:
                     continue
                 self._count("kills")
+
+
+def _is_open(found: os.stat_result) -> bool:
+    """Tell whether a process has a file open."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            for link in os.scandir(process / "fd"):
+                with suppress(OSError):  # it was closed
+                    if os.path.samestat(link.stat(), found):
+                        return True
+        except OSError:
+            continue  # it has ended
+    return False
 
 
 def _client(*args: str, patience: float | None) -> tuple[int, str, str]:

@@ -23,15 +23,11 @@ from dataclasses import dataclass
 
 from ..errors import describe
 from .board import Board, Seat
+from .memory import limit_memory
 from .metrics import Metrics
 from .serving import Server, log, run
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
-__all__ = ["Make", "Supervisor", "can_fork", "cores", "limit_memory", "listen", "seats_for"]
+__all__ = ["Make", "Supervisor", "can_fork", "cores", "listen", "seats_for"]
 
 Make = Callable[[socket.socket], Server]
 """Makes the server of a worker; takes the listening socket."""
@@ -60,19 +56,6 @@ def cores() -> int:
 def seats_for(workers: int) -> int:
     """Give the number of seats for workers, and for those that retire."""
     return workers * (1 + _SPARE_SEATS)
-
-
-def limit_memory(size: int) -> None:
-    """Limit the memory that this process may allocate; files that it maps do not count.
-
-    Args:
-      size: in bytes
-    """
-    if resource is None or sys.platform != "linux":
-        log.warning("this system cannot limit the memory of a worker")
-        return
-    threading.stack_size(1 << 20)  # stacks of threads count
-    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -4,26 +4,28 @@
 An entry can be copied if it holds a whole object, or a delta whose base is sent from the same pack,
 or one whose base the client has. Entries keep the order that they have in their pack, so a base
 comes before its deltas, and there can be no circle. Between two entries that were neighbours
-nothing changes, so whole runs are copied at once. If something else was left out between a delta
-and its base, the delta gets a new offset. Everything else is read, and written as a whole object:
-loose objects, deltas without a base, and what a broken pack does not give (git: ``write_object`` in
-``builtin/pack-objects.c``).
+nothing changes, so whole runs are copied at once, and so is a whole pack. If something else was
+left out between a delta and its base, the delta gets a new offset. Everything else is read, and
+written as a whole object: loose objects, deltas without a base, and what a broken pack does not
+give (git: ``write_object`` in ``builtin/pack-objects.c``).
 """
 
 from __future__ import annotations
 
 import zlib
+from array import array
 from binascii import b2a_hex
-from collections.abc import Callable, Collection, Iterable
-from itertools import pairwise
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 
 from dulwich.object_format import ObjectFormat
 from dulwich.objects import ObjectID
 from dulwich.pack import OFS_DELTA, REF_DELTA, pack_header_chunks, pack_object_header
 
-from ...objects.pack_file import BROKEN, PackFile
+from ...objects.pack_file import BROKEN
 from ...objects.reader import ObjectReader
 from ..pkt_lines import WriteBuffer
+from .pack_plan import PackPart, PackPlan
 
 __all__ = ["PackWriter"]
 
@@ -40,7 +42,6 @@ class PackWriter:
       objects: reads the objects
       object_format: of the repository
       write: takes pieces of the pack
-      bases: binary ids of objects that the client has; deltas of them may be sent
       has_offsets: whether the client takes deltas that name their bases by offset
     """
 
@@ -50,44 +51,34 @@ class PackWriter:
         object_format: ObjectFormat,
         write: Callable[[bytes], object],
         *,
-        bases: Collection[bytes] = (),
         has_offsets: bool = True,
     ) -> None:
         self._objects = objects
         self._format = object_format
-        self._bases = bases
         self._has_offsets = has_offsets
         self._hash = object_format.new_hash()
         self._buffer = WriteBuffer(write)
         self._size = 0
 
-    def write(self, oids: Collection[bytes]) -> None:
+    def write(self, plan: PackPlan) -> None:
         """Write the pack.
 
         Args:
-          oids: binary ids of its objects
+          plan: what it is made of
         Raises:
-          KeyError: if one is missing
+          KeyError: if an object is missing
         """
-        packs, others = self._objects.find_all(oids)
-        for chunk in pack_header_chunks(len(oids)):
+        for chunk in pack_header_chunks(plan.count):
             self._put(chunk)
-        for pack, entries in packs.items():
-            _Copy(self, pack, entries, self._bases_in(pack)).run()
-        for oid in others:
+        for part in plan.parts:
+            if part.is_whole and self._has_offsets:
+                self.put_bytes(part.pack.bytes[part.pack.body])
+            else:
+                _Copy(self, part).run()
+        for oid in plan.others:
             self.put_object(oid)
         self._buffer.add(self._hash.digest())
         self._buffer.flush()
-
-    def _bases_in(self, pack: PackFile) -> dict[int, bytes]:
-        """Find the objects of the client in a pack, by their offsets."""
-        found = {}
-        for oid in self._bases:
-            try:
-                found[pack.find(oid)] = oid
-            except BROKEN:
-                continue
-        return found
 
     @property
     def size(self) -> int:
@@ -137,51 +128,40 @@ class _Copy:
 
     Args:
       out: the pack that is written
-      pack: the pack to copy from
-      entries: offsets of the entries to copy, with their binary object ids
-      bases: offsets of entries that the client has, with their binary object ids
+      part: the entries
     """
 
-    def __init__(
-        self, out: PackWriter, pack: PackFile, entries: dict[int, bytes], bases: dict[int, bytes]
-    ) -> None:
+    def __init__(self, out: PackWriter, part: PackPart) -> None:
         self._out = out
-        self._pack = pack
-        self._entries = entries
-        self._bases = bases
-        self._places: dict[int, int] = {}  # in the new pack, by those in the old one
+        self._part = part
+        self._pack = part.pack
+        # Each run of neighbours, and each other entry: where it begins in the old pack, and where
+        # in the new one.
+        self._starts = array("Q")
+        self._places = array("Q")
         self._run_start = self._run_end = 0
 
     def run(self) -> None:
         """Copy all entries, in the order of the pack."""
-        offsets = sorted(self._entries)
-        ends = self._ends(offsets)
-        for offset, end in zip(offsets, ends, strict=True):
-            self._places[offset] = self._place()
+        offsets = self._part.offsets
+        for offset, end in zip(offsets, self._ends(offsets), strict=True):
             try:
                 is_copied = end is not None and self._copy(offset, end)
             except BROKEN:
                 is_copied = False
             if not is_copied:
-                self._flush()
-                self._places[offset] = self._out.size
-                self._out.put_object(self._entries[offset])
+                self._begin(offset)
+                self._out.put_object(self._part.oid(offset))
         self._flush()
 
-    def _place(self) -> int:
-        return self._out.size + self._run_end - self._run_start
-
-    def _ends(self, offsets: list[int]) -> Iterable[int | None]:
+    def _ends(self, offsets: array[int]) -> Iterable[int | None]:
         """Give the ends of entries; None for one that is broken."""
-        pack = self._pack
-        if len(offsets) * _MANY >= len(pack):
+        if len(offsets) * _MANY >= len(self._pack):
             try:
-                known = pack.offsets()
+                known = array("Q", self._pack.offsets())
+                return array("Q", [known[bisect_right(known, offset)] for offset in offsets])
             except BROKEN:
                 pass
-            else:
-                ends = dict(pairwise(known))
-                return [ends[offset] for offset in offsets]
         return map(self._end, offsets)
 
     def _end(self, offset: int) -> int | None:
@@ -197,29 +177,40 @@ class _Copy:
         if base is None:
             self._extend(offset, end)
             return True
-        place = self._places.get(base)
-        if place is not None and self._out.has_offsets:
-            distance = self._places[offset] - place
+        is_sent = base < offset and self._part.has(base)
+        if is_sent and self._out.has_offsets:
+            distance = self._out.size + self._run_end - self._run_start - self._place_of(base)
             if entry.kind == OFS_DELTA and distance == offset - base:
                 self._extend(offset, end)
                 return True
-            self._flush()
+            self._begin(offset)
             self._out.put_header(OFS_DELTA, distance, entry.size)
         else:
-            oid = self._entries[base] if place is not None else self._bases.get(base)
+            oid = self._part.oid(base) if is_sent else self._part.base(base)
             if oid is None:
                 return False
-            self._flush()
+            self._begin(offset)
             self._out.put_header(REF_DELTA, oid, entry.size)
         self._out.put_bytes(self._pack.bytes[entry.data : end])
         return True
 
+    def _place_of(self, offset: int) -> int:
+        """Give the place in the new pack of an entry that was copied."""
+        run = bisect_right(self._starts, offset) - 1
+        return self._places[run] + offset - self._starts[run]
+
     def _extend(self, offset: int, end: int) -> None:
         """Add an entry to the run of neighbours."""
         if offset != self._run_end:
-            self._flush()
+            self._begin(offset)
             self._run_start = offset
         self._run_end = end
+
+    def _begin(self, offset: int) -> None:
+        """Write the run; the entry at an offset comes next."""
+        self._flush()
+        self._starts.append(offset)
+        self._places.append(self._out.size)
 
     def _flush(self) -> None:
         """Write the run."""

@@ -13,6 +13,7 @@ from ..errors import RefusedError
 from ..history import History
 from ..turns import PACKING
 from .filters import Filter
+from .pack_plan import PackPlan
 from .pack_writer import PackWriter
 from .selection import Selection
 from .shallow import INFINITE_DEPTH, Cut, cut_by_depth, cut_by_revisions
@@ -131,7 +132,7 @@ def send_pack(
     write: Callable[[bytes], object],
     progress: Callable[[bytes], None],
 ) -> None:
-    """Send a pack, when it is our turn.
+    """Select objects, when it is our turn, and send them as a pack.
 
     Args:
       repo: the repository
@@ -144,18 +145,19 @@ def send_pack(
       KeyError: if an object is missing
       ObjectFormatException: if an object is of the wrong type
     """
+    writer = PackWriter(objects, repo.object_format, write, has_offsets=fetch.has_offsets)
     with PACKING.turn():
-        _send_pack(repo, objects, advertised, fetch, write, progress)
+        plan = _plan(objects, advertised, fetch, progress)
+        objects.drop_caches()
+    writer.write(plan)
 
 
-def _send_pack(
-    repo: Any,
+def _plan(
     objects: ObjectReader,
     advertised: AdvertisedRefs,
     fetch: Fetch,
-    write: Callable[[bytes], object],
     progress: Callable[[bytes], None],
-) -> None:
+) -> PackPlan:
     history = History(objects, fetch.roots)
     selection = Selection(objects, history, fetch.filter or Filter(), progress)
     selection.add(fetch.wants, fetch.haves)
@@ -169,11 +171,4 @@ def _send_pack(
     progress(b"counting objects: %d, done.\n" % len(selection.objects))
     # A client with a filter may lack objects that it is thought to have.
     is_thin = fetch.is_thin and fetch.filter is None
-    out = PackWriter(
-        objects,
-        repo.object_format,
-        write,
-        bases=selection.owned if is_thin else (),
-        has_offsets=fetch.has_offsets,
-    )
-    out.write(selection.objects)
+    return PackPlan(objects, selection.objects, selection.owned if is_thin else ())

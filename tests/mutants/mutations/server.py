@@ -278,6 +278,14 @@ MUTATIONS = (
         ("server/test_pack_writer.py",),
     ),
     Mutation(
+        "packs-as-wholes",
+        "server/upload_pack/pack_plan.py",
+        "len(entries) == len(pack) and",
+        "len(entries) * 2 >= len(pack) and",
+        "objects that nobody asked for are sent, more than the header says",
+        ("server/test_pack_writer.py",),
+    ),
+    Mutation(
         "size-of-a-delta",
         "objects/pack_file.py",
         "        if entry.base is None:\n            return entry.size\n",
