@@ -12,11 +12,13 @@ whether they do.
 from __future__ import annotations
 
 from binascii import a2b_hex, b2a_hex
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 
 from ..engine.errors import RefConflictError, ReftableError, TransactionError
-from ..engine.format.records import LogRecord, RefRecord
+from ..engine.format.records import LogRecord, RefRecord, make_record
+from ..engine.format.ref_scan import SYMREF_PREFIX
 from ..engine.stack.addition import Addition
 from ..engine.table.merged import Merged
 from ..naming.conflicts import (
@@ -25,12 +27,13 @@ from ..naming.conflicts import (
     find_conflicts,
     refuse_conflicts,
 )
-from ..naming.symrefs import is_symref
 from .peeling import Peeler
 from .ref_updates import PlainUpdate
 from .signature import Signature
 
 __all__ = ["BulkUpdate", "is_branch"]
+
+_BRANCHES, _BEHIND_BRANCHES = b"refs/heads/", b"refs/heads0"
 
 _PEELED_AT_ONCE = 1 << 18
 """Objects that are peeled together; more at once would take more memory than time."""
@@ -66,7 +69,8 @@ class BulkUpdate:
         self._existing: dict[bytes, bytes] = {}
         self._conflicts: dict[bytes, bytes] = {}  # with refs that exist
         self._search(before, seen)
-        self.is_plain = not any(map(is_symref, self._existing.values()))
+        # Ids sort before what symrefs begin with.
+        self.is_plain = max(self._existing.values(), default=b"") < SYMREF_PREFIX
         self._unchanged: set[bytes] = set()
         self._peeled: dict[bytes, bytes] = {}
         self.rejected: dict[bytes, ReftableError] = {}
@@ -98,6 +102,8 @@ class BulkUpdate:
                 before = None
             else:
                 before = a2b_hex(value)
+                if packed[size:] == before and not packed.startswith(before):
+                    continue  # as most often
             expects, old = PlainUpdate.expectation(packed, size)
             if expects and old != before:
                 expected = None if old is None else b2a_hex(old)
@@ -130,8 +136,10 @@ class BulkUpdate:
 
     def peel(self, peeler: Peeler) -> None:
         """Peel what the refs are pointed at; branches point to commits."""
-        size, updates = self._size, self._updates
-        values = (updates[name][:size] for name in self._names if not is_branch(name))
+        size, updates, names = self._size, self._updates, self._names
+        first, behind = bisect_left(names, _BRANCHES), bisect_left(names, _BEHIND_BRANCHES)
+        others = chain(islice(names, first), islice(names, behind, None))
+        values = (updates[name][:size] for name in others)
         while some := {*islice(values, _PEELED_AT_ONCE)}:
             for oid, final in peeler.many(map(b2a_hex, some)).items():
                 self._peeled[a2b_hex(oid)] = a2b_hex(final)
@@ -168,11 +176,11 @@ class BulkUpdate:
         return (name for name in self._names if name not in unchanged and name not in rejected)
 
     def _refs(self, names: Iterable[bytes], update_index: int) -> Iterator[RefRecord]:
-        updates, peeled, size = self._updates, self._peeled, self._size
+        updates, peeled, size, make = self._updates, self._peeled, self._size, make_record
         for name in names:
             value = updates[name][:size]
             final = None if not peeled or is_branch(name) else peeled.get(value)
-            yield RefRecord(name, update_index, value, final)
+            yield make(RefRecord, (name, update_index, value, final, None))
 
     def _logs(
         self,
@@ -203,4 +211,4 @@ class BulkUpdate:
 
 def is_branch(name: bytes) -> bool:
     """Tell whether a ref points to a commit, which cannot be peeled."""
-    return name.startswith(b"refs/heads/")
+    return name.startswith(_BRANCHES)

@@ -145,7 +145,7 @@ class PreparedUpdate:
         if len(updates) < _MANY or not isinstance(updates, RefUpdates):
             return None
         plain, shared = updates.plain(), self._store.shared
-        if plain is None or not all(map(self._is_shared, plain)):
+        if plain is None or not self._are_shared(plain):
             return None
         if self._store.is_linked and updates.signature and self._branch_of_head() in plain:
             return None  # its reflog and that of HEAD are in two stacks
@@ -158,10 +158,12 @@ class PreparedUpdate:
         part.bulk = bulk
         return bulk
 
-    def _is_shared(self, name: bytes) -> bool:
-        """Tell whether a ref is in the shared stack, by this name."""
-        return name.startswith(b"refs/") and not (
-            self._store.is_linked and name.startswith(PER_WORKTREE)
+    def _are_shared(self, names: Collection[bytes]) -> bool:
+        """Tell whether refs are in the shared stack, by these names."""
+        return (
+            min(names) >= b"refs/"
+            and max(names) < b"refs0"
+            and not (self._store.is_linked and any(name.startswith(PER_WORKTREE) for name in names))
         )
 
     def _apply_possible(self, updates: Collection[RefUpdate]) -> dict[bytes, ReftableError]:

@@ -73,17 +73,26 @@ class PlainUpdate:
     """
 
     @staticmethod
-    def pack(new: bytes, expects: bool, old: bytes | None) -> bytes:
+    def pack(new: bytes, old: bytes | None, hex_size: int) -> bytes | None:
         """Pack an update.
 
         Args:
-          new: hex object id
-          expects: whether ``old`` is checked
-          old: hex object id; None for "no such ref"
+          new: value to set
+          old: value that is expected; None to expect none, the zero id for "no such ref"
+          hex_size: digits of an object id
+        Returns: None if one of the values is no object id, or ``new`` is the zero id
         """
-        if expects:
-            return a2b_hex(new if old is None else new + old)
-        return a2b_hex(new) + b"\0"
+        digits = new if old is None else new + old
+        if (
+            len(new) != hex_size
+            or len(digits) != hex_size * (1 if old is None else 2)
+            or digits.translate(None, _HEX)
+            or not new.strip(b"0")
+        ):
+            return None
+        if old is None:
+            return a2b_hex(new) + b"\0"
+        return a2b_hex(digits if old.strip(b"0") else new)
 
     @staticmethod
     def expectation(packed: bytes, size: int) -> tuple[bool, bytes | None]:
@@ -110,40 +119,27 @@ class RefUpdates(Collection[RefUpdate]):
         self._updates: dict[_Key, bytes | RefUpdate] = {}
         self._others = 0  # how many of them are not plain
 
-    def add(
-        self,
-        name: bytes,
-        new: bytes | None,
-        expects: bool,
-        old: bytes | None,
-        follow: bool,
-        signature: Signature | None,
-        verify_only: bool = False,
-        old_is_resolved: bool = False,
-    ) -> bool:
-        """Add an update, of which :class:`RefUpdate` tells the fields.
+    def add_plain(self, name: bytes, packed: bytes) -> bool:
+        """Add a plain update; see :class:`PlainUpdate`.
 
         Returns: whether it is the first one of its ref
         """
-        is_plain = (
-            follow
-            and not verify_only
-            and not old_is_resolved
-            and signature is self.signature
-            and new is not None
-            and is_object_id(new, self._hex_size)
-            and (old is None or is_object_id(old, self._hex_size))
-        )
-        key: _Key = name if follow else (name, False)
+        updates = self._updates
+        if name in updates:
+            return False
+        updates[name] = packed
+        return True
+
+    def add(self, update: RefUpdate) -> bool:
+        """Add an update of any kind.
+
+        Returns: whether it is the first one of its ref
+        """
+        key: _Key = update.name if update.follow else (update.name, False)
         if key in self._updates:
             return False
-        if is_plain:
-            self._updates[key] = PlainUpdate.pack(new or b"", expects, old)
-        else:
-            self._updates[key] = RefUpdate(
-                name, new, expects, old, follow, signature, verify_only, old_is_resolved
-            )
-            self._others += 1
+        self._updates[key] = update
+        self._others += 1
         return True
 
     def plain(self) -> Mapping[bytes, bytes] | None:
@@ -152,10 +148,12 @@ class RefUpdates(Collection[RefUpdate]):
             return None
         return MappingProxyType(self._updates)  # type: ignore[arg-type]
 
-    def names(self) -> Iterator[bytes]:
+    def names(self) -> Collection[bytes]:
         """Give the names of all refs; one may come twice."""
-        for key in self._updates:
-            yield key if isinstance(key, bytes) else key[0]
+        plain = self.plain()
+        if plain is not None:
+            return plain.keys()
+        return [key if isinstance(key, bytes) else key[0] for key in self._updates]
 
     def discard(self, names: Collection[bytes]) -> None:
         """Forget the updates of some refs."""

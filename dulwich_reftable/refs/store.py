@@ -8,7 +8,7 @@ two functions of the repository: one peels objects, the other names the committe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from ..config.settings import Settings
 from ..engine.stack.snapshot import Snapshot
@@ -122,6 +122,17 @@ class RefStore:
         if place.owner is Owner.OTHER:
             return self._other(place.worktree), place.name
         return self.shared, place.name
+
+    def stacks_of(self, names: Collection[bytes]) -> set[Stack]:
+        """Give the stacks that refs are kept in.
+
+        Raises:
+          BadRefNameError: if a name is one of a worktree with an impossible id
+          StorageError: if there is no such worktree
+        """
+        if names and not self.is_linked and min(names) >= b"refs/" and max(names) < b"refs0":
+            return {self.shared}  # as most often
+        return {self.find(name)[0] for name in names}
 
     def _other(self, worktree: bytes) -> Stack:
         self._storages.require(worktree)

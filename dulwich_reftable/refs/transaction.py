@@ -27,7 +27,7 @@ from ..naming.names import check_name
 from ..naming.symrefs import symref_target, symref_to
 from .group import Request, commit_in_group
 from .prepared_update import PreparedUpdate, UnlockedStackError
-from .ref_updates import RefUpdates, is_object_id
+from .ref_updates import PlainUpdate, RefUpdate, RefUpdates, is_object_id
 from .signature import Signature
 from .store import RefStore
 
@@ -169,19 +169,21 @@ class Transaction:
         """
         self._require_open()
         check_name(name)
+        packed = None
         if new is not None:
-            check_value(new, self._hex_size)
+            if follow and not verify_only and signature is None:
+                packed = PlainUpdate.pack(new, old, self._hex_size)
+            if packed is None:
+                check_value(new, self._hex_size)
             check_size(self._store, name, new)
-        is_first = self._updates.add(
-            name,
-            new,
-            old is not None,
-            None if old is None or is_zero(old) else old,
-            follow,
-            signature or self._signature,
-            verify_only,
-            old_is_resolved,
-        )
+        if packed is not None:
+            is_first = self._updates.add_plain(name, packed)
+        else:
+            expects, expected = old is not None, None if old is None or is_zero(old) else old
+            who = signature or self._signature
+            is_first = self._updates.add(
+                RefUpdate(name, new, expects, expected, follow, who, verify_only, old_is_resolved)
+            )
         if not is_first:
             raise TransactionError(name, None, None, "updated more than once in a transaction")
 
@@ -230,7 +232,7 @@ class Transaction:
 
     def _stacks_to_lock(self) -> set[Stack]:
         """Give the stacks to lock, as far as they are known before symrefs are followed."""
-        return {self._store.find(name)[0] for name in self._updates.names()}
+        return self._store.stacks_of(self._updates.names())
 
     def _prepare_update(self, snapshots: Mapping[Stack, Snapshot]) -> PreparedUpdate:
         """Prepare the records to write to the locked stacks."""

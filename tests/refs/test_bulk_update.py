@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import dulwich_reftable as dr
 from dulwich_reftable.engine.errors import ReftableError
 from dulwich_reftable.refs import prepared_update
 from dulwich_reftable.refs.bulk_update import BulkUpdate
-from dulwich_reftable.refs.ref_updates import RefUpdate, RefUpdates
+from dulwich_reftable.refs.ref_updates import PlainUpdate, RefUpdate, RefUpdates
 from dulwich_reftable.refs.signature import Signature
 from dulwich_reftable.refs.transaction import Transaction
 
@@ -261,7 +260,13 @@ def every_update() -> Iterator[RefUpdate]:
 
 
 def add(kept: RefUpdates, update: RefUpdate) -> bool:
-    return kept.add(*(getattr(update, field.name) for field in fields(update)))
+    packed = None
+    is_plain = update.follow and not update.verify_only and not update.old_is_resolved
+    if is_plain and update.new is not None and update.signature is None:
+        expected = ZERO if update.old is None else update.old
+        old = expected if update.expects else None
+        packed = PlainUpdate.pack(update.new, old, 40)
+    return kept.add(update) if packed is None else kept.add_plain(update.name, packed)
 
 
 def test_updates_come_back_as_they_were() -> None:

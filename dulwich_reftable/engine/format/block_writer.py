@@ -95,6 +95,7 @@ class BlockWriter:
         restarts, add_part = self._restarts, self._parts.append
         limit = self._block_size - 2 - 3 * len(restarts)
         size, entries, last, shared = self._size, self.entries, self.last_key, self._prefix
+        other = 0  # what two keys shared before that, if not the same
         try:
             for encoded in records:
                 key, extra, value = encoded
@@ -102,19 +103,28 @@ class BlockWriter:
                     raise RecordError(f"key {key!r} does not sort behind {last!r}")
                 prefix = 0
                 if entries % interval:
-                    # Neighbours mostly share as much as the two records before them.
+                    # Neighbours mostly share as much as the two records before them; if these are
+                    # patch sets of one change, as much as those before the change.
                     prefix = shared
                     if (
                         key[:prefix] != last[:prefix]
                         or key[prefix : prefix + 1] == last[prefix : prefix + 1]
                     ):
-                        if len(key) > _SHORT:
-                            prefix = shared_prefix(last, key)
-                        else:
-                            prefix = 0
+                        if key[0] != last[0]:
+                            prefix = 0  # the next ones share what those before did
+                        elif len(key) <= _SHORT:
+                            prefix = 1
                             while key[prefix : prefix + 1] == last[prefix : prefix + 1]:
                                 prefix += 1
-                        shared = prefix
+                            shared = prefix
+                        else:
+                            prefix = other
+                            if (
+                                key[:prefix] != last[:prefix]
+                                or key[prefix : prefix + 1] == last[prefix : prefix + 1]
+                            ):
+                                prefix = shared_prefix(last, key)
+                            other, shared = shared, prefix
                 head = (len(key) - prefix) << 3 | extra
                 if prefix < 0x80 and head < 0x80:
                     record = ONE_BYTE[prefix] + ONE_BYTE[head] + key[prefix:] + value

@@ -166,7 +166,7 @@ class RefSection(Section):
         for group, decoded in self._by_blocks(names):
             if decoded is not None:
                 known = dict(zip(decoded[0], decoded[1], strict=True))
-                found.update((name, known[name]) for name in group if name in known)
+                found.update({name: known[name] for name in group if name in known})
             else:
                 for name in group:
                     record = self.lookup_ref(name)
