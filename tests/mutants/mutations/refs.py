@@ -103,9 +103,9 @@ MUTATIONS = (
     ),
     Mutation(
         "zero-id-is-a-value",
-        "refs/transaction.py",
-        "            None if old is None or is_zero(old) else old,\n",
-        "            old,\n",
+        "refs/ref_updates.py",
+        'a2b_hex(digits if old.strip(b"0") else new)',
+        "a2b_hex(digits)",
         "a ref cannot be created on the condition that there is none",
         ("refs/test_contract.py", "refs/test_transaction.py"),
     ),
