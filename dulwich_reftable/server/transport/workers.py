@@ -10,6 +10,7 @@ the supervisor, whatever ends it, by a pipe that only the supervisor could write
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import select
@@ -305,6 +306,10 @@ class Supervisor:
         """Serve, and end the process."""
         status = 1
         try:
+            if hasattr(gc, "freeze"):  # PyPy moves objects anyway
+                # A collection writes to each object that it looks at, and so copies the page, which
+                # is shared with the supervisor. None of the objects that are here goes any more.
+                gc.freeze()
             os.close(self._alive_end)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
