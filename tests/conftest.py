@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.collecting import TestModule
 from support.filesystems import KINDS, playing
 from support.git import hermetic_environment
 from support.pool import ObjectPool, fill_pool
@@ -58,6 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in ("fork", "mkfifo"):
             if hasattr(os, name):
                 delattr(os, name)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> TestModule:
+    return TestModule.from_parent(parent, path=module_path)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

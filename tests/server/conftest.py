@@ -8,13 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.git import Git
 
-from dulwich_reftable.server import Server
+if TYPE_CHECKING:
+    from dulwich_reftable.server import Server
 
-from .serving import Start, running
+    from .serving import Start
 
 
 @pytest.fixture(params=["tcp-reftable", "http-reftable", "tcp-files"])
@@ -100,6 +102,8 @@ def origin(
 @pytest.fixture
 def server(root: Path, kind: str) -> Iterator[Server]:
     """Serve the folder."""
+    from .serving import running  # not above: an old dulwich cannot import it
+
     with running(root, kind) as server:
         yield server
 
