@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from support.git import Git
+from support.git_remotes import serving
 
 from ..program import Program, job
 
@@ -28,8 +29,8 @@ requires-python = ">=3.10"
 package-mode = false
 
 [tool.poetry.dependencies]
-demo = {{ git = "{url}", {which} }}
 """
+_DEPENDENCY = 'demo = {{ git = "{url}", {which} }}\n'
 
 
 class Poetry(Program):
@@ -108,10 +109,24 @@ class Poetry(Program):
         url = self.repository().path.as_uri()
         commit = self.sample.commits["second"][:10]
         for which in ('branch = "stable/1.0"', 'tag = "1.0.0"', f'rev = "{commit}"'):
-            project = self.root / f"project-{len(locks)}"
-            project.mkdir()
-            (project / "pyproject.toml").write_text(_PROJECT.format(url=url, which=which))
-            self.run("poetry", "lock", "--no-interaction", cwd=project)
-            lines = self.neutral((project / "poetry.lock").read_text()).splitlines()
-            locks.append([line for line in lines if "content-hash" not in line])  # it has the path
+            dependency = _DEPENDENCY.format(url=url, which=which)
+            locks.append(self.locked(f"project-{len(locks)}", "lock", dependency=dependency))
         return locks
+
+    @job("poetry add from git http-backend, by branch and tag")
+    def add(self) -> object:
+        locks: list[list[str]] = []
+        with serving(self.repository(), "http") as url:
+            for which in ("stable/1.0", "1.0.0"):
+                command = "add", "--lock", f"git+{url}#{which}"
+                locks.append(self.locked(f"adding-{len(locks)}", *command))
+        return json.loads(json.dumps(locks).replace(url, "URL"))
+
+    def locked(self, name: str, *command: str, dependency: str = "") -> list[str]:
+        """Have a command make the lock file of a new project; returns its lines."""
+        project = self.root / name
+        project.mkdir()
+        (project / "pyproject.toml").write_text(_PROJECT + dependency)
+        self.run("poetry", *command, "--no-interaction", cwd=project)
+        lines = self.neutral((project / "poetry.lock").read_text()).splitlines()
+        return [line for line in lines if "content-hash" not in line]  # it has the path
