@@ -13,6 +13,7 @@ from benchmarks.datasets import objects_of, ref_names
 from benchmarks.repositories import Repositories
 from benchmarks.scale import FULL, scaled
 from support.git import Git, requires_git
+from support.versions import needs_server
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,6 +66,7 @@ def test_some_cases(tmp_path: Path) -> None:
     assert not list((tmp_path / "work").glob("work-*"))
 
 
+@needs_server
 def test_refs_in_a_bucket(capsys: pytest.CaptureFixture[str]) -> None:
     bucket = pytest.importorskip("benchmarks.bucket", reason="obstore is not installed")
     bucket.run(300, seconds=0.1, updates=500)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.git import Git, requires_git
+from support.versions import needs_server
 
 import dulwich_reftable as dr
 
@@ -93,6 +94,7 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_git: bo
     assert "problems found: 0" in printed
 
 
+@needs_server
 def test_two_servers_on_a_bucket(tmp_path: Path) -> None:
     pytest.importorskip("obstore", reason="obstore is not installed")
     printed = run(str(ROOT / "examples" / "bucket_server.py"), cwd=tmp_path)

@@ -179,6 +179,8 @@ def _parsed(repo: AnyRepo, name: bytes) -> bytes | None:
         return ObjectID(parse_object(cast(Repo, repo), name).id)
     except (KeyError, ValueError, AmbiguousShortId, NotImplementedError):
         return None
+    except AssertionError:  # in old versions, from the object store: this is no id
+        return None
 
 
 def printable(data: bytes | str) -> str:

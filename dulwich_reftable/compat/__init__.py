@@ -26,6 +26,7 @@ from .requirement import (
     version_text,
 )
 from .shapes import (
+    THIS_REPOSITORY,
     Conditions,
     add_setting,
     approximate_time,
@@ -46,6 +47,7 @@ __all__ = [
     "PARTS_SINCE",
     "REPO",
     "SERVER",
+    "THIS_REPOSITORY",
     "Conditions",
     "Place",
     "Requirement",

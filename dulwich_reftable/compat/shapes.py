@@ -18,6 +18,7 @@ from dulwich.reflog import Entry, read_reflog
 from .requirement import UnsupportedDulwichError, is_older, version_text
 
 __all__ = [
+    "THIS_REPOSITORY",
     "add_setting",
     "approximate_time",
     "condition_matchers",
@@ -156,6 +157,9 @@ def _open_as_bare(kind: Any, controldir: str, **replaced: Any) -> Any:
 def _open_control_dir(kind: Any, controldir: str, **replaced: Any) -> Any:
     return kind(controldir=controldir, **replaced)
 
+
+THIS_REPOSITORY: str | None = "." if is_older((1, 2, 13)) else None
+"""What the functions of ``dulwich.porcelain`` take by default, for their argument ``repo``."""
 
 open_control_dir = _open_as_bare if is_older((1, 2, 13)) else _open_control_dir
 """Open a repository by its control directory.

@@ -13,6 +13,7 @@ from typing import Any
 from dulwich.bisect import BisectState
 from dulwich.objects import ObjectID
 
+from ..compat import THIS_REPOSITORY
 from .files import refs_as_files
 from .subclassing import is_reftable, reclassing_constructor
 
@@ -71,7 +72,7 @@ def command_run(original: Callable[..., int]) -> Callable[..., int]:
 
         if list(args[:1]) != ["bad"]:
             return original(self, args)
-        with porcelain.open_repo_closing(None) as repo:
+        with porcelain.open_repo_closing(THIS_REPOSITORY) as repo:
             if not is_reftable(repo):
                 return original(self, args)
             with refs_as_files(repo, *_REFS):

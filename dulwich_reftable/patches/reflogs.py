@@ -12,7 +12,7 @@ from typing import Any
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from ..compat import open_control_dir
+from ..compat import THIS_REPOSITORY, open_control_dir
 from ..expiry.expirer import ReflogExpirer
 from ..expiry.times import expiry_time
 from ..refs.container import ReftableRefsContainer
@@ -28,7 +28,7 @@ def show(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]
 
     @wraps(original)
     def reflog(
-        repo: RepoPath = None, ref: str | bytes = b"HEAD", all: bool = False
+        repo: RepoPath = THIS_REPOSITORY, ref: str | bytes = b"HEAD", all: bool = False
     ) -> Iterator[Any]:
         from dulwich.porcelain import open_repo_closing
 
@@ -70,7 +70,7 @@ def expire(original: Callable[..., dict[bytes, int]]) -> Callable[..., dict[byte
 
     @wraps(original)
     def reflog_expire(
-        repo: RepoPath = None,
+        repo: RepoPath = THIS_REPOSITORY,
         ref: str | bytes | None = None,
         all: bool = False,
         expire_time: int | None = None,
@@ -100,7 +100,7 @@ def command_expire(original: Callable[..., None]) -> Callable[..., None]:
     def run_expire(self: object, parsed_args: argparse.Namespace) -> None:
         from dulwich.porcelain import open_repo_closing
 
-        with open_repo_closing(None) as repo:
+        with open_repo_closing(THIS_REPOSITORY) as repo:
             if isinstance(repo.refs, ReftableRefsContainer):
                 for option in ("expire", "expire_unreachable"):
                     text = getattr(parsed_args, option)
@@ -116,7 +116,7 @@ def delete(original: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(original)
     def reflog_delete(
-        repo: RepoPath = None,
+        repo: RepoPath = THIS_REPOSITORY,
         ref: str | bytes = b"HEAD",
         index: int = 0,
         rewrite: bool = False,

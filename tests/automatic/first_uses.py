@@ -175,6 +175,7 @@ def list_worktrees() -> None:
 
 @use
 def atomic_push() -> None:
+    import dulwich
     from dulwich.client import LocalGitClient
     from dulwich.repo import Repo
 
@@ -188,7 +189,8 @@ def atomic_push() -> None:
     def pack(*args: Any, **kwargs: Any) -> Any:
         return Repo(FILES).generate_pack_data(*args, **kwargs)
 
-    result = LocalGitClient().send_pack(path, update, pack, atomic=True)
+    options: dict[str, Any] = {"atomic": True} if dulwich.__version__ >= (1, 2) else {}
+    result = LocalGitClient().send_pack(path, update, pack, **options)
     assert not any((result.ref_status or {}).values()), result.ref_status
     assert Repo(path).refs[b"refs/heads/new"] == tip
 

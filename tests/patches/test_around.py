@@ -19,6 +19,7 @@ from dulwich.repo import Repo
 from dulwich.stash import Stash
 from support.compare import assert_same_reflogs
 from support.git import Git, GitError, requires_git
+from support.versions import keeps_heads, needs_dulwich
 
 import dulwich_reftable as dr
 
@@ -179,7 +180,7 @@ def test_cherry_pick_with_a_conflict_is_seen_by_git(side: Side) -> None:
     assert (side.path / "a").read_text() == "solved"
 
 
-@pytest.mark.parametrize("way", ["abort", "reset", "git"])
+@pytest.mark.parametrize("way", ["abort", pytest.param("reset", marks=keeps_heads), "git"])
 def test_cherry_pick_given_up(side: Side, way: str) -> None:
     conflict(side)
     if way == "abort":
@@ -233,6 +234,7 @@ def test_reflogs_by_their_directory(side: Side) -> None:
         assert sorted(names) == [b"HEAD", b"refs/heads/main"]
 
 
+@needs_dulwich("1.1", "there was no porcelain.rev_parse")
 def test_entries_by_number_and_time(side: Side) -> None:
     side.commit("a", "three")
     side.git.run("checkout", "-q", "HEAD~1")
@@ -481,6 +483,7 @@ def test_a_submodule(side: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert_no_strays(sub.git_dir)
 
 
+@needs_dulwich("1.2", "a push to a path could not be atomic")
 def test_an_atomic_push_is_all_or_nothing(side: Side, tmp_path: Path) -> None:
     target = Git.init(tmp_path / "target", bare=True)
     side.git.run("push", "-q", str(target.path), "main")
@@ -553,6 +556,7 @@ def test_conditional_includes_see_the_branch(side: Side, tmp_path: Path) -> None
 # Merges: MERGE_HEAD is a file in git, too
 
 
+@keeps_heads
 def test_a_merge_with_a_conflict_goes_on_with_git(side: Side) -> None:
     theirs = diverge(side)
     _, conflicts = porcelain.merge(side.repo, "side", author=WHO, committer=WHO)

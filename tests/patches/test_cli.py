@@ -67,7 +67,7 @@ def run(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
 def test_as_a_module(git: Git) -> None:
     """The command, run in a process of its own."""
     command = [sys.executable, "-m", "dulwich_reftable", "dulwich"]
-    root = str(Path(cli.__file__).parents[1])
+    root = str(Path(cli.__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": root}
     done = subprocess.run([*command, "branch"], env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

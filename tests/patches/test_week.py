@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 from dulwich import porcelain
 from support.git import requires_git
+from support.versions import needs_dulwich
 
 import dulwich_reftable as dr
 
 from .sides import START, WHO, Clock, Side, Views, assert_no_strays, fix_identity, make_side, tell
 
 pytestmark = requires_git
+
+needs_rev_parse = needs_dulwich("1.1", "there was no porcelain.rev_parse")
 
 Step = Callable[[Side], Any]
 
@@ -188,6 +191,7 @@ class Week:
         return answer
 
 
+@needs_rev_parse
 def test_week(sides: list[Side], monkeypatch: pytest.MonkeyPatch) -> None:
     week = Week(sides, Clock(monkeypatch))
     for day in (monday, tuesday, wednesday, thursday, friday):
@@ -197,6 +201,7 @@ def test_week(sides: list[Side], monkeypatch: pytest.MonkeyPatch) -> None:
             assert side.git.complaints() == b""
 
 
+@needs_rev_parse
 def test_a_week_on_files_with_and_without_us(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

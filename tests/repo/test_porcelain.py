@@ -9,7 +9,7 @@ import pytest
 from dulwich import porcelain
 from support.compare import assert_same_reflogs, assert_same_refs
 from support.git import Git, requires_git
-from support.versions import needs_dulwich
+from support.versions import writes_sha256
 
 import dulwich_reftable as dr
 
@@ -20,9 +20,7 @@ MAIN, TOPIC = b"refs/heads/main", b"refs/heads/topic"
 @pytest.fixture(
     params=[
         "sha1",
-        pytest.param(
-            "sha256", marks=needs_dulwich("1.2.18", "commits had SHA-1 ids in all repositories")
-        ),
+        pytest.param("sha256", marks=writes_sha256),
     ]
 )
 def repo(

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from dulwich.objects import Blob, Commit, Tag
 from support.git import Git, requires_git
+from support.versions import needs_server
 
 import dulwich_reftable as dr
 from dulwich_reftable.engine.format.records import RefRecord
 from dulwich_reftable.objects.reader import ObjectReader
 
-pytestmark = requires_git
+pytestmark = [requires_git, needs_server]
 
 ABSENT = b"1" * 40
 

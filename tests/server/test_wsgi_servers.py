@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from support.git import Git, requires_git
+from support.versions import needs_server
 
 from .pushing import push, refs_of
 
-pytestmark = requires_git
+pytestmark = [requires_git, needs_server]
 
 PROJECT = Path(__file__).resolve().parents[2]
 

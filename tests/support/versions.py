@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-__all__ = ["SHA256", "needs_dulwich"]
+__all__ = ["SHA256", "keeps_heads", "needs_dulwich", "needs_server", "writes_sha256"]
 
 
 def _installed() -> tuple[int, ...]:
@@ -32,3 +32,12 @@ def needs_dulwich(version: str, reason: str) -> pytest.MarkDecorator:
 
 SHA256 = pytest.param("sha256", marks=needs_dulwich("0.25", "it knew no hash but SHA-1"))
 """The hash, for tests that let dulwich open a repository of it."""
+
+needs_server = needs_dulwich("1.2.13", "so does what is tested")
+"""Skip a test of the server, or of repositories in an object store."""
+
+keeps_heads = needs_dulwich("1.2.18", "MERGE_HEAD was not written, CHERRY_PICK_HEAD not removed")
+"""Skip a test of a merge or a cherry-pick that stops."""
+
+writes_sha256 = needs_dulwich("1.2.18", "commits and indexes had SHA-1 ids in all repositories")
+"""Skip a test that has dulwich commit, or check out, in a SHA-256 repository."""
