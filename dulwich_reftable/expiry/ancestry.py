@@ -11,11 +11,12 @@ import stat
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 from dulwich.errors import ChecksumMismatch, FileFormatException
 from dulwich.objects import S_ISGITLINK, Commit, ObjectID, Tag, Tree
-from dulwich.repo import BaseRepo
+from dulwich.repo import BaseRepo, ParentsProvider
 
 __all__ = ["Ancestors", "Commits"]
 
@@ -32,11 +33,16 @@ class Commits:
 
     def __init__(self, repo: BaseRepo) -> None:
         self._store = repo.object_store
-        self._provider = repo.parents_provider()
+        self._repo = repo
         self._known: dict[bytes, bytes | None] = {}
         self._parents: dict[bytes, tuple[bytes, ...]] = {}
         self._complete: set[bytes] = set()
         self._incomplete: set[bytes] = set()
+
+    @cached_property
+    def _provider(self) -> ParentsProvider:
+        """What knows parents; dulwich reads the commit graph for it, which takes time."""
+        return self._repo.parents_provider()
 
     def find(self, oid: bytes) -> bytes | None:
         """Find the commit that an object is, or that a tag finally points to.

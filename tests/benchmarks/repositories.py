@@ -311,7 +311,6 @@ def _write_stack(
             writer = TableWriter(file.write, first, last, WriteOptions())
             for ref in refs:
                 writer.add_refs([ref])
-            for log in logs:
-                writer.add_log(log)
+            writer.add_logs(logs)
             writer.finish()
     (directory / "tables.list").write_text("".join(name + "\n" for name in names))

@@ -78,8 +78,7 @@ def write(
     writer = TableWriter(parts.append, *bounds, options or WriteOptions())
     for ref_record in refs:
         writer.add_refs([ref_record])
-    for log_record in logs:
-        writer.add_log(log_record)
+    writer.add_logs(logs)
     writer.finish()
     return b"".join(parts)
 

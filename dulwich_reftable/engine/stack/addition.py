@@ -165,8 +165,7 @@ class Addition:
         draft = Draft(lambda: self._begin(first, last), self._most_merged)
         writer = TableWriter(draft.write, first, last, self._options)
         writer.add_refs(refs)
-        for log in logs:
-            writer.add_log(log)
+        writer.add_logs(logs)
         writer.finish()
         if writer.is_empty:
             if self._table is not None:

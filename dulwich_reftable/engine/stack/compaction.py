@@ -305,9 +305,8 @@ def merge(
     for _, refs in merge_chunks([table.ref_records() for table in tables]):
         writer.add_refs([ref for ref in refs if not ref.is_deletion] if with_oldest else refs)
     for _, logs in merge_chunks([table.log_records() for table in tables]):
-        for log in logs:
-            if not (with_oldest and log.update is None):
-                writer.add_log(_with_newline(log))
+        kept = (log for log in logs if log.update is not None) if with_oldest else logs
+        writer.add_logs(map(_with_newline, kept))
     writer.finish()
     return not writer.is_empty
 

@@ -68,8 +68,7 @@ class Overlay(Merged):
             last = max(first, self._max_update_index)
             writer = TableWriter(parts.append, first, last, self._options)
             writer.add_refs(self.updated_refs())
-            for log in self.updated_logs():
-                writer.add_log(log)
+            writer.add_logs(self.updated_logs())
             writer.finish()
             self._all = (*self._base.tables, Table("updates in memory", b"".join(parts)))
         return self._all

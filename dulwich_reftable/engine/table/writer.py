@@ -22,6 +22,7 @@ from ..format.block_writer import BlockWriter, Encoded
 from ..format.coding import MAX_UINT64, encode_varint
 from ..format.layout import HASH_SIZES, INDEX, LOG, OBJ, REF, encode_footer, encode_header
 from ..format.records import (
+    LOG_UPDATE,
     REF_VAL1,
     LogRecord,
     RefRecord,
@@ -172,36 +173,50 @@ class TableWriter:
                 self._mentioned += (value, peeled)
             # The consumer has added this record to the open block before it asks for the next.
 
-    def add_log(self, record: LogRecord) -> None:
-        """Add a log record; no ref can be added after it.
+    def add_logs(self, records: Iterable[LogRecord]) -> None:
+        """Add log records; no ref can be added after them.
 
+        Args:
+          records: in the order of their keys
         Raises:
-          RecordError: if its key does not sort behind the one before, its update index is beyond
-            the table's, its ids are of the wrong length, a number does not fit, or it is too
-            large for a block
+          RecordError: if a key does not sort behind the one before, an update index is beyond the
+            table's, an id is of the wrong length, a number does not fit, or a record is too large
+            for a block
         """
-        if not 0 <= record.update_index <= self._max:
-            raise RecordError(
-                f"update index {record.update_index} of {record.name!r}'s log is out of bounds"
-            )
-        if not record.name or b"\0" in record.name:
-            raise RecordError(f"{record.name!r} cannot have a log")
-        update = record.update
-        size = self._options.hash_size
-        if update and not len(update.old_id) == len(update.new_id) == size:
-            raise RecordError(f"object id in {record.name!r}'s log is not {size} bytes long")
-        try:
-            log_type, value = encode_log(record)
-        except (struct.error, ValueError) as error:
-            raise RecordError(
-                f"log record of {record.name!r} cannot be written: {error}"
-            ) from error
+        encoded = self._encoded_logs(records)
+        first = next(encoded, None)
+        if first is None:
+            return
         if self._block is None or self._block.kind != LOG:
             self._finish_refs()
             self._next -= self._padding  # log blocks are not aligned
             self._padding = 0
             self._start_block(LOG)
-        self._add(LOG, ((log_key(record.name, record.update_index), log_type, value),))
+        self._add(LOG, chain((first,), encoded))
+
+    def _encoded_logs(self, records: Iterable[LogRecord]) -> Iterator[Encoded]:
+        largest, size = self._max, self._options.hash_size
+        signed: tuple[object, ...] = ()  # who, when and why: mostly the same for a transaction
+        signature = b""
+        for record in records:
+            name, index, update = record
+            if not 0 <= index <= largest:
+                raise RecordError(f"update index {index} of {name!r}'s log is out of bounds")
+            if not name or b"\0" in name:
+                raise RecordError(f"{name!r} cannot have a log")
+            if update and not len(update.old_id) == len(update.new_id) == size:
+                raise RecordError(f"object id in {name!r}'s log is not {size} bytes long")
+            if update and update[2:] == signed:
+                value = update.old_id + update.new_id + signature
+                yield log_key(name, index), LOG_UPDATE, value
+                continue
+            try:
+                log_type, value = encode_log(record)
+            except (struct.error, ValueError) as error:
+                raise RecordError(f"log record of {name!r} cannot be written: {error}") from error
+            if update:
+                signed, signature = update[2:], value[2 * size :]
+            yield log_key(name, index), log_type, value
 
     def finish(self) -> int:
         """Write what is left and the footer.

@@ -62,8 +62,7 @@ def test_weight_is_within_bounds(options: WriteOptions) -> None:
         chunks: list[bytes] = []
         writer = TableWriter(chunks.append, index, index, options)
         writer.add_refs(refs)
-        for log in logs:
-            writer.add_log(log)
+        writer.add_logs(logs)
         writer.finish()
         table = Table("new", b"".join(chunks))
         least, most = NewRecords(refs, logs, index, index).weights(options)

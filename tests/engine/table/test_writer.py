@@ -164,13 +164,13 @@ class TestSize:
     def test_of_a_table_with_logs(self) -> None:
         writer, parts = writer_of()
         writer.add_refs([ref(b"a", 1, 5)])
-        writer.add_log(log(b"a", 5, 1))
+        writer.add_logs([log(b"a", 5, 1)])
         assert writer.finish() == sum(map(len, parts))
 
     def test_is_empty(self) -> None:
         for add in (
             lambda writer: writer.add_refs([ref(b"a", None, 5)]),
-            lambda writer: writer.add_log(log(b"a", 5)),
+            lambda writer: writer.add_logs([log(b"a", 5)]),
         ):
             writer, _ = writer_of()
             assert writer.is_empty
@@ -191,7 +191,7 @@ IDS = LogUpdate(oid(1), oid(2), b"n", b"e", 1, 0, b"")
 
 
 def too_late(writer: TableWriter) -> None:
-    writer.add_log(log(b"a", 5, 1))
+    writer.add_logs([log(b"a", 5, 1)])
     writer.add_refs([ref(b"z", 1, 5)])
 
 
@@ -242,9 +242,9 @@ class TestRefused:
     )
     def test_logs(self, record: LogRecord, reason: str) -> None:
         writer, parts = writer_of(WriteOptions(block_size=512))
-        writer.add_log(log(b"m", 5, 1))
+        writer.add_logs([log(b"m", 5, 1)])
         with pytest.raises(RecordError, match=reason):
-            writer.add_log(record)
+            writer.add_logs([record])
         writer.finish()
         assert flat(Table("t.ref", b"".join(parts)).log_records()) == [log(b"m", 5, 1)]
 
@@ -255,7 +255,7 @@ class TestRefused:
         writer, parts = writer_of()
         writer.add_refs([ref(b"m", 1, 5)])
         with pytest.raises(RecordError):
-            writer.add_log(LogRecord(b"z", 5, IDS._replace(**update)))
+            writer.add_logs([LogRecord(b"z", 5, IDS._replace(**update))])
         writer.finish()
         assert flat(Table("t.ref", b"".join(parts)).ref_records()) == [ref(b"m", 1, 5)]
 
@@ -267,8 +267,7 @@ class TestRefused:
         """An entry can be replaced or tombstoned by a newer table, under the index that it has."""
         writer, parts = writer_of()
         logs = [log(b"a", 9, 1), log(b"a", 4, 1), log(b"a", 0)]
-        for record in logs:
-            writer.add_log(record)
+        writer.add_logs(logs)
         writer.finish()
         assert flat(Table("t.ref", b"".join(parts)).log_records()) == logs
 
