@@ -249,6 +249,9 @@ class _Change:
         except OSError as error:
             doing = "sync what was written, which may not survive a power cut"
             raise StorageError.of(error, doing, self._storage.location) from error
+        finally:
+            if directory is not None:
+                directory.close()
 
     def release(self) -> None:
         self._lock.release()

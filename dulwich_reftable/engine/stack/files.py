@@ -10,18 +10,22 @@ import errno
 import gc
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
 from ..errors import CorruptTableError
 
 __all__ = [
+    "COUNTS_REFERENCES",
     "IS_WINDOWS",
     "Descriptor",
     "WriteRules",
     "create",
     "is_taken",
+    "keep_open",
     "open_directory",
     "open_plain",
     "read_all",
@@ -35,6 +39,9 @@ IS_WINDOWS = os.name == "nt"
 
 Look at it when it matters, as ``files.IS_WINDOWS``: tests set it."""
 
+COUNTS_REFERENCES = sys.implementation.name == "cpython"
+"""Whether what nobody refers to any more goes at once, rather than when garbage is collected."""
+
 _BINARY = getattr(os, "O_BINARY", 0)
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY
 _CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY
@@ -42,6 +49,9 @@ _READ_AT_ONCE = 1 << 16
 
 _PAUSES_WHILE_USED = (0.0, 0.001, 0.01, 0.02, 0.04)
 """Seconds."""
+
+_KEPT_OPEN = 500
+"""Half of what many systems allow a process."""
 
 _CANNOT_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
 """Errors of a file system whose directories cannot be synced, or not by this user."""
@@ -115,6 +125,20 @@ def _collects_descriptors(error: OSError) -> bool:
         return False
     gc.collect()
     return True
+
+
+_kept_open = count(1)
+
+
+def keep_open() -> None:
+    """Count a file that stays open for as long as somebody refers to it.
+
+    Without reference counts, each write would leave one open until garbage is collected for want of
+    memory; what else the process opens, such as sockets, would find no descriptor. So it is
+    collected after every 500th.
+    """
+    if next(_kept_open) % _KEPT_OPEN == 0 and not COUNTS_REFERENCES:
+        gc.collect()
 
 
 def open_plain(path: str) -> tuple[Descriptor, int]:

@@ -22,7 +22,6 @@ import gc
 import logging
 import os
 import random
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -39,8 +38,7 @@ _log = logging.getLogger(__name__)
 
 _SUFFIX = ".lock"
 
-_COUNTS_REFERENCES = sys.implementation.name == "cpython"
-if not _COUNTS_REFERENCES:
+if not files.COUNTS_REFERENCES:
     atexit.register(gc.collect)  # a lock that was dropped would stay behind
 
 _MOST_DENIALS = 35
@@ -78,7 +76,7 @@ def _queue_up(waiter: Waiter, timeout: float | None) -> bool:
     """Wait to be the first of the process's threads; tell whether this thread is."""
     if waiter.wait(timeout):
         return True
-    if _COUNTS_REFERENCES:
+    if files.COUNTS_REFERENCES:
         return False
     gc.collect()
     return waiter.wait(0)

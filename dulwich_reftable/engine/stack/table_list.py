@@ -57,6 +57,8 @@ class ListToken:
         # the list from being replaced.
         if files.IS_WINDOWS:
             self._file.close()
+        else:
+            files.keep_open()
 
 
 class TableList:

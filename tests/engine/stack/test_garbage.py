@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from dulwich_reftable.engine.errors import LockError
-from dulwich_reftable.engine.stack import locks
+from dulwich_reftable.engine.stack import files
 from dulwich_reftable.engine.stack.files import Descriptor, open_plain
 from dulwich_reftable.engine.stack.locks import LockFile
 
-from .scenes import MAIN, refs_at
+from .scenes import MAIN, refs_at, set_config
 
 
 def drop(*things: object) -> None:
@@ -41,7 +41,7 @@ def uncollected() -> Iterator[None]:
 
 
 def test_dropped_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_COUNTS_REFERENCES", False)
+    monkeypatch.setattr(files, "COUNTS_REFERENCES", False)
     with uncollected():
         drop(LockFile(str(tmp_path / "x"), 0.1))
         assert (tmp_path / "x.lock").exists()
@@ -53,7 +53,7 @@ def test_dropped_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_dropped_transaction(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_COUNTS_REFERENCES", False)
+    monkeypatch.setattr(files, "COUNTS_REFERENCES", False)
     refs = refs_at(path)
     with uncollected():
         for number in range(2):
@@ -103,3 +103,39 @@ def test_too_many_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, er
             open_plain(str(tmp_path / "file"))
     for file in held:
         file.close()
+
+
+def test_files_that_stay_open_are_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write keeps its list open, until somebody collects the one before."""
+    collections: list[None] = []
+    monkeypatch.setattr(files, "_KEPT_OPEN", 3)
+    refs = refs_at(path)
+    with uncollected():
+        monkeypatch.setattr(gc, "collect", lambda: collections.append(None))
+        for number in range(9):
+            refs[b"refs/heads/n%d" % number] = b"2" * 40
+        assert not collections
+        monkeypatch.setattr(files, "COUNTS_REFERENCES", False)
+        for number in range(9):
+            refs[b"refs/heads/n%d" % number] = b"3" * 40
+    assert len(collections) >= 3
+
+
+def test_a_synced_directory_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write does not leave it to the garbage collection."""
+    opened: list[Descriptor] = []
+    open_to_sync = files.WriteRules.open_to_sync
+
+    def keep(rules: files.WriteRules, path: str) -> Descriptor | None:
+        directory = open_to_sync(rules, path)
+        if directory is not None:
+            opened.append(directory)
+        return directory
+
+    monkeypatch.setattr(files.WriteRules, "open_to_sync", keep)
+    set_config(path, fsync="all")
+    refs = refs_at(path)
+    refs[MAIN] = b"1" * 40
+    refs.compact()
+    assert opened
+    assert [directory.fd for directory in opened] == [-1] * len(opened)
