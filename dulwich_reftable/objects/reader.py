@@ -158,10 +158,14 @@ class ObjectReader:
                 left = [oid for oid in left if oid not in found]
         return packs, left
 
-    def bitmap(self) -> tuple[PackFile, PackBitmap] | None:
-        """Give a pack that has bitmaps, and these; None if there is none."""
+    def bitmap(self, most: int | None = None) -> tuple[PackFile, PackBitmap] | None:
+        """Give a pack that has bitmaps, and these; None if there is none.
+
+        Args:
+          most: how many objects the pack may have; None for any number
+        """
         for pack in self._packs:
-            if pack.bitmap is not None:
+            if (most is None or len(pack) <= most) and pack.bitmap is not None:
                 return pack, pack.bitmap
         return None
 

@@ -17,12 +17,16 @@ from ..objects.commits import CommitHeader, parse_commit
 from ..objects.reader import RawObjects
 from ..repo.tags import TAG_HEADER
 
-__all__ = ["CommitQueue", "History", "is_ancestor", "is_reachable"]
+__all__ = ["CommitQueue", "FarWalkError", "History", "is_ancestor", "is_reachable"]
 
 _BUDGET = 200_000
 """How many commits a walk visits to reach an object that no ref points to."""
 _SLACK = 5
 """How many commits are visited beyond the apparent end, because times may be wrong."""
+
+
+class FarWalkError(Exception):
+    """A walk would have to visit more commits than it may."""
 
 
 class CommitQueue:
@@ -165,7 +169,11 @@ class History:
         return oid
 
     def newer(
-        self, wants: Iterable[bytes], haves: Iterable[bytes], since: int | None = None
+        self,
+        wants: Iterable[bytes],
+        haves: Iterable[bytes],
+        since: int | None = None,
+        most: int | None = None,
     ) -> tuple[list[bytes], set[bytes]]:
         """List the ancestors of some commits, without those of some others.
 
@@ -176,8 +184,10 @@ class History:
           wants: hex ids of commits to list, with their ancestors
           haves: hex ids of commits to leave out, with their ancestors
           since: seconds since the epoch; older commits are left out, with their ancestors
+          most: how many commits may be visited; None for any number
         Returns: the listed commits; those of their parents that are not listed
         Raises:
+          FarWalkError: if more commits would have to be visited
           KeyError: if a commit is missing
         """
         left_out: set[bytes] = set()
@@ -202,6 +212,10 @@ class History:
         latest: float = float("inf")
         slack = _SLACK
         while queue:
+            if most is not None:
+                if not most:
+                    raise FarWalkError
+                most -= 1
             time, oid = queue.pop()
             if since is not None and time < since:
                 leave_out(oid)

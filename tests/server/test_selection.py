@@ -97,6 +97,38 @@ def test_bitmaps_tell_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             assert parent not in ids(selection)
 
 
+def test_old_wants_that_the_client_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With bitmaps, fetches of old commits send the same or less, and nothing is missing."""
+    git, draw = Git.init(tmp_path / "git", bare=True), random.Random(5)
+    world = World(git, draw)
+    world.grow(150, 5)
+    git.run("repack", "-Adbq")
+    world.grow(20, 3)
+    commits = git.run("rev-list", "--all").split()
+    tip, *_, root = git.run("rev-list", "--first-parent", "main").split()
+    cases = [(draw.sample(commits, 3), draw.sample(commits, 3)) for _ in range(12)]
+    cases += [([tip], [root]), ([root], [tip]), ([root, *draw.sample(commits, 9)], [tip])]
+    with dr.Repo(str(git.path)) as repo:
+        store = ObjectReader(repo.object_store)
+        assert store.bitmap() is not None
+        reads: list[bytes] = []
+        read = store.get_raw
+        monkeypatch.setattr(store, "get_raw", lambda oid: reads.append(oid) or read(oid))
+        for wants, haves in cases:
+            sent, cost = [], []
+            for far in (len(commits) + 1, 2):
+                monkeypatch.setattr("dulwich_reftable.server.upload_pack.selection._FAR", far)
+                reads.clear()
+                selection = Selection(store, History(store), Filter(), lambda line: None)
+                selection.add(wants, haves)
+                sent.append(ids(selection))
+                cost.append(len(reads))
+            assert closure(git, *wants) - closure(git, *haves) <= sent[1] <= sent[0]
+            if (wants, haves) == ([root], [tip]):
+                assert sent[1] == set()
+                assert cost[1] < cost[0] / 3
+
+
 def test_no_more_than_has_changed(tmp_path: Path) -> None:
     """An object at the same path in a commit of the client is not sent again."""
     git = Git.init(tmp_path / "git")

@@ -6,7 +6,7 @@ the client's are left. Then trees are read level by level: so each tree and blob
 least depth, which counts for a filter by depth. To find the trees and blobs that the client has,
 its newest trees are read side by side with the wanted ones, but only where these differ. Last come
 the annotated tags of selected objects. For a clone of the whole history, bitmaps of a pack spare
-most of the walk.
+most of the walk, and so they do for old commits that the client has.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dulwich.objects import Blob, Commit, ObjectID, Tag, Tree
 
 from ...objects.reader import ObjectReader
 from ...objects.trees import TreeEntry, entry_type, new_entries
-from ..history import History
-from .bitmap_reach import reach_by_bitmaps
+from ..history import FarWalkError, History
+from .bitmap_reach import beyond_bitmaps, reach_by_bitmaps
 from .filters import Filter
 
 __all__ = ["Selection"]
@@ -28,6 +28,8 @@ __all__ = ["Selection"]
 _COMMIT, _TREE, _BLOB, _TAG = (kind.type_num for kind in (Commit, Tree, Blob, Tag))
 _PROGRESS = 1000
 """The number of objects between two lines of progress."""
+_FAR = 1000
+"""Commits that cost half as much to visit as to read the bitmaps of a pack of 50,000 objects."""
 
 
 class Selection:
@@ -73,7 +75,7 @@ class Selection:
         """
         wanted, given = self._sort(wants, select_tags=True)
         owned, _ = self._sort(haves, select_tags=False)
-        commits, edges = self._from_bitmaps(wanted, haves) or self._history.newer(wanted, owned)
+        commits, edges = self._from_bitmaps(wanted, haves) or self._newer(wanted, owned)
         for oid in commits:
             if _COMMIT in self._keep.kinds or oid in wanted:
                 self._select(a2b_hex(oid))
@@ -81,6 +83,21 @@ class Selection:
         if self._keep.needs_trees:
             self._know_trees({a2b_hex(self._history.tree(oid)) for oid in edges}, roots)
         self._walk(given, roots)
+
+    def _newer(self, wanted: set[bytes], owned: set[bytes]) -> tuple[list[bytes], set[bytes]]:
+        """Select wanted commits and their ancestors, as :meth:`~..history.History.newer` does.
+
+        A client often wants old tags of the history that it has, and the walk would go down to the
+        oldest of them. If that is far, bitmaps may tell that the client has them.
+        """
+        history = self._history
+        oldest = min(map(history.time, owned), default=0)
+        if history.is_whole and any(history.time(oid) < oldest for oid in wanted):
+            try:
+                return history.newer(wanted, owned, most=_FAR)
+            except FarWalkError:
+                wanted = beyond_bitmaps(self._reader, history, wanted, owned)
+        return history.newer(wanted, owned)
 
     def _from_bitmaps(
         self, wanted: set[bytes], haves: Collection[bytes]
