@@ -98,6 +98,8 @@ class RefSection(Section):
         else:
             if self.is_one_block and self._size <= BlockHashIndex.LARGEST:
                 self._decode_if_worth_it()
+                if self._by_name is not None:
+                    return self._by_name.get(name)
             position = self.find(name)
         if position is None:
             self._check_end(name)
@@ -231,7 +233,6 @@ class RefSection(Section):
                 yield block.position, *block.ref_values(is_one_of_many=is_large)
             return
         layout, values_at, kept = self.layout, self._values_at, self._blocks_decoded
-        kind, end = bytes((self.kind,)), layout.end
         position = first.position
         while True:
             if kept > 0:
@@ -242,10 +243,7 @@ class RefSection(Section):
                 names, values = block.ref_values(is_one_of_many=True)
                 following = block.next_position
             yield position, names, values
-            if following >= end:
-                return
-            if layout.buffer[following : following + 1] != kind:
-                self._check_end_before(Block(layout, following), position)
+            if not self._goes_on(following, position):
                 return
             position = following
 

@@ -13,7 +13,6 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
-from itertools import islice
 
 from ..errors import CorruptTableError
 from ..format.block import Block
@@ -86,7 +85,10 @@ class Section:
     @cached_property
     def is_one_block(self) -> bool:
         """Whether the section has one block and no more."""
-        return not self.index_position and len(list(islice(self.blocks(), 2))) == 1
+        if self.index_position:
+            return False
+        block = self._checked(self.block(self.position))
+        return not self._goes_on(block.next_position, block.position)
 
     def blocks(self, key: bytes = b"") -> Iterator[Block]:
         """Read the blocks in order; the first one is that which would hold ``key``."""
@@ -107,6 +109,24 @@ class Section:
             yield block
             last = position
             position = block.next_position if block.next_position < self.layout.end else None
+
+    def _goes_on(self, position: int, last: int) -> bool:
+        """Tell whether there is another block.
+
+        Args:
+          position: where it would be
+          last: position of the block before
+        Raises:
+          CorruptTableError: if a block of another type stands where the section cannot end
+        """
+        layout = self.layout
+        if position >= layout.end:
+            return False
+        if layout.buffer[position : position + 1] == bytes((self.kind,)):
+            return True
+        if self.index_position or position not in self._starts:
+            self._check_end_before(Block(layout, position), last)
+        return False
 
     def _check_end_before(self, block: Block, last: int) -> None:
         """Check that a block of another type stands where the section may end."""
