@@ -140,7 +140,7 @@ class RefSection(Section):
         """Decode the only block of the section, if further searches would cost more."""
         self._single_searches += 1
         if self._single_searches * _REFS_DECODED_PER_SEARCH > self._size // _BYTES_PER_REF:
-            self._names, records = self.block(0).ref_records()
+            self._names, records = Block(self.layout, self.position).ref_records()
             self._by_name = dict(zip(self._names, records, strict=True))
 
     def first_from(self, start: bytes) -> RefRecord | None:

@@ -87,7 +87,7 @@ class Section:
         """Whether the section has one block and no more."""
         if self.index_position:
             return False
-        block = self._checked(self.block(self.position))
+        block = self._checked(Block(self.layout, self.position))
         return not self._goes_on(block.next_position, block.position)
 
     def blocks(self, key: bytes = b"") -> Iterator[Block]:
