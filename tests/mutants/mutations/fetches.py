@@ -141,4 +141,28 @@ MUTATIONS = (
         "a client of a shallow repository waits for commits that the server does not have",
         ("server/test_fetch.py::test_the_end_of_a_shallow_repository",),
     ),
+    Mutation(
+        "bitmaps-of-no-commit",
+        "server/upload_pack/bitmap_reach.py",
+        "    return {oid for oid in wants.difference(others) if oid not in reached}\n",
+        "    return set()\n",
+        "a client that wants old commits does not get those that it lacks",
+        ("server/test_selection.py::test_old_wants_that_the_client_has",),
+    ),
+    Mutation(
+        "listing-of-before",
+        "server/kept_listings.py",
+        "            if listing is None or listing.state != state:\n",
+        "            if listing is None:\n",
+        "a client is told the refs that there were when the first one asked",
+        ("server/test_kept_listings.py",),
+    ),
+    Mutation(
+        "listing-of-hidden-refs",
+        "server/snapshot_refs.py",
+        "        return (tuple(place for place, _ in stacks), hidden), (stacks, objects)\n",
+        "        return tuple(place for place, _ in stacks), (stacks, objects)\n",
+        "a client is told refs that have been hidden since somebody else asked",
+        ("server/test_kept_listings.py",),
+    ),
 )
