@@ -109,6 +109,7 @@ def test_files_that_stay_open_are_counted(path: Path, monkeypatch: pytest.Monkey
     """Each write keeps its list open, until somebody collects the one before."""
     collections: list[None] = []
     monkeypatch.setattr(files, "_KEPT_OPEN", 3)
+    monkeypatch.setattr(files, "COUNTS_REFERENCES", True)
     refs = refs_at(path)
     with uncollected():
         monkeypatch.setattr(gc, "collect", lambda: collections.append(None))
