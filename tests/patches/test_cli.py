@@ -69,7 +69,7 @@ def test_as_a_module(git: Git) -> None:
     command = [sys.executable, "-m", "dulwich_reftable", "dulwich"]
     root = str(Path(cli.__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": root}
-    done = subprocess.run([*command, "branch"], env=env, capture_output=True, check=False)
+    done = subprocess.run([*command, "for-each-ref"], env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b"main" in done.stdout + done.stderr
     done = subprocess.run([*command, "nonsense"], env=env, capture_output=True, check=False)
