@@ -6,6 +6,7 @@ The store is one, too (:mod:`.played_store`). All share the processors of this m
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ def measure_writers(servers: int, threads: int, seconds: float, delay: float) ->
             found = len(after.refs.keys()) - 1 - servers  # not HEAD, and not the first ones
     times = sorted(itertools.chain.from_iterable(one.times for one in all_told))
     failures = [failure for one in all_told for failure in one.failures]
-    late = times[min(len(times) * 99 // 100, len(times) - 1)]
+    late = times[len(times) * 99 // 100] if times else math.inf
     rate = sum(one.in_time for one in all_told) / seconds
     told = f"{rate:,.0f} updates/s, 99% within {late * 1000:.0f} ms"
     if found < len(times) - len(failures):
