@@ -37,8 +37,8 @@ from .store import RefStore
 
 __all__ = ["PreparedUpdate", "UnlockedStackError"]
 
-_MANY = 1000
-"""Updates from which on :mod:`.bulk_update` takes less time, and far less memory."""
+_MANY = 50
+"""Updates from which on :mod:`.bulk_update` takes clearly less time; it takes less memory, too."""
 
 
 _Chain = list[tuple[StackUpdate, bytes]]
