@@ -282,5 +282,6 @@ def test_what_derived_classes_override_and_use_is_declared(kind: type) -> None:
         and ast.unparse(node.value) in OWN
         and node.attr not in known
     }
-    private = {name for name in overridden | inherited if re.match(r"_[a-z]", name)}
-    assert private - {"_abc_impl", "_is_protocol"} <= DECLARED
+    # What `abc` and `typing` add has other names in PyPy.
+    private = {name for name in overridden | inherited if re.match(r"_(?!abc_)[a-z]", name)}
+    assert private - {"_is_protocol"} <= DECLARED
