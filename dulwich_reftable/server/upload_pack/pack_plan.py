@@ -2,9 +2,8 @@
 """What a pack will be made of: for each object, where it lies.
 
 To select objects takes memory, and to send them takes time: the client may be slow, and there may
-be many clients. So a plan keeps little: nothing for the objects of a pack that is sent as a whole,
-and some thirty bytes for any other object. Whatever the selection needed can be dropped before
-sending begins.
+be many clients. So a plan keeps little, some thirty bytes for an object. Whatever the selection
+needed can be dropped before sending begins.
 """
 
 from __future__ import annotations
